@@ -1,0 +1,83 @@
+"""The tree of domain errors; none of them knows HTTP, `web/errors.py` alone maps them to answers.
+
+    EzStemsError
+    ├── ConfigurationError        a setting, or the machine, doesn't allow a start
+    │   └── ModelMissing          the weights that were asked for are not on disk
+    ├── BadInput                  the caller's fault; the message echoes the value and the rule
+    │   ├── UploadTooLarge        the file is over the account's limit
+    │   ├── UnreadableAudio       not decodable audio of the kind its extension says
+    │   └── NotReady              the job has no result, or no longer
+    ├── Unauthenticated           no valid key or session
+    ├── RateLimited               the key's calls of this window are used up
+    ├── NotFound                  no such thing, or somebody else's
+    ├── ServerFull                queue or disk; try again later
+    ├── Interrupted               the separation was told to stop; its job goes back to the queue
+    ├── EncodingFailed            ffmpeg could not write a stem
+    └── FetchFailed               the official weights could not be downloaded
+
+Every message is written for whoever caused the error: no paths, no library's exception text.
+"""
+
+
+class EzStemsError(Exception):
+    """Stand at the root of every error that this package raises on purpose."""
+
+
+class ConfigurationError(EzStemsError):
+    """Say which setting is wrong and what it must be."""
+
+
+class ModelMissing(ConfigurationError):
+    """Say which weights are missing and how to get them."""
+
+
+class BadInput(EzStemsError):
+    """Say what was wrong with the input: the value and the rule."""
+
+
+class UploadTooLarge(BadInput):
+    """Say that the file is over the account's limit."""
+
+
+class UnreadableAudio(BadInput):
+    """Say why the file can't be decoded, in words for the uploader."""
+
+
+class NotReady(BadInput):
+    """Say why there is no result to download."""
+
+
+class Unauthenticated(EzStemsError):
+    """Say which credential is missing or wrong."""
+
+
+class RateLimited(EzStemsError):
+    """Say when the key may call again."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotFound(EzStemsError):
+    """Say what was not found."""
+
+
+class ServerFull(EzStemsError):
+    """Say which resource is used up and when to try again."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Interrupted(EzStemsError):
+    """Say that a separation was stopped before its end."""
+
+
+class EncodingFailed(EzStemsError):
+    """Say that a stem could not be written."""
+
+
+class FetchFailed(EzStemsError):
+    """Say why the official weights could not be downloaded."""
