@@ -1,0 +1,33 @@
+"""EzStems: a self-hosted, drop-in replacement of the EzStems stem-separation API."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> "Flask":
+    """Wire the app; `config` goes before the environment and the instance folder's `config.py`."""
+    # Imported here, so that the rooms that know no web (audio, the model's recipe) load without it.
+    from flask import Flask
+
+    from ezstems import config as settings
+    from ezstems import database, instance, jobs, web
+    from ezstems.audio.separate import Separator
+
+    config = config or {}
+    environ = {**os.environ, **{name: value for name, value in config.items() if name.startswith(settings.PREFIX)}}
+    folder = settings.instance_folder(environ)
+    app = Flask(__name__, instance_path=str(folder))
+    app.config.update(settings.load(folder, environ))
+    app.config.update({name: value for name, value in config.items() if not name.startswith(settings.PREFIX)})
+    database.init_app(app)
+    instance.prepare(app)
+    separator = app.config.get("SEPARATOR") or Separator(
+        app.config["EZSTEMS_MODELS"], app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MAX_DURATION_SECONDS"]
+    )
+    jobs.Worker(app, separator)
+    web.init_app(app)
+    return app

@@ -1,0 +1,86 @@
+"""`ezstems users`: the accounts."""
+
+import re
+
+import click
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from ezstems.commands import account, table, with_app
+from ezstems.database import db
+from ezstems.models import CUSTOM_MAX_MB, PLANS, ApiKey, User
+
+# No more than this: a box in a private network may well have accounts at `localhost` or `box.lan`.
+ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+plan_option = click.option("--plan", type=click.Choice(PLANS), default="basic", show_default=True)
+max_mb_option = click.option(
+    "--max-mb", type=click.IntRange(1, CUSTOM_MAX_MB), help="Largest upload in MiB; for the custom plan, and only it."
+)
+
+
+@click.group()
+def users() -> None:
+    """Manage accounts."""
+
+
+@users.command()
+@click.argument("email")
+@plan_option
+@max_mb_option
+@click.password_option(help="Asked for where it is missing.")
+@with_app
+def add(email: str, plan: str, max_mb: int | None, password: str) -> None:
+    """Make an account."""
+    check_plan(plan, max_mb)
+    user = make(email, plan, max_mb, password)
+    click.echo(f"{user.email}: plan {plan}, files up to {user.max_upload_bytes // 1024**2} MB")
+
+
+@users.command("list")
+@with_app
+def list_users() -> None:
+    """List the accounts."""
+    keys = select(func.count()).where(ApiKey.user_id == User.id, ApiKey.is_active).scalar_subquery()
+    rows = db.session.execute(select(User, keys).order_by(User.id))
+    table(
+        [(u.id, u.email, u.plan, u.max_upload_bytes // 1024**2, count, u.created_at) for u, count in rows],
+        *("ID", "EMAIL", "PLAN", "MAX MB", "ACTIVE KEYS", "CREATED (UTC)"),
+    )
+
+
+@users.command("set-plan")
+@click.argument("email")
+@plan_option
+@max_mb_option
+@with_app
+def set_plan(email: str, plan: str, max_mb: int | None) -> None:
+    """Change an account's plan."""
+    check_plan(plan, max_mb)
+    user = account(email)
+    user.plan, user.max_mb = plan, max_mb
+    db.session.commit()
+    click.echo(f"{user.email}: plan {plan}, files up to {user.max_upload_bytes // 1024**2} MB")
+
+
+def check_plan(plan: str, max_mb: int | None) -> None:
+    """Refuse a plan and a size that don't belong together."""
+    if (plan == "custom") != (max_mb is not None):
+        raise click.ClickException(f"--plan {plan} --max-mb {max_mb}: the custom plan needs a size, no other takes one")
+
+
+def make(email: str, plan: str, max_mb: int | None, password: str) -> User:
+    """Add an account."""
+    address = email.strip().lower()
+    if not ADDRESS.fullmatch(address):
+        raise click.ClickException(f"{email!r} must be an e-mail address")
+    if not password:
+        raise click.ClickException("the password must not be empty")
+    user = User(email=address, plan=plan, max_mb=max_mb)
+    user.set_password(password)
+    db.session.add(user)
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        raise click.ClickException(f"the account {address} exists already") from None
+    return user

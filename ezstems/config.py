@@ -1,0 +1,158 @@
+"""The settings: one table of name, default, parser and help; everything else reads the parsed values."""
+
+import logging
+import os
+import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from ezstems.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "EZSTEMS_"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Describe one setting: `parse` turns a raw value into the typed one or raises ValueError naming the rule."""
+
+    name: str
+    default: Any
+    parse: Callable[[Any], Any]
+    help: str
+
+
+def integer(minimum: int, maximum: int) -> Callable[[Any], int]:
+    """Make a parser of whole numbers within bounds."""
+
+    def parse(raw: Any) -> int:
+        try:
+            value = int(str(raw).strip())
+        except ValueError:
+            value = minimum - 1
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
+        return value
+
+    return parse
+
+
+def number(minimum: float, maximum: float) -> Callable[[Any], float]:
+    """Make a parser of numbers within bounds."""
+
+    def parse(raw: Any) -> float:
+        try:
+            value = float(str(raw).strip())
+        except ValueError:
+            value = float("nan")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be a number from {minimum:g} to {maximum:g}")
+        return value
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[Any], str]:
+    """Make a parser of one word out of a list."""
+
+    def parse(raw: Any) -> str:
+        value = str(raw).strip().lower()
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def text(raw: Any) -> str:
+    """Take any text that isn't blank."""
+    value = str(raw).strip()
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def words(raw: Any) -> tuple[str, ...]:
+    """Take a list, or text with commas or spaces between the items."""
+    items = raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()
+    return tuple(str(item) for item in items)
+
+
+def path(raw: Any) -> Path:
+    """Take a folder's path; `~` is the user's home."""
+    return Path(text(raw)).expanduser().resolve()
+
+
+# The folder moves everything else, so it comes from the environment alone: config.py lies inside it.
+INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `instance/` beside the package")
+
+SETTINGS = (
+    Setting("BIND", "127.0.0.1:8000", text, "address and port, or `unix:` and a path, that gunicorn serves on"),
+    Setting("WORKERS", 1, integer(1, 64), "gunicorn worker processes; each holds its own copy of the weights"),
+    Setting("THREADS", 32, integer(2, 1024), "request threads of a worker"),
+    Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
+    Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
+    Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),
+    Setting("MODELS", None, path, "folder of the official weights; default: `models/` in the instance folder"),
+    Setting("DATABASE_URL", None, text, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
+    Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
+    Setting("RATE_WINDOW_SECONDS", 3600, integer(1, 31_536_000), "length of the window, which the first call starts"),
+    Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused"),
+    Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
+    Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
+    Setting("CORS_ORIGINS", (), words, "origins of other websites whose scripts may call the API"),
+    Setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "least severity that is logged"),
+)
+
+
+def instance_folder(environ: Mapping[str, Any] = os.environ) -> Path:
+    """Return the folder named by EZSTEMS_INSTANCE, or Flask's default: `instance/` beside a source checkout."""
+    raw = environ.get(PREFIX + INSTANCE.name)
+    return Path(Flask("ezstems").instance_path) if raw is None else _parse(INSTANCE, raw)
+
+
+def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, Any]:
+    """Parse every setting: the environment first, then `config.py` of the instance folder, then the default."""
+    lines = _file(instance / "config.py")
+    known = {PREFIX + setting.name for setting in (*SETTINGS, INSTANCE)}
+    for name in sorted({*lines, *(n for n in environ if n.startswith(PREFIX))} - known):
+        log.warning("%s is no setting and changes nothing; known are %s", name, ", ".join(sorted(known)))
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        name = PREFIX + setting.name
+        raw = environ.get(name, lines.get(name))
+        values[name] = setting.default if raw is None else _parse(setting, raw)
+    values[PREFIX + "MODELS"] = values[PREFIX + "MODELS"] or instance / "models"
+    values[PREFIX + "DATABASE_URL"] = values[PREFIX + "DATABASE_URL"] or f"sqlite:///{instance / 'ezstems.sqlite3'}"
+    return values
+
+
+def table() -> str:
+    """Print the settings as the README's Markdown table."""
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for setting in (INSTANCE, *SETTINGS):
+        default = "" if setting.default in (None, ()) else f"`{setting.default}`"
+        rows.append(f"| `{PREFIX}{setting.name}` | {default} | {setting.help} |")
+    return "\n".join(rows)
+
+
+def _parse(setting: Setting, raw: Any) -> Any:
+    try:
+        return setting.parse(raw)
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}{setting.name}={raw!r} {error}") from None
+
+
+def _file(location: Path) -> dict[str, Any]:
+    if not location.exists():
+        return {}
+    try:
+        names = runpy.run_path(str(location))
+    except Exception as error:
+        raise ConfigurationError(f"{location} can't be read: {type(error).__name__}: {error}") from error
+    return {name: value for name, value in names.items() if name.startswith(PREFIX)}

@@ -1,0 +1,41 @@
+"""gunicorn's settings: `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
+
+import sys
+from typing import Any
+
+from ezstems import config, log
+from ezstems.audio import weights
+from ezstems.errors import ConfigurationError
+from ezstems.jobs.worker import EXTENSION
+
+try:
+    _settings = config.load(config.instance_folder())
+    # A box that can't separate must not start, and say so in one line instead of a worker's stack trace.
+    weights.require(_settings["EZSTEMS_MODEL"], _settings["EZSTEMS_MODELS"])
+except ConfigurationError as error:
+    sys.exit(f"ezstems: {error}")
+
+log.configure(_settings["EZSTEMS_LOG_LEVEL"])
+
+bind = _settings["EZSTEMS_BIND"]
+workers = _settings["EZSTEMS_WORKERS"]
+threads = _settings["EZSTEMS_THREADS"]
+worker_class = "gthread"
+# Never: TensorFlow's threads, the queue and the life lock belong to the worker process.
+preload_app = False
+keepalive = 15
+# A stop must be over in 10 seconds: this long for running requests, the rest for running separations.
+graceful_timeout = 5
+timeout = 120
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start the queue after the fork."""
+    worker.wsgi.extensions[EXTENSION].start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Give unfinished jobs back to the queue."""
+    if hasattr(worker, "wsgi"):
+        worker.wsgi.extensions[EXTENSION].close()

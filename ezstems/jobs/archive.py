@@ -1,0 +1,151 @@
+"""The files of the jobs: the only place that knows where one lies.
+
+A file is written under a name that ends in `.part` and bears its worker's id, synced, then renamed: nothing is
+readable half-written, and what a dead worker left behind can be told from what a live one is writing.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ezstems.errors import ServerFull
+
+PART = ".part"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Incoming:
+    """Take in an upload, block by block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._file = path.open("wb")
+
+    def write(self, block: bytes) -> None:
+        """Append a block; raise ServerFull when the disk has no room for it."""
+        with _disk_full_refused():
+            self._file.write(block)
+        self.size_bytes += len(block)
+
+    def finish(self) -> None:
+        """Bring every byte to the disk and close; raise ServerFull when the disk has no room."""
+        with _disk_full_refused():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def discard(self) -> None:
+        """Leave nothing behind; harmless after the file was kept."""
+        with suppress(OSError):  # what can't be flushed now was to be deleted anyway
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class Archive:
+    """Keep uploads and results below an instance folder."""
+
+    def __init__(self, instance: Path, owner: str) -> None:
+        self._owner = owner
+        self._uploads = instance / "uploads"
+        self._results = instance / "results"
+        for folder in (self._uploads, self._results):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def free_bytes(self) -> int:
+        """Return the free space of the disk that holds uploads and results, whichever has less."""
+        return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
+
+    def incoming(self) -> Incoming:
+        """Open a new, nameless upload."""
+        return Incoming(self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}")
+
+    def keep(self, incoming: Incoming, filename: str) -> None:
+        """Give a finished upload its name, durably."""
+        incoming.path.replace(self.source(filename))
+        _sync_folder(self._uploads)
+
+    def source(self, filename: str) -> Path:
+        """Return where a job's upload lies."""
+        return self._uploads / filename
+
+    def result(self, job_id: str) -> Path:
+        """Return where a job's ZIP lies once it is complete."""
+        return self._results / f"{job_id}.zip"
+
+    @contextmanager
+    def workspace(self, job_id: str) -> Iterator[Path]:
+        """Lend a folder for a job's stems; it is gone afterwards, however the block ends."""
+        folder = self._results / f"{self._owner}.{job_id}{PART}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def pack(self, job_id: str, stems: Iterable[Path], comment: str) -> None:
+        """Move finished stems into the job's ZIP; finished audio doesn't deflate, so it is stored."""
+        part = self._results / f"{self._owner}.{job_id}.zip{PART}"
+        try:
+            with part.open("wb") as handle:
+                with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
+                    archive.comment = comment.encode()
+                    for stem in stems:
+                        archive.write(stem, stem.name)
+                        # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
+                        stem.unlink()
+                handle.flush()
+                os.fsync(handle.fileno())
+            part.replace(self.result(job_id))
+            _sync_folder(self._results)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def remove_source(self, filename: str) -> None:
+        """Delete a job's upload."""
+        self.source(filename).unlink(missing_ok=True)
+
+    def remove(self, job_id: str, filename: str) -> None:
+        """Delete all files of a job."""
+        self.remove_source(filename)
+        self.result(job_id).unlink(missing_ok=True)
+
+    def clean(self, owner: str) -> None:
+        """Delete what a dead worker left half-written."""
+        for folder in (self._uploads, self._results):
+            for left in folder.glob(f"{owner}.*{PART}"):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
+
+    def finished(self, older_than: float) -> Iterator[Path]:
+        """Yield the files with final names that were last changed before a time in seconds since the epoch."""
+        for folder in (self._uploads, self._results):
+            for entry in folder.iterdir():
+                if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
+                    yield entry
+
+
+@contextmanager
+def _disk_full_refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise ServerFull("The server's disk is full. Try again later.", retry_after_seconds=600) from error
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,82 @@
+"""A bounded FIFO in memory and the pool of threads that empties it; it knows neither Flask nor SQL."""
+
+import logging
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ezstems.errors import ServerFull
+
+log = logging.getLogger(__name__)
+
+
+class JobQueue:
+    """Run numbered jobs in the order of their numbers, a few at a time.
+
+    A seat is taken before a job is made durable and becomes its place when it is put, so that no accepted job
+    ever finds the queue full. The order is that of the numbers, not of the calls of `put`: two uploads may
+    commit in one order and arrive here in the other.
+    """
+
+    def __init__(self, run: Callable[[int], None], *, threads: int, seats: int) -> None:
+        self._run = run
+        self._seats = seats
+        self._reserved = 0
+        self._waiting: list[int] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="separation")
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Tell whether no seat is free."""
+        return len(self._waiting) + self._reserved >= self._seats
+
+    def reserve(self) -> None:
+        """Take a seat; raise ServerFull when there is none."""
+        with self._lock:
+            if self.full:
+                raise ServerFull(f"The queue is full: {self._seats} jobs are waiting. Try again later.")
+            self._reserved += 1
+
+    def release(self) -> None:
+        """Give a reserved seat back."""
+        with self._lock:
+            self._reserved -= 1
+
+    def put(self, number: int, *, reserved: bool = False) -> None:
+        """Line a job up, in its reserved seat or, for a job that was accepted long ago, beyond the seats."""
+        with self._lock:
+            self._reserved -= reserved
+            if self._closed:
+                return
+            insort(self._waiting, number)
+            self._pool.submit(self._run_next).add_done_callback(_log_failure)
+
+    def position(self, number: int) -> int | None:
+        """Return the place of a waiting job, 1 being the next to run; None when it isn't waiting here."""
+        with self._lock:
+            index = bisect_left(self._waiting, number)
+            return index + 1 if index < len(self._waiting) and self._waiting[index] == number else None
+
+    def close(self) -> None:
+        """Start nothing more and wait for what runs; what waits stays in its rows."""
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run_next(self) -> None:
+        with self._lock:
+            if self._closed or not self._waiting:
+                return
+            number = self._waiting.pop(0)
+        self._run(number)
+
+
+def _log_failure(future: "Future[None]") -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.error("a job escaped its runner", exc_info=error)

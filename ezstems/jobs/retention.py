@@ -1,0 +1,43 @@
+"""What is past its time: expired results, and files that no row speaks of."""
+
+import logging
+import time
+from datetime import timedelta
+
+from sqlalchemy import exists, or_, select
+
+from ezstems.database import db
+from ezstems.jobs.archive import Archive
+from ezstems.models import COMPLETED, FAILED, Job, utcnow
+
+log = logging.getLogger(__name__)
+
+# A file gets its final name just before its row is committed; an hour is far longer than that takes.
+ORPHAN_AGE_SECONDS = 3600.0
+
+
+def sweep(archive: Archive, retention_hours: float) -> int:
+    """Expire finished jobs past their retention and delete their files; return how many there were."""
+    due = select(Job).where(
+        Job.status.in_((COMPLETED, FAILED)),
+        Job.expired_at.is_(None),
+        Job.finished_at <= utcnow() - timedelta(hours=retention_hours),
+    )
+    expired = 0
+    for job in db.session.scalars(due).all():
+        job_id, filename = job.id, job.filename
+        # The row first: a client must never be sent to a file that is going.
+        if Job.expire(job.number):
+            archive.remove(job_id, filename)
+            log.info("job %s: expired", job_id)
+            expired += 1
+    _remove_orphans(archive)
+    return expired
+
+
+def _remove_orphans(archive: Archive) -> None:
+    for path in archive.finished(older_than=time.time() - ORPHAN_AGE_SECONDS):
+        known = exists().where(Job.expired_at.is_(None), or_(Job.filename == path.name, Job.id == path.stem))
+        if not db.session.scalar(select(known)):
+            log.warning("removed %s, which no job speaks of", path.name)
+            path.unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""One job from its claim to its finish: one `try` decides every outcome."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from ezstems.audio.separate import Separation
+from ezstems.database import db
+from ezstems.errors import BadInput, EncodingFailed, Interrupted
+from ezstems.jobs.archive import DISK_FULL, Archive
+from ezstems.models import Job
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+# Often enough to look live, rarely enough to cost nothing.
+REPORT_EVERY_SECONDS = 0.5
+INSIST_EVERY_SECONDS = 2.0
+NO_ROOM = "The server's disk was full. Nothing is wrong with the file; upload it again later."
+BROKEN = "The separation failed on the server. Its operator finds the reason in the log under this job's id."
+
+
+class Separating(Protocol):
+    """Separate a file into a folder: the engine, or a test's stand-in."""
+
+    def label(self) -> str: ...
+
+    def warm(self) -> None: ...
+
+    def __call__(
+        self,
+        source: Path,
+        directory: Path,
+        *,
+        stems: int,
+        cutoff: str,
+        output: str,
+        progress: Callable[[float], None],
+        stopping: Callable[[], bool],
+    ) -> Separation: ...
+
+
+class Runner:
+    """Run jobs for one worker; `stopping` tells when to give up and leave the job to others."""
+
+    def __init__(
+        self, app: Flask, owner: str, archive: Archive, separate: Separating, stopping: Callable[[], bool]
+    ) -> None:
+        self._app = app
+        self._owner = owner
+        self._archive = archive
+        self._separate = separate
+        self._stopping = stopping
+
+    def __call__(self, number: int) -> None:
+        """Claim a job, separate it, settle it; return at once if somebody else has it."""
+        with self._app.app_context():
+            job = self._insist(number, partial(db.session.get_one, Job, number))
+            if job is None or not self._insist(number, partial(Job.claim, number, self._owner)):
+                return
+            job_id, filename = job.id, job.filename
+            started = time.monotonic()
+            log.info("job %s: started, %s stems, %s, %s", job_id, job.stems, job.cutoff, job.output)
+            settle: Callable[[], bool]
+            try:
+                separation = self._run(job)
+            except Interrupted:
+                outcome = "interrupted"
+                settle = partial(Job.interrupt, number, self._owner)
+            except Exception as error:
+                reason = _reason(error, job_id)
+                outcome = f"failed: {reason}"
+                settle = partial(Job.fail, number, self._owner, reason)
+            else:
+                model, samples = separation.model, separation.samples
+                outcome = "completed"
+                settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
+            if self._insist(number, settle) and outcome == "completed":
+                self._archive.remove_source(filename)
+            log.info("job %s: %s after %.2f s", job_id, outcome, time.monotonic() - started)
+
+    def _run(self, job: Job) -> Separation:
+        job_id, number = job.id, job.number
+        reported, percent = time.monotonic(), 0
+
+        def progress(value: float) -> None:
+            nonlocal reported, percent
+            now = time.monotonic()
+            if int(value) > percent and now - reported >= REPORT_EVERY_SECONDS:
+                reported, percent = now, int(value)
+                Job.report(number, self._owner, percent)
+
+        stems, cutoff, output = job.stems, job.cutoff, job.output
+        source = self._archive.source(job.filename)
+        db.session.commit()  # hand the connection back for as long as the separation takes
+        with self._archive.workspace(job_id) as workspace:
+            separation = self._separate(
+                source,
+                workspace,
+                stems=stems,
+                cutoff=cutoff,
+                output=output,
+                progress=progress,
+                stopping=self._stopping,
+            )
+            self._archive.pack(job_id, separation.files, f"Separated by EzStems with the model: {separation.model}")
+        return separation
+
+    def _insist(self, number: int, act: Callable[[], Result]) -> Result | None:
+        # A job whose row can't be read or written now (a full disk) must be neither lost nor left as if it ran for
+        # ever: keep trying until the worker stops; the row is adopted then.
+        while True:
+            try:
+                return act()
+            except SQLAlchemyError:
+                log.exception("job number %s: the database failed; trying again", number)
+                db.session.rollback()
+                if self._stopping():
+                    return None
+                time.sleep(INSIST_EVERY_SECONDS)
+
+
+def _reason(error: Exception, job_id: str) -> str:
+    """Return what to tell the uploader, and log the rest."""
+    if isinstance(error, BadInput):
+        return str(error)
+    log.error("job %s: failed", job_id, exc_info=error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return NO_ROOM
+    return str(error) if isinstance(error, EncodingFailed) else BROKEN

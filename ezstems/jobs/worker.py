@@ -1,0 +1,190 @@
+"""A worker process's share of the jobs: what the web may ask of them, and the threads that do them."""
+
+import logging
+import secrets
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from flask import Flask, current_app
+from sqlalchemy.exc import IntegrityError
+
+from ezstems.audio import decode
+from ezstems.database import db
+from ezstems.errors import ConfigurationError, ServerFull
+from ezstems.jobs import recovery, retention
+from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.queue import JobQueue
+from ezstems.jobs.runner import Runner, Separating
+from ezstems.models import QUEUED, Job, User
+
+log = logging.getLogger(__name__)
+
+EXTENSION = "ezstems"
+HOUSEKEEPING_EVERY_SECONDS = 2.0
+SWEEP_EVERY_SECONDS = 600.0
+
+
+class Worker:
+    """Own the queue of one process; `start` belongs after the fork, `close` may be called twice."""
+
+    def __init__(self, app: Flask, separate: Separating) -> None:
+        self.id = uuid.uuid4().hex
+        self._app = app
+        self._separate = separate
+        self._archive = Archive(Path(app.instance_path), self.id)
+        self._life = recovery.Life(Path(app.instance_path), self.id)
+        self._stop = threading.Event()
+        self._start_lock = threading.Lock()
+        self._started = False
+        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        self._queue = JobQueue(
+            Runner(app, self.id, self._archive, separate, self._stop.is_set),
+            threads=app.config["EZSTEMS_SEPARATIONS"],
+            seats=app.config["EZSTEMS_QUEUE_SIZE"],
+        )
+        app.extensions[EXTENSION] = self
+
+    def start(self) -> None:
+        """Show signs of life, adopt what dead workers left, and get the engine ready in the background."""
+        with self._start_lock:
+            if self._started:
+                return
+            self._life.begin()
+            self._started = True
+            with self._app.app_context():
+                recovery.adopt(self._life, self.id, self._archive, self._queue.put)
+            self._housekeeper.start()
+            threading.Thread(target=self._warm, name="warm-up", daemon=True).start()
+            log.info("worker %s: started with the model: %s", self.id, self.model())
+
+    def close(self) -> None:
+        """Stop separating; unfinished jobs go back to their places for whoever comes next."""
+        with self._start_lock:
+            if not self._started or self._stop.is_set():
+                return
+            self._stop.set()
+        self._queue.close()
+        self._housekeeper.join()
+        self._life.end()
+        log.info("worker %s: closed", self.id)
+
+    def admit(self, expected_bytes: int = 0) -> None:
+        """Raise ServerFull when there is no room for one more job."""
+        if self._queue.full:
+            raise ServerFull("The queue is full. Try again later.")
+        needed = expected_bytes + self._app.config["EZSTEMS_MIN_FREE_MB"] * 1024 * 1024
+        if self._archive.free_bytes() < needed:
+            raise ServerFull("The server's disk is full. Try again later.", retry_after_seconds=600)
+
+    def incoming(self) -> Incoming:
+        """Open a place for an upload's bytes."""
+        return self._archive.incoming()
+
+    def submit(
+        self, user: User, incoming: Incoming, *, name: str, extension: str, stems: int, cutoff: str, output: str
+    ) -> Job:
+        """Check an upload's content, make its job durable and line it up."""
+        self.start()
+        incoming.finish()
+        decode.check(incoming.path, extension)
+        self._queue.reserve()
+        try:
+            job = self._enter(
+                incoming,
+                Job(
+                    user_id=user.id,
+                    stems=stems,
+                    cutoff=cutoff,
+                    output=output,
+                    original_name=name,
+                    size_bytes=incoming.size_bytes,
+                    owner=self.id,
+                ),
+                extension,
+            )
+        except BaseException:
+            self._queue.release()
+            raise
+        self._queue.put(job.number, reserved=True)
+        log.info("job %s: queued, %s bytes", job.id, job.size_bytes)
+        return job
+
+    def _enter(self, incoming: Incoming, job: Job, extension: str) -> Job:
+        second = int(time.time())
+        while True:
+            job.second = second = Job.free_second(job.stems, second)
+            job.id = f"{second}_{job.stems}"
+            job.filename = f"{job.id}_{secrets.randbelow(100_000):05d}.{extension}"
+            db.session.add(job)
+            try:
+                db.session.flush()
+                break
+            except IntegrityError:
+                # Another upload took the id between the look and the insert.
+                db.session.rollback()
+        try:
+            self._archive.keep(incoming, job.filename)
+            db.session.commit()
+        except BaseException:
+            filename = job.filename
+            db.session.rollback()
+            self._archive.remove_source(filename)
+            raise
+        return job
+
+    def position(self, job: Job) -> int:
+        """Return a job's place in its worker's queue, 0 when it isn't waiting."""
+        if job.status != QUEUED:
+            return 0
+        place = self._queue.position(job.number) if job.owner == self.id else None
+        return place or Job.waiting_before(job) + 1
+
+    def result(self, job: Job) -> Path:
+        """Return the finished ZIP of a completed job."""
+        return self._archive.result(job.id)
+
+    def health(self) -> dict[str, object]:
+        """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
+        health: dict[str, object] = {
+            "status": "ok",
+            "queue_length": db.session.query(Job).filter(Job.status == QUEUED).count(),
+            "model": None,
+            "free_disk_bytes": self._archive.free_bytes(),
+        }
+        try:
+            health["model"] = self.model()
+            self.admit()
+        except ConfigurationError as error:
+            health |= {"status": "no model", "message": str(error)}
+        except ServerFull as error:
+            health |= {"status": "full", "message": str(error)}
+        return health
+
+    def model(self) -> str:
+        """Name the weights that separate here."""
+        return self._separate.label()
+
+    def _warm(self) -> None:
+        try:
+            self._separate.warm()
+        except Exception:
+            log.exception("worker %s: the engine could not be warmed up", self.id)
+
+    def _keep_house(self) -> None:
+        swept = float("-inf")
+        while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
+            try:
+                with self._app.app_context():
+                    recovery.adopt(self._life, self.id, self._archive, self._queue.put)
+                    if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
+                        swept = time.monotonic()
+                        retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
+            except Exception:
+                log.exception("worker %s: housekeeping failed and will be tried again", self.id)
+
+
+def current_worker() -> Worker:
+    """Return the worker of the app at hand."""
+    return current_app.extensions[EXTENSION]

@@ -1,0 +1,14 @@
+"""The web: the API at its PHP paths, the website, and what every answer has in common."""
+
+from flask import Flask
+
+from ezstems.web import api, auth, body, errors, health, requests, site
+
+
+def init_app(app: Flask) -> None:
+    """Put every route and hook on the app."""
+    # Nothing under /api/ may redirect: existing clients know only the documented answers.
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    for part in (requests, body, errors, auth, health, api, site):
+        part.init_app(app)

@@ -1,0 +1,88 @@
+"""A multipart form read as it arrives: its file goes straight to its place, nothing is held in memory."""
+
+from collections.abc import Callable, Iterator
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+
+from ezstems.errors import BadInput, UploadTooLarge
+from ezstems.jobs import Incoming
+
+BLOCK_BYTES = 256 * 1024
+# One block in flight, headers of a part, and a boundary that spans two blocks.
+BUFFER_BYTES = 2 * BLOCK_BYTES
+MAX_FIELD_BYTES = 4096
+MAX_PARTS = 100
+BROKEN = "The body is not valid multipart/form-data, or it ended early."
+
+
+class UploadForm:
+    """Take the part `file` and the short fields out of a request; as in PHP, a repeated part's last one wins."""
+
+    def __init__(self, open_incoming: Callable[[], Incoming], limit_bytes: int, too_large: UploadTooLarge) -> None:
+        self._fields: dict[str, bytes] = {}
+        self.filename = ""
+        self.incoming: Incoming | None = None
+        self._open = open_incoming
+        self._limit_bytes = limit_bytes
+        self._too_large = too_large
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Return the short fields as text."""
+        return {name: value.decode("utf-8", "replace") for name, value in self._fields.items()}
+
+    def close(self) -> None:
+        """Delete the file unless it was kept."""
+        if self.incoming is not None:
+            self.incoming.discard()
+
+    def read(self, request: Request) -> None:
+        """Read the whole body; raise BadInput when it isn't such a form, UploadTooLarge over the limit."""
+        if request.mimetype != "multipart/form-data":
+            raise BadInput(f"Content-Type={request.mimetype[:64]!r} must be multipart/form-data.")
+        boundary = request.mimetype_params.get("boundary", "")
+        if not 1 <= len(boundary) <= 200 or not boundary.isascii():
+            raise BadInput("Content-Type must name a boundary of 1 to 200 ASCII characters.")
+        part: Field | File | None = None
+        try:
+            for event in _events(request, boundary.encode()):
+                if isinstance(event, Field | File):
+                    part = event
+                    self._begin(event)
+                elif isinstance(event, Data) and part is not None:
+                    self._add(part, event.data)
+        except (ValueError, RequestEntityTooLarge) as error:
+            # Werkzeug's decoder names malformed input by these two.
+            raise BadInput(BROKEN) from error
+
+    def _begin(self, part: Field | File) -> None:
+        if isinstance(part, Field):
+            self._fields[part.name] = b""
+        elif part.name == "file":
+            self.close()
+            self.filename = part.filename
+            # Browsers send a nameless, empty file where none was chosen.
+            self.incoming = self._open() if part.filename else None
+
+    def _add(self, part: Field | File, block: bytes) -> None:
+        if isinstance(part, Field):
+            self._fields[part.name] += block
+            if len(self._fields[part.name]) > MAX_FIELD_BYTES:
+                raise BadInput(f"The field {str(part.name)[:64]!r} must not exceed {MAX_FIELD_BYTES} bytes.")
+        elif part.name == "file" and self.incoming is not None:
+            if self.incoming.size_bytes + len(block) > self._limit_bytes:
+                raise self._too_large
+            self.incoming.write(block)
+
+
+def _events(request: Request, boundary: bytes) -> Iterator[Event]:
+    decoder = MultipartDecoder(boundary, BUFFER_BYTES, max_parts=MAX_PARTS)
+    while True:
+        block = request.stream.read(BLOCK_BYTES)
+        decoder.receive_data(block or None)
+        while not isinstance(event := decoder.next_event(), NeedData):
+            yield event
+            if isinstance(event, Epilogue):
+                return

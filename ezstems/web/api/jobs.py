@@ -1,0 +1,40 @@
+"""The job that a call is about: its id parsed, its row found, its owner checked, in one place."""
+
+import re
+from urllib.parse import quote
+
+from flask import g, request, url_for
+from sqlalchemy import select
+
+from ezstems.database import db
+from ezstems.errors import BadInput, NotFound
+from ezstems.jobs import STEMS
+from ezstems.models import Job
+
+_ID = re.compile(rf"[0-9]{{1,12}}_[{''.join(map(str, STEMS))}]")
+
+
+def last_argument(name: str) -> str | None:
+    """Return a query parameter as PHP would: a repeated one's last value."""
+    values = request.args.getlist(name)
+    return values[-1].strip() if values else None
+
+
+def called_job() -> Job:
+    """Return the caller's job that `?id=` names; another account's is unknown."""
+    job_id = last_argument("id")
+    if job_id is None:
+        raise BadInput("The parameter id is missing: the id that upload.php answered.")
+    if not _ID.fullmatch(job_id):
+        raise BadInput(f"id={job_id[:64]!r} must look like 1699567234_2: what upload.php answered.")
+    job = db.session.scalar(select(Job).where(Job.id == job_id, Job.user_id == g.user.id))
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    if job.expired_at is not None:
+        raise NotFound(f"The stems of job {job_id} expired and were deleted. Upload the file again.")
+    return job
+
+
+def endpoint_url(endpoint: str, job: Job) -> str:
+    """Return the path of an endpoint for a job, as it stands in the answers."""
+    return f"{url_for(f'{endpoint}.{endpoint}')}?id={quote(job.id)}"

@@ -1,0 +1,34 @@
+"""`status.php`: how far a job is."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from ezstems.jobs import current_worker
+from ezstems.models import COMPLETED, FAILED, PROCESSING
+from ezstems.web.answers import success
+from ezstems.web.api.jobs import called_job, endpoint_url
+from ezstems.web.auth import key_required
+
+blueprint = Blueprint("status", __name__)
+
+
+@blueprint.get("/status.php")
+@key_required
+def status() -> Response:
+    """Answer with a job's state."""
+    job = called_job()
+    data: dict[str, Any] = {
+        "id": job.id,
+        "status": job.status,
+        "queue_position": current_worker().position(job),
+        "stems": job.stems,
+        "created_at": f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+    }
+    if job.status == PROCESSING:
+        data["progress"] = job.progress
+    elif job.status == COMPLETED:
+        data["download_url"] = endpoint_url("download", job)
+    elif job.status == FAILED:
+        data["error"] = job.error
+    return success(data)

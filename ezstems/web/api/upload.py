@@ -1,0 +1,91 @@
+"""`upload.php`: a file becomes a job."""
+
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import PurePosixPath
+from typing import Any
+
+from flask import Blueprint, Response, g, request
+
+from ezstems.errors import BadInput, UploadTooLarge
+from ezstems.jobs import CUTOFFS, OUTPUTS, STEMS, current_worker
+from ezstems.web.answers import success
+from ezstems.web.api.form import UploadForm
+from ezstems.web.api.jobs import endpoint_url
+from ezstems.web.auth import key_required
+
+blueprint = Blueprint("upload", __name__)
+
+EXTENSIONS = ("mp3", "wav", "m4a")
+CUTOFF_NAMES = {name.lower(): name for name in CUTOFFS} | {
+    "11": "11kHz",
+    "11000": "11kHz",
+    "16": "16kHz",
+    "16000": "16kHz",
+}
+# What PHP's trim() takes off.
+_BLANK = " \t\n\r\0\x0b"
+MAX_NAME = 255
+# Boundaries, headers and the small fields around a file.
+OVERHEAD_BYTES = 1024 * 1024
+
+
+@blueprint.post("/upload.php")
+@key_required
+def upload() -> Response:
+    """Stream the file to the disk, check it, and line its job up."""
+    worker = current_worker()
+    limit = g.user.max_upload_bytes
+    declared = request.content_length or 0
+    if declared > limit + OVERHEAD_BYTES:
+        raise too_large(limit)
+    worker.admit(declared)
+    request.max_content_length = None  # the plan's limit below takes the place of the website's
+    with closing(UploadForm(worker.incoming, limit, too_large(limit))) as form:
+        form.read(request)
+        if form.incoming is None:
+            raise BadInput("The part file is missing: the audio file, sent as multipart/form-data.")
+        name, extension = named(form.filename)
+        options = chosen(form.fields)
+        if form.incoming.size_bytes == 0:
+            raise BadInput(f"The file {name!r} is empty.")
+        job = worker.submit(g.user, form.incoming, name=name, extension=extension, **options)
+    return success(
+        {
+            "id": job.id,
+            "filename": job.filename,
+            "status": "queued",
+            "stems": str(job.stems),
+            "check_status_endpoint": endpoint_url("status", job),
+        }
+    )
+
+
+def too_large(limit_bytes: int) -> UploadTooLarge:
+    """Say that a file is over the plan's limit."""
+    return UploadTooLarge(f"The file is over the {limit_bytes // 1024**2} MB that the {g.user.plan} plan allows.")
+
+
+def named(filename: str) -> tuple[str, str]:
+    """Return the client's name of the file, without any folder, and its extension in lower case."""
+    name = re.split(r"[/\\]", filename)[-1]
+    name = "".join(character for character in name if character.isprintable()).strip()[-MAX_NAME:]
+    extension = PurePosixPath(name).suffix[1:].lower()
+    if extension not in EXTENSIONS:
+        raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
+    return name, extension
+
+
+def chosen(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the parameters beside the file."""
+    stems = fields.get("stems", "").strip(_BLANK)
+    if stems not in map(str, STEMS):
+        raise BadInput(f"stems={stems[:64]!r} must be 2, 4 or 5.")
+    cutoff = fields.get("cutoff", CUTOFFS[0]).strip(_BLANK)
+    if cutoff.lower() not in CUTOFF_NAMES:
+        raise BadInput(f"cutoff={cutoff[:64]!r} must be one of {', '.join(CUTOFFS)}.")
+    output = fields.get("output", OUTPUTS[0]).strip(_BLANK)
+    if output.lower() not in OUTPUTS:
+        raise BadInput(f"output={output[:64]!r} must be one of {', '.join(OUTPUTS)}.")
+    return {"stems": int(stems), "cutoff": CUTOFF_NAMES[cutoff.lower()], "output": output.lower()}

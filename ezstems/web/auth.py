@@ -1,0 +1,99 @@
+"""Who is calling, and may they: API keys with their rate limit, and the website's session."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta, timezone
+from functools import wraps
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+from flask_login import LoginManager, current_user
+from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError
+
+from ezstems.database import db
+from ezstems.errors import BadInput, RateLimited, Unauthenticated
+from ezstems.models import ApiKey, User, utcnow
+
+View = Callable[..., Response]
+
+login_manager = LoginManager()
+csrf = CSRFProtect()
+
+_BEARER = re.compile(r"\s*bearer\s+(\S+)\s*", re.IGNORECASE)
+NO_KEY = "Send your API key in the header: Authorization: Bearer YOUR_API_KEY"
+BAD_KEY = "The API key is unknown or deactivated. Make a new one on the website, or ask the server's operator."
+NO_SESSION = "This call needs a login on the website; an API key is not enough."
+
+
+def init_app(app: Flask) -> None:
+    """Set up sessions, CSRF tokens and the rate limit's headers."""
+    app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax", WTF_CSRF_SSL_STRICT=False)
+    login_manager.init_app(app)
+    login_manager.login_view = "login.login"
+    csrf.init_app(app)
+
+    @login_manager.user_loader
+    def load(user_id: str) -> User | None:
+        return db.session.get(User, int(user_id))
+
+    @app.after_request
+    def rate_headers(response: Response) -> Response:
+        response.headers.update(g.get("rate_headers", {}))
+        return response
+
+
+def key_required(view: View) -> View:
+    """Let a call in whose Bearer key is valid and within its rate limit; leave its row in `g.key`, `g.user`."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Response:
+        authenticate_key()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def authenticate_key() -> None:
+    """Identify the caller by its key and count the call."""
+    match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    if match is None:
+        raise Unauthenticated(NO_KEY)
+    key = ApiKey.find(match[1])
+    if key is None:
+        raise Unauthenticated(BAD_KEY)
+    limit, window = current_app.config["EZSTEMS_RATE_LIMIT"], current_app.config["EZSTEMS_RATE_WINDOW_SECONDS"]
+    counted = key.count_call(limit, window)
+    if not key.is_active:
+        raise Unauthenticated(BAD_KEY)
+    limit = limit if key.rate_limit is None else key.rate_limit
+    started = key.window_started_at or utcnow()
+    reset = started + timedelta(seconds=window)
+    g.rate_headers = {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(max(0, limit - key.calls_in_window(window))),
+        "X-RateLimit-Reset": str(int(reset.replace(tzinfo=timezone.utc).timestamp())),
+    }
+    if not counted:
+        wait = max(1, int((reset - utcnow()).total_seconds()))
+        raise RateLimited(f"The key's {limit} calls in {window} seconds are used up. Try again in {wait} s.", wait)
+    g.key, g.user = key, key.user
+
+
+def authenticate_session() -> None:
+    """Identify the caller by the website's session; a call that changes something needs its CSRF token too."""
+    if not current_user.is_authenticated:
+        raise Unauthenticated(NO_SESSION)
+    try:
+        csrf.protect()
+    except CSRFError as error:
+        raise BadInput(f"{error.description} Send the page's token as the header X-CSRFToken.") from error
+    g.user = current_user
+
+
+def authenticate() -> None:
+    """Identify the caller by its key if it sends one or has no session, by its session otherwise."""
+    if "Authorization" in request.headers or not current_user.is_authenticated:
+        authenticate_key()
+    else:
+        authenticate_session()

@@ -1,0 +1,13 @@
+"""The landing page."""
+
+from flask import Blueprint, render_template
+
+from ezstems.jobs import current_worker
+
+blueprint = Blueprint("landing", __name__)
+
+
+@blueprint.get("/")
+def landing() -> str:
+    """Show what this is and which model it uses."""
+    return render_template("landing.html", model=current_worker().model())
