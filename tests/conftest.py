@@ -1,0 +1,160 @@
+"""The fixtures of all tests: an app on its own instance folder, its clients, accounts and audio."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from ezstems import create_app
+from ezstems.database import db
+from ezstems.jobs.worker import EXTENSION, Worker
+from ezstems.models import ApiKey, Job, User
+from tests.audio.audio_files import write_wav
+from tests.separators import FastSeparator
+
+PASSWORD = "a good password"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Name a user and a key of theirs."""
+
+    user_id: int
+    email: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the header that authenticates a call."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("EZSTEMS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Path:
+    return tmp_path / "instance"
+
+
+@pytest.fixture
+def separator() -> FastSeparator:
+    return FastSeparator()
+
+
+@pytest.fixture
+def make_app(instance: Path, separator: FastSeparator) -> Iterator[Callable[..., Flask]]:
+    """Return a maker of apps on the same instance folder; settings are named without their prefix."""
+    made: list[Flask] = []
+
+    def make(**settings: Any) -> Flask:
+        named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
+        app = create_app(
+            {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True} | named
+        )
+        # As behind gunicorn: a crash is answered, not raised into the test.
+        app.config["PROPAGATE_EXCEPTIONS"] = False
+        made.append(app)
+        return app
+
+    yield make
+    separator.release()
+    for app in made:
+        app.extensions[EXTENSION].close()
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def worker(app: Flask) -> Worker:
+    return app.extensions[EXTENSION]
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def make_account(app: Flask) -> Callable[..., Account]:
+    """Return a maker of accounts, each with a key."""
+
+    def make(
+        email: str = "someone@example.com",
+        plan: str = "basic",
+        max_mb: int | None = None,
+        rate_limit: int | None = None,
+    ) -> Account:
+        with app.app_context():
+            user = User(email=email, plan=plan, max_mb=max_mb)
+            user.set_password(PASSWORD)
+            db.session.add(user)
+            db.session.commit()
+            _, key = ApiKey.issue(user, rate_limit)
+            db.session.commit()
+            return Account(user.id, email, key)
+
+    return make
+
+
+@pytest.fixture
+def account(make_account: Callable[..., Account]) -> Account:
+    return make_account()
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a WAV of half a second: a chord."""
+    path = tmp_path_factory.mktemp("song") / "song.wav"
+    times = np.arange(22_050) / 44_100
+    chord = sum(0.2 * np.sin(2 * np.pi * hz * times) for hz in (220.0, 277.2, 329.6))
+    write_wav(path, np.stack([chord, chord], axis=1))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def upload(client: FlaskClient, account: Account, song: bytes) -> Callable[..., TestResponse]:
+    """Return an uploader: fields by name; `content`, `name` and `who` replace the song, its name, the caller."""
+
+    def send(content: bytes = song, name: str = "song.wav", who: Account = account, **fields: str) -> TestResponse:
+        data = {"file": (io.BytesIO(content), name), **({"stems": "2"} | fields)}
+        return client.post("/api/v1/upload.php", data=data, headers=who.headers)
+
+    return send
+
+
+@pytest.fixture
+def finished(app: Flask) -> Callable[[str], Job]:
+    """Return a waiter: the job with an id, detached, once it is completed or failed."""
+
+    def wait(job_id: str, seconds: float = 20.0) -> Job:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with app.app_context():
+                job = db.session.scalars(select(Job).where(Job.id == job_id)).one()
+                if job.status in ("completed", "failed"):
+                    db.session.expunge(job)
+                    return job
+            time.sleep(0.01)
+        raise AssertionError(f"job {job_id} is {job.status} after {seconds} s")
+
+    return wait

@@ -1,0 +1,74 @@
+"""Separators that take no time and no TensorFlow, for the tests of queue and web."""
+
+import shutil
+import threading
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+from ezstems.audio.separate import STEMS, Separation
+from ezstems.errors import Interrupted
+
+LABEL = "fast test model"
+
+
+class FastSeparator:
+    """Write a short file a stem; `hold` and `fail` let a test decide when and how a separation ends."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+        self.sources: list[str] = []
+
+    def hold(self) -> None:
+        """Let no separation end until `release`."""
+        self.gate.clear()
+
+    def release(self) -> None:
+        """Let held separations end."""
+        self.gate.set()
+
+    def label(self) -> str:
+        return LABEL
+
+    def warm(self) -> None:
+        pass
+
+    def __call__(
+        self,
+        source: Path,
+        directory: Path,
+        *,
+        stems: int,
+        cutoff: str,
+        output: str,
+        progress: Callable[[float], None],
+        stopping: Callable[[], bool],
+    ) -> Separation:
+        assert source.is_file(), source
+        self.sources.append(source.name)
+        self.started.set()
+        progress(42.0)
+        until = time.monotonic() + self.seconds
+        while not self.gate.is_set() or time.monotonic() < until:
+            if stopping():
+                raise Interrupted("stopped")
+            time.sleep(0.005)
+            progress(42.0)
+        if self.error is not None:
+            raise self.error
+        files = []
+        for name in STEMS[stems]:
+            file = directory / f"{name}.{output}"
+            with wave.open(str(file), "wb") as out:
+                out.setnchannels(2)
+                out.setsampwidth(2)
+                out.setframerate(44_100)
+                out.writeframes(bytes(4 * 441))
+            files.append(file)
+        shutil.copy(source, directory / "scratch")  # what isn't a stem must not reach the ZIP
+        return Separation(tuple(files), 441, LABEL)
