@@ -54,6 +54,9 @@ class Server(ThreadingHTTPServer):
         self.ranges = True
         self.if_range = True
         self.length = True
+        self.encoding: str | None = None
+        self.shift = 0  # how far beside the asked range a partial answer starts
+        self.piece: int | None = None  # the most bytes of a partial answer
         self.status = 200
         self.breaks: list[int] = []  # after how many bytes the first requests' answers break off
         self.stall_after: int | None = None
@@ -93,16 +96,20 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            start += server.shift
+            body = server.content[start:][: server.piece]
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(server.content)}")
         else:
+            body = server.content
             self.send_response(200)
+        if server.encoding:
+            self.send_header("Content-Encoding", server.encoding)
         if server.etag:
             self.send_header("ETag", server.etag)
         if server.length:
-            self.send_header("Content-Length", str(len(server.content) - start))
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        body = server.content[start:]
         if server.breaks:
             body = body[: server.breaks.pop(0)]
         first = body[: server.stall_after]

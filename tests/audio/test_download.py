@@ -115,6 +115,35 @@ def test_a_part_longer_than_the_archive_is_dropped(
     assert [bool(request.span) for request in server.requests] == [True, False]
 
 
+def test_a_partial_answer_from_elsewhere_is_not_joined(
+    server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(server, pack(), monkeypatch)
+    server.breaks, server.shift = [3 * CHUNK], -CHUNK
+    assert fetch.fetch(2, models, base_url=server.base_url)
+    assert_installed(models)
+    assert [bool(request.span) for request in server.requests] == [False, True, False]
+
+
+def test_a_partial_answer_that_ends_early_is_continued(
+    server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(server, pack(), monkeypatch)
+    server.breaks, server.piece = [3 * CHUNK], 5 * CHUNK
+    assert fetch.fetch(2, models, base_url=server.base_url)
+    assert_installed(models)
+    assert [request.span for request in server.requests] == [None, f"bytes={3 * CHUNK}-", f"bytes={8 * CHUNK}-"]
+
+
+def test_an_archive_labelled_as_encoded_is_kept_as_it_is(
+    server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(server, pack(), monkeypatch)
+    server.encoding = "gzip"
+    assert fetch.fetch(2, models, base_url=server.base_url)
+    assert_installed(models)
+
+
 def test_a_truncated_archive_of_unknown_length_is_refused(
     server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

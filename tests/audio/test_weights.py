@@ -170,6 +170,7 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("model.index", _index([3, 4])[:30], "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[40:], "'model.index' is truncated or damaged"),
         ("model.index", bytes(200) + weights.TABLE_MAGIC, "'model.index' is truncated or damaged"),
+        ("model.index", _index([3, 4])[:-8] + bytes(8), "'model.index' is truncated or damaged"),
         ("model.index", _index([]), "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4, 5]), "'model.data-00000-of-00003' is missing"),
         ("model.index", _index([3, 5]), "'model.data-00001-of-00002' has 4 of 5 bytes"),
