@@ -1,0 +1,192 @@
+"""Write one stem to one file: 16-bit PCM, directly or through an ffmpeg child, from a thread of its own."""
+
+import queue
+import struct
+import threading
+from logging import getLogger
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ezstems.audio.ffmpeg import Child, command
+from ezstems.errors import EncodingFailed
+
+logger = getLogger(__name__)
+
+CHANNELS, SAMPLE_RATE_HZ, SAMPLE_BYTES = 2, 44_100, 2
+QUEUE_BLOCKS = 2
+RIFF_LIMIT_BYTES = 0xFFFFFFFF
+
+# Every one of these decodes to exactly the samples that went in: the MP3's LAME tag and the M4A's edit list name delay
+# and padding; a FLAC's block size must not follow a tiny first block; an Ogg on one page loses its first packet's trim.
+ENCODERS = {
+    "mp3": ("-c:a", "libmp3lame", "-b:a", "192k", "-f", "mp3"),
+    "flac": ("-c:a", "flac", "-frame_size", "4608", "-f", "flac"),
+    "m4a": ("-c:a", "aac", "-b:a", "192k", "-f", "ipod"),
+    "ogg": ("-c:a", "libvorbis", "-q:a", "6", "-page_duration", "1", "-f", "ogg"),
+}
+OUTPUTS = ("wav", *ENCODERS)
+
+
+class Sink(Protocol):
+    """Take the PCM of one stem; whatever fails is an OSError."""
+
+    def write(self, pcm: np.ndarray) -> None:
+        """Write int16 samples (n, 2)."""
+
+    def close(self) -> None:
+        """Complete the file."""
+
+    def interrupt(self) -> None:
+        """Make a `write` that is waiting in another thread return."""
+
+    def abort(self) -> None:
+        """Let go of the file as it is."""
+
+
+class Wav:
+    """Write a RIFF file, an RF64 one above 4 GiB (EBU Tech 3306: its `ds64` takes the place of a `JUNK` chunk)."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._data_bytes = 0
+        self._file.write(self._header())
+
+    def _header(self) -> bytes:
+        data_bytes, riff_bytes = self._data_bytes, self._data_bytes + 72  # 80 bytes of header, less the first 8
+        block_bytes = CHANNELS * SAMPLE_BYTES
+        wide = riff_bytes > RIFF_LIMIT_BYTES
+        sizes = struct.pack("<QQQI", riff_bytes, data_bytes, data_bytes // block_bytes, 0) if wide else bytes(28)
+        return b"".join((
+            struct.pack("<4sI4s", b"RF64" if wide else b"RIFF", min(riff_bytes, RIFF_LIMIT_BYTES), b"WAVE"),
+            struct.pack("<4sI", b"ds64" if wide else b"JUNK", len(sizes)), sizes,
+            struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, CHANNELS, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * block_bytes,
+                        block_bytes, 8 * SAMPLE_BYTES),
+            struct.pack("<4sI", b"data", RIFF_LIMIT_BYTES if wide else data_bytes),
+        ))  # fmt: skip
+
+    def write(self, pcm: np.ndarray) -> None:
+        """Write int16 samples (n, 2)."""
+        rest = pcm.data.cast("B")
+        self._data_bytes += len(rest)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def close(self) -> None:
+        """Write the final sizes into the header."""
+        self._file.seek(0)
+        self._file.write(self._header())
+        self._file.close()
+
+    def interrupt(self) -> None:
+        """Do nothing: a disk doesn't keep anybody waiting."""
+
+    def abort(self) -> None:
+        """Let go of the file as it is."""
+        self._file.close()
+
+
+class Encoder:
+    """Pipe PCM into an ffmpeg child."""
+
+    def __init__(self, path: Path, output: str) -> None:
+        raw = ("-f", "s16le", "-ar", str(SAMPLE_RATE_HZ), "-ac", str(CHANNELS), "-i", "pipe:0")
+        same_bits = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact")
+        self._child = Child(command("-y", *raw, *same_bits, *ENCODERS[output], f"file:{path}"), reads=True)
+
+    def write(self, pcm: np.ndarray) -> None:
+        """Write int16 samples (n, 2)."""
+        assert self._child.process.stdin is not None
+        rest = pcm.data.cast("B")
+        try:
+            while rest:
+                rest = rest[self._child.process.stdin.write(rest) :]
+        except BrokenPipeError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Wait until the child has completed the file."""
+        if code := self._child.wait():
+            raise OSError(f"ffmpeg ended with {code}: {self._child.stderr()}")
+
+    def interrupt(self) -> None:
+        """Kill the child, which breaks the pipe."""
+        self._child.process.kill()
+
+    def abort(self) -> None:
+        """Kill the child."""
+        self._child.kill()
+
+
+class Writer:
+    """Write a stem from a thread: a context whose end completes the file, or, on an error, drops it."""
+
+    def __init__(self, path: Path, output: str) -> None:
+        """Open `path` for one of `OUTPUTS`."""
+        self._path = path
+        self._sink: Sink = Wav(path) if output == "wav" else Encoder(path, output)
+        self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
+        self._dropped = False
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"write-{path.name}", daemon=True)
+        self._thread.start()
+
+    def write(self, block: np.ndarray) -> None:
+        """Queue float32 samples (n, 2), full scale 1.0; what is above is clipped.
+
+        Raises:
+            EncodingFailed: an earlier block could not be written.
+        """
+        self._check()
+        self._queue.put(block)
+
+    def finish(self) -> None:
+        """Say that no more blocks come; the file is complete when the context ends."""
+        self._queue.put(None)
+
+    def _run(self) -> None:
+        while (block := self._queue.get()) is not None:
+            if self._error is None and not self._dropped:  # else the queue is only emptied, so that nobody waits
+                try:
+                    self._sink.write(pcm16(block))
+                except OSError as error:
+                    self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if not self._dropped:
+            logger.error("writing %s: %s", self._path, error)
+            self._error = error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise EncodingFailed(f"The stem '{self._path.stem}' could not be written.") from self._error
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not None:
+            self._dropped = True
+            self._sink.interrupt()
+            self.finish()
+        self._thread.join()
+        if kind is not None or self._error is not None:
+            self._sink.abort()
+        else:
+            try:
+                self._sink.close()
+            except OSError as failure:
+                self._sink.abort()
+                self._fail(failure)
+        if kind is None:
+            self._check()
+
+
+def pcm16(block: np.ndarray) -> np.ndarray:
+    """Round float32 samples, full scale 1.0, to little-endian int16; what is above full scale is clipped."""
+    scaled = block * np.float32(32768)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype("<i2")

@@ -1,0 +1,186 @@
+"""Separate a file into stems, streaming: the engine behind the worker and the command line."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from ezstems.audio import stft, weights
+from ezstems.audio.decode import SAMPLE_RATE_HZ, Decoding, decode
+from ezstems.audio.encode import OUTPUTS, Writer
+from ezstems.audio.unet import Unet
+from ezstems.errors import BadInput, Interrupted, UnreadableAudio
+
+logger = getLogger(__name__)
+
+# In the archive's order; Spleeter's own lists are mapped onto it by name.
+STEMS: dict[int, tuple[str, ...]] = {
+    2: ("vocals", "accompaniment"),
+    4: ("vocals", "drums", "bass", "other"),
+    5: ("vocals", "drums", "bass", "piano", "other"),
+}
+# What the network sees of the spectrum (a configuration of Spleeter's), and whether its masks' mean goes on above it.
+_BANDS = {"11kHz": ("11kHz", False), "16kHz": ("16kHz", False), "full": ("11kHz", True)}
+CUTOFFS = tuple(_BANDS)
+TILES_IN_FLIGHT = 2  # one tile's FFTs run while another is in the network
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Say what a separation wrote: one file a stem, the samples in each, and the weights that made them."""
+
+    files: tuple[Path, ...]
+    samples: int
+    model: str
+
+
+def separate_blocks(
+    blocks: Iterable[np.ndarray], unet: Unet, stems: tuple[str, ...], *, average: bool = False
+) -> Generator[dict[str, np.ndarray], None, None]:
+    """Separate a stream of blocks, a few tiles of it in memory at a time.
+
+    Takes float32 blocks (n, 2) at 44,100 Hz. Yields float32 blocks (n, 2) by stem, one a tile; a stem's blocks
+    together are as long as the input. `average` extends the masks over the whole band, so that the stems add up to
+    the input; without it nothing is left above the network's band.
+    """
+    idle: queue.SimpleQueue[stft.Workspace] = queue.SimpleQueue()
+    for _ in range(TILES_IN_FLIGHT):
+        idle.put(stft.Workspace(unet.bins, average))
+
+    def waveforms(tile: np.ndarray) -> dict[str, np.ndarray]:
+        workspace = idle.get()
+        try:
+            masks = unet.masks(workspace.magnitudes(tile))
+            return {stem: workspace.waveform(masks[stem]) for stem in stems}
+        finally:
+            idle.put(workspace)
+
+    with closing(_in_order(waveforms, stft.tiles(blocks))) as separated:
+        yield from stft.overlap_add(separated)
+
+
+def _in_order(
+    work: Callable[[np.ndarray], dict[str, np.ndarray]], tiles: Iterator[tuple[np.ndarray, int]]
+) -> Generator[tuple[dict[str, np.ndarray], int], None, None]:
+    """Work on `TILES_IN_FLIGHT` tiles at once, one more waiting; yield the results in order, with the tiles' counts."""
+    pending: deque[tuple[Future[dict[str, np.ndarray]], int]] = deque()
+    pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile")
+    try:
+        for tile, count in tiles:
+            pending.append((pool.submit(work, tile), count))
+            if len(pending) > TILES_IN_FLIGHT:
+                future, count = pending.popleft()
+                yield future.result(), count
+        while pending:
+            future, count = pending.popleft()
+            yield future.result(), count
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Separator:
+    """Separate files with the weights that a setting names; models are built at first use and kept."""
+
+    def __init__(self, models_directory: Path, model: str = "auto", max_duration_seconds: float | None = None) -> None:
+        """Remember where the models are; nothing is loaded."""
+        self._models_directory = models_directory
+        self._model = model
+        self._max_samples = None if max_duration_seconds is None else round(max_duration_seconds * SAMPLE_RATE_HZ)
+        self._unets: dict[tuple[int, str], tuple[Unet, str]] = {}
+        self._lock = threading.Lock()
+
+    def label(self) -> str:
+        """Name the weights that each number of stems would use; raise ModelMissing where there are none."""
+        return ", ".join(weights.find(self._model, stems, self._models_directory).label for stems in STEMS)
+
+    def warm(self, stems: int = 2) -> None:
+        """Load the model of a number of stems and run it once, so that the first file doesn't wait for it."""
+        unet, label = self._unet(stems, "11kHz")
+        started = monotonic()
+        unet.masks(np.zeros((stft.TILE_FRAMES, unet.bins, 2), np.float32))
+        logger.info("warmed %s in %.1f s", label, monotonic() - started)
+
+    def __call__(
+        self,
+        source: Path,
+        directory: Path,
+        *,
+        stems: int,
+        cutoff: str = "11kHz",
+        output: str = "wav",
+        progress: Callable[[float], None] = lambda percent: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Separation:
+        """Write `directory/<stem>.<output>` for each stem, each exactly as long as the decoded source.
+
+        `progress` is called with 0 to 100 after each tile, estimated from the duration in the file's header (it
+        stays 0 where that has none); `stopping` is asked as often.
+
+        Raises:
+            UnreadableAudio: nothing decodes, or more than the longest duration.
+            EncodingFailed: a stem could not be written.
+            Interrupted: `stopping` returned true.
+            ModelMissing, ConfigurationError: there are no weights, or they don't fit.
+        """
+        for name, value, allowed in (("stems", stems, STEMS), ("cutoff", cutoff, CUTOFFS), ("output", output, OUTPUTS)):
+            if value not in allowed:
+                raise BadInput(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}")
+        started = monotonic()
+        configuration, average = _BANDS[cutoff]
+        unet, label = self._unet(stems, configuration)
+        names = STEMS[stems]
+        files = tuple(directory / f"{name}.{output}" for name in names)
+        with ExitStack() as stack:
+            decoding = stack.enter_context(decode(source, block_samples=stft.TILE_SAMPLES))
+            writers = [stack.enter_context(Writer(file, output)) for file in files]
+            separated = stack.enter_context(
+                closing(separate_blocks(self._limited(decoding), unet, names, average=average))
+            )
+            samples = 0
+            progress(0.0)
+            if stopping():
+                raise Interrupted(f"'{source.name}' was interrupted")
+            for blocks in separated:
+                for name, writer in zip(names, writers, strict=True):
+                    writer.write(blocks[name])
+                samples += len(blocks[names[0]])
+                progress(_percent(samples, decoding.duration_seconds))
+                if stopping():
+                    raise Interrupted(f"'{source.name}' was interrupted")
+            for writer in writers:
+                writer.finish()
+        progress(100.0)
+        seconds = samples / SAMPLE_RATE_HZ
+        logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
+        return Separation(files, samples, label)
+
+    def _limited(self, decoding: Decoding) -> Iterator[np.ndarray]:
+        for block in decoding:
+            if self._max_samples is not None and decoding.samples > self._max_samples:
+                longest = self._max_samples / SAMPLE_RATE_HZ
+                raise UnreadableAudio(f"The file is longer than {longest:.0f} seconds, the most that is separated.")
+            yield block
+
+    def _unet(self, stems: int, configuration: str) -> tuple[Unet, str]:
+        with self._lock:
+            if (stems, configuration) not in self._unets:
+                started = monotonic()
+                found = weights.find(self._model, stems, self._models_directory)
+                self._unets[stems, configuration] = Unet(found, configuration), found.label
+                logger.info("loaded %s for %s in %.1f s", found.label, configuration, monotonic() - started)
+            return self._unets[stems, configuration]
+
+
+def _percent(samples: int, duration_seconds: float | None) -> float:
+    """Estimate the progress; 99 at most, since a header's duration may be wrong, 0 where it has none."""
+    if not duration_seconds:
+        return 0.0
+    return min(99.0, 100.0 * samples / (duration_seconds * SAMPLE_RATE_HZ))
