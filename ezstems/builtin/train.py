@@ -1,0 +1,101 @@
+"""Make the bundled model: `python -m ezstems.builtin.train --work DIR`. Everything resumes where it stopped."""
+
+import argparse
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from ezstems.builtin.convert import write_models
+from ezstems.builtin.corpus import open_corpus, render_corpus
+from ezstems.builtin.mixing import Mixer
+from ezstems.builtin.nets import COMMON, ORIGINS
+from ezstems.builtin.network import Body, Ensemble, Head, ManyHeaded, UNet
+from ezstems.builtin.training import Stage, train
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hold nets that are trained together in one process, beside frozen ones that complete their ratio masks."""
+
+    name: str
+    trained: tuple[str, ...]
+    frozen: tuple[str, ...]
+    pace: float  # steps, as a share of the stage's: more nets make slower steps
+
+
+GROUPS = (
+    Group("voice", ("vocals", "accompaniment"), (), 1.0),
+    Group("band", ("drums", "bass", "piano", "other_of_four", "other_of_five"), ("vocals",), 0.45),
+)
+COMMON_STAGE = Stage("common", 1200, rate=3e-3, last_rate=5e-4, direct_weight=1.0)
+PARTED_STAGE = Stage("parted", 2000, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5)
+TUNED_STAGE = Stage("tuned", 500, rate=3e-4, last_rate=1e-6, direct_weight=0.1, frozen_norms=True)
+
+
+def main() -> None:
+    """Render the songs, train the nets, write the checkpoints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="songs, checkpoints and models go here")
+    parser.add_argument("--songs", type=int, default=240, help="how many songs to render (about 50 MB each)")
+    parser.add_argument("--processes", type=int, default=2, help="how many cores to use")
+    parser.add_argument("--seed", type=int, default=1, help="of the nets and batches; a song's seed is its number")
+    for stage in (COMMON_STAGE, PARTED_STAGE, TUNED_STAGE):
+        parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"default {stage.steps}")
+    options = parser.parse_args()
+    _start_logging()
+    render_corpus(options.work / "songs", range(options.songs), processes=options.processes)
+    train_common(options.work, replace(COMMON_STAGE, steps=options.common_steps), options.seed)
+    for stage in (
+        replace(PARTED_STAGE, steps=options.parted_steps),
+        replace(TUNED_STAGE, steps=options.tuned_steps),
+    ):
+        with get_context("spawn").Pool(min(options.processes, len(GROUPS)), _start_logging) as pool:
+            pool.map(partial(train_group, options.work, stage, options.seed), GROUPS)
+    write_models(load_nets(options.work, TUNED_STAGE.name), options.work / "models")
+
+
+def train_common(work: Path, stage: Stage, seed: int) -> None:
+    """Train the many-headed net that all nets start from."""
+    torch.manual_seed(seed)
+    model = ManyHeaded(COMMON)
+    train(model, stage, Mixer(open_corpus(work / "songs"), seed), work / "common.pt")
+
+
+def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:
+    """Train the nets of a group through one stage, starting from the stage before."""
+    before = {PARTED_STAGE.name: COMMON_STAGE.name, TUNED_STAGE.name: PARTED_STAGE.name}[stage.name]
+    nets = load_nets(work, before)
+    model = Ensemble({name: nets[name] for name in group.frozen + group.trained}, group.frozen)
+    stage = replace(stage, name=f"{stage.name}-{group.name}", steps=int(stage.steps * group.pace))
+    mixer = Mixer(open_corpus(work / "songs"), seed + 1000 * (1 + GROUPS.index(group)))
+    train(model, stage, mixer, work / f"{stage.name}.pt")
+
+
+def load_nets(work: Path, stage: str) -> dict[str, UNet]:
+    """Return all nets as they came out of a stage."""
+    if stage == COMMON_STAGE.name:
+        common = ManyHeaded(COMMON)
+        common.load_state_dict(torch.load(work / "common.pt", weights_only=True)["model"])
+        return {name: common.part(origin) for name, origin in ORIGINS.items()}
+    nets = {}
+    for group in GROUPS:
+        model = Ensemble({name: UNet(Body(), Head()) for name in group.frozen + group.trained}, group.frozen)
+        model.load_state_dict(torch.load(work / f"{stage}-{group.name}.pt", weights_only=True)["model"])
+        nets.update({name: model.nets[name] for name in group.trained})
+    return nets
+
+
+def _start_logging() -> None:
+    """Log times and messages; one thread a process, because a process a core is faster on nets this small."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    main()
