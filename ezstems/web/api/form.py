@@ -47,7 +47,7 @@ class UploadForm:
             raise BadInput("Content-Type must name a boundary of 1 to 200 ASCII characters.")
         part: Field | File | None = None
         try:
-            for event in _events(request, boundary.encode()):
+            for event in self._events(request, boundary.encode()):
                 if isinstance(event, Field | File):
                     part = event
                     self._begin(event)
@@ -76,13 +76,15 @@ class UploadForm:
                 raise self._too_large
             self.incoming.write(block)
 
-
-def _events(request: Request, boundary: bytes) -> Iterator[Event]:
-    decoder = MultipartDecoder(boundary, BUFFER_BYTES, max_parts=MAX_PARTS)
-    while True:
-        block = request.stream.read(BLOCK_BYTES)
-        decoder.receive_data(block or None)
-        while not isinstance(event := decoder.next_event(), NeedData):
-            yield event
-            if isinstance(event, Epilogue):
-                return
+    def _events(self, request: Request, boundary: bytes) -> Iterator[Event]:
+        decoder = MultipartDecoder(boundary, BUFFER_BYTES, max_parts=MAX_PARTS)
+        while True:
+            try:
+                block = request.stream.read(BLOCK_BYTES)
+            except RequestEntityTooLarge as error:
+                raise self._too_large from error
+            decoder.receive_data(block or None)
+            while not isinstance(event := decoder.next_event(), NeedData):
+                yield event
+                if isinstance(event, Epilogue):
+                    return

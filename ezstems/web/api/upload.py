@@ -24,8 +24,8 @@ CUTOFF_NAMES = {name.lower(): name for name in CUTOFFS} | {
     "16": "16kHz",
     "16000": "16kHz",
 }
-# What PHP's trim() takes off.
-_BLANK = " \t\n\r\0\x0b"
+# What PHP allows around a number.
+_BLANK = " \t\n\r\v\f"
 MAX_NAME = 255
 # Boundaries, headers and the small fields around a file.
 OVERHEAD_BYTES = 1024 * 1024
@@ -41,7 +41,7 @@ def upload() -> Response:
     if declared > limit + OVERHEAD_BYTES:
         raise too_large(limit)
     worker.admit(declared)
-    request.max_content_length = None  # the plan's limit below takes the place of the website's
+    request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
     with closing(UploadForm(worker.incoming, limit, too_large(limit))) as form:
         form.read(request)
         if form.incoming is None:
