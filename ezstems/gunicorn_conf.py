@@ -3,13 +3,14 @@
 import sys
 from typing import Any
 
-from ezstems import config, log
+from ezstems import config as settings  # gunicorn takes the bare name `config` here for a setting of its own
+from ezstems import log
 from ezstems.audio import weights
 from ezstems.errors import ConfigurationError
 from ezstems.jobs.worker import EXTENSION
 
 try:
-    _settings = config.load(config.instance_folder())
+    _settings = settings.load(settings.instance_folder())
     # A box that can't separate must not start, and say so in one line instead of a worker's stack trace.
     weights.require(_settings["EZSTEMS_MODEL"], _settings["EZSTEMS_MODELS"])
 except ConfigurationError as error:

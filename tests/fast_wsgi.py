@@ -1,8 +1,45 @@
-"""The app with a separator that takes FAST_SECONDS a song, for tests of a real gunicorn."""
+"""The app with a separator that needs no TensorFlow, for tests of a real gunicorn.
+
+A song takes FAST_SECONDS, and no end while the instance folder holds a file `hold`; one of FAST_KILL stems kills the
+process. Every answer names its worker process in X-Worker.
+"""
 
 import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from flask import Response
 
 from ezstems import create_app
+from ezstems.audio.separate import Separation
 from tests.separators import FastSeparator
 
-app = create_app({"SEPARATOR": FastSeparator(float(os.environ.get("FAST_SECONDS", "0")))})
+
+class Gate:
+    """Be open while there is no file `hold`."""
+
+    def is_set(self) -> bool:
+        """Tell whether separations may end."""
+        return not (Path(app.instance_path) / "hold").exists()
+
+
+class DeadlySeparator(FastSeparator):
+    """Separate at once, when the test allows it, or die."""
+
+    def __call__(self, source: Path, directory: Path, *, stems: int, **options: Any) -> Separation:
+        if str(stems) == os.environ.get("FAST_KILL"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(source, directory, stems=stems, **options)
+
+
+separator = DeadlySeparator(float(os.environ.get("FAST_SECONDS", "0")))
+separator.gate = Gate()  # type: ignore[assignment]
+app = create_app({"SEPARATOR": separator})
+
+
+@app.after_request
+def name_worker(response: Response) -> Response:
+    """Say which process answers."""
+    response.headers["X-Worker"] = str(os.getpid())
+    return response

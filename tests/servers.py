@@ -1,18 +1,22 @@
-"""A real gunicorn, started and stopped by a test."""
+"""A real gunicorn, started and stopped by a test, and a caller of its API."""
 
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 90.0
+START_SECONDS = 120.0
+PASSWORD = "a good password"
 
 
 class Server:
@@ -26,7 +30,7 @@ class Server:
         self.api = f"{self.url}/api/v1"
         self.instance = instance
         self.log = instance.parent / f"{instance.name}.log"
-        self._app = app
+        self.arguments = [sys.executable, "-m", "gunicorn", "-c", "python:ezstems.gunicorn_conf", app]
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("EZSTEMS_")} | {
             "EZSTEMS_INSTANCE": str(instance),
             "EZSTEMS_BIND": f"127.0.0.1:{self.port}",
@@ -47,22 +51,31 @@ class Server:
     ) -> None:
         self.kill()
 
+    @property
+    def running(self) -> bool:
+        """Tell whether it was started and hasn't ended."""
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
         """Start and wait until it answers."""
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:ezstems.gunicorn_conf", self._app]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+                self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            try:
+            assert self.running, self.log.read_text()
+            with suppress(requests.RequestException):
                 if requests.get(f"{self.url}/health", timeout=5).status_code in (200, 503):
                     return
-            except requests.ConnectionError:
-                assert self.process.poll() is None, self.log.read_text()
-                time.sleep(0.05)
+            time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log.read_text()}")
+
+    def refuse(self) -> subprocess.CompletedProcess[str]:
+        """Start what must end by itself; return what it said."""
+        return subprocess.run(
+            self.arguments, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def stop(self) -> float:
         """Ask for an orderly end; return how many seconds it took."""
@@ -102,5 +115,61 @@ class Server:
     def key(self, email: str = "someone@example.com", plan: str = "basic", **options: object) -> str:
         """Make an account and a key of it."""
         flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        self.command("users", "add", email, "--plan", plan, "--password", "a good password", *flags)
+        self.command("users", "add", email, "--plan", plan, "--password", PASSWORD, *flags)
         return self.command("keys", "add", email)
+
+    def hold(self) -> None:
+        """Let the fast separator finish nothing until `release`."""
+        (self.instance / "hold").touch()
+
+    def release(self) -> None:
+        """Let held separations end."""
+        (self.instance / "hold").unlink(missing_ok=True)
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """Read rows from the server's database."""
+        with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=30)) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(query, values)]
+
+    def parts(self) -> list[Path]:
+        """Return what lies half-written in the instance folder."""
+        return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
+
+
+class Caller:
+    """Call a server's API with a key; every call has a connection of its own."""
+
+    def __init__(self, server: Server, key: str) -> None:
+        self.server = server
+        self.headers = {"Authorization": f"Bearer {key}"}
+
+    def get(self, path: str, **parameters: object) -> requests.Response:
+        """GET an endpoint."""
+        return requests.get(f"{self.server.api}/{path}", params=parameters, headers=self.headers, timeout=60)
+
+    def upload(self, content: bytes, stems: int = 2, name: str = "song.wav", **headers: str) -> dict[str, Any]:
+        """Upload a file, which must be accepted; return the answer's data."""
+        answer = requests.post(
+            f"{self.server.api}/upload.php",
+            files={"file": (name, content)},
+            data={"stems": stems},
+            headers=self.headers | headers,
+            timeout=120,
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """Return a job's state."""
+        answer = self.get("status.php", id=job_id)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def wait(self, job_id: str, *states: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Poll until a job is in one of the states, `completed` if none is named; return its state."""
+        deadline = time.monotonic() + seconds
+        while (job := self.status(job_id))["status"] not in (states or ("completed",)):
+            assert time.monotonic() < deadline, f"{job} after {seconds} s:\n{self.server.log.read_text()[-4000:]}"
+            time.sleep(0.1)
+        return job
