@@ -61,7 +61,7 @@ class Runner:
     def __call__(self, number: int) -> None:
         """Claim a job, separate it, settle it; return at once if somebody else has it."""
         with self._app.app_context():
-            job = self._insist(number, partial(db.session.get_one, Job, number))
+            job = self._insist(number, partial(db.session.get, Job, number))
             if job is None or not self._insist(number, partial(Job.claim, number, self._owner)):
                 return
             job_id, filename = job.id, job.filename

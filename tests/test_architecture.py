@@ -1,0 +1,97 @@
+"""Who may know whom: `web → jobs → audio`; models and errors serve the first two; nothing points back."""
+
+import ast
+import subprocess
+import sys
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "ezstems"
+# Libraries that a room must not know.
+FOREIGN = {
+    "audio": {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn", "click", "rich"},
+    "builtin": {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn"},
+}
+# What of the package a room may import, beside itself.
+ALLOWED = {
+    "audio": {"ezstems.errors"},
+    "builtin": set(),
+    "jobs": {"ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.errors"},
+    "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.errors"},
+    "models.py": {"ezstems.database"},
+    "database.py": set(),
+    "errors.py": set(),
+    "config.py": {"ezstems.errors"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, each `from x import y` as `x.y`."""
+    names = set()
+    package = ".".join(path.relative_to(PACKAGE.parent).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def files(room: str) -> list[Path]:
+    found = [PACKAGE / room] if room.endswith(".py") else sorted((PACKAGE / room).rglob("*.py"))
+    assert found and all(path.exists() for path in found), room
+    return found
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_knows_only_whom_it_may(room: str) -> None:
+    own = f"ezstems.{room.removesuffix('.py')}"
+    for path in files(room):
+        for name in imports(path):
+            if name.split(".")[0] == "ezstems":
+                allowed = ALLOWED[room] | {own}
+                assert any(name == other or name.startswith(f"{other}.") for other in allowed), f"{path}: {name}"
+            assert name.split(".")[0] not in FOREIGN.get(room, ()), f"{path}: {name}"
+
+
+def test_the_web_sees_of_jobs_only_what_the_room_shows() -> None:
+    shown = {
+        f"ezstems.jobs.{name}"
+        for node in ast.parse((PACKAGE / "jobs" / "__init__.py").read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for name in (alias.name for alias in node.names)
+    }
+    for path in files("web"):
+        used = {name for name in imports(path) if name.startswith("ezstems.jobs")}
+        assert used <= shown, f"{path}: {used - shown}"
+
+
+def test_the_queue_knows_neither_flask_nor_sql() -> None:
+    assert not {name.split(".")[0] for name in imports(PACKAGE / "jobs" / "queue.py")} & {"flask", "sqlalchemy"}
+
+
+def test_only_the_archive_and_its_worker_build_paths_of_the_instance() -> None:
+    speakers = {
+        path.relative_to(PACKAGE).as_posix()
+        for room in ("web", "jobs", "commands")
+        for path in files(room)
+        if '"uploads"' in path.read_text() or '"results"' in path.read_text()
+    }
+    assert speakers == {"jobs/archive.py"}
+
+
+@pytest.mark.parametrize("module", ["ezstems.audio.separate", "ezstems.cli", "ezstems.gunicorn_conf"])
+def test_importing_does_not_load_tensorflow(module: str, tmp_path: Path) -> None:
+    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules)"
+    environ = {"EZSTEMS_INSTANCE": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_audio_loads_without_flask() -> None:
+    code = "import sys; sys.modules['flask'] = None; import ezstems.audio.separate"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,192 @@
+"""The command line: accounts, keys, jobs, models, the demo account, and separation without a server."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from ezstems import log
+from ezstems.audio import fetch, weights
+from ezstems.cli import cli
+from ezstems.database import db
+from ezstems.errors import EzStemsError, FetchFailed
+from ezstems.models import ApiKey, Job, User, utcnow
+from tests.audio import checkpoints
+from tests.audio.audio_files import read, song, write_wav
+from tests.separators import FastSeparator
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a runner of commands on the test's instance folder; it checks the exit code."""
+    monkeypatch.setenv("EZSTEMS_INSTANCE", str(instance))
+    monkeypatch.setattr(log, "configure", lambda _level: None)  # the tests' own logging stays
+
+    def invoke(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
+        result = CliRunner().invoke(cli, arguments, input=typed)
+        if isinstance(result.exception, EzStemsError):
+            result.exit_code = 1
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return invoke
+
+
+def test_an_empty_folder_is_a_valid_instance(run: Run, instance: Path) -> None:
+    assert run("users", "list").output.split() == "ID EMAIL PLAN MAX MB ACTIVE KEYS CREATED (UTC)".split()
+    assert (instance / "ezstems.sqlite3").exists()
+    assert oct((instance / "secret_key").stat().st_mode & 0o777) == "0o600"
+
+
+def test_accounts(run: Run, app: Flask) -> None:
+    assert run("users", "add", "Anna@Example.com", "--plan", "pro", "--password", "pw").output == (
+        "anna@example.com: plan pro, files up to 75 MB\n"
+    )
+    run("users", "add", "bob@localhost", "--plan", "custom", "--max-mb", "120", "--password", "pw")
+    assert "exists already" in run("users", "add", "anna@example.com", "--password", "pw", code=1).output
+    run("users", "set-plan", "bob@localhost", "--plan", "basic")
+    rows = [line.split() for line in run("users", "list").output.splitlines()[1:]]
+    assert [row[1:5] for row in rows] == [["anna@example.com", "pro", "75", "0"], ["bob@localhost", "basic", "30", "0"]]
+    with app.app_context():
+        user = db.session.scalars(select(User).where(User.email == "anna@example.com")).one()
+        assert user.check_password("pw") and not user.check_password("PW")
+        assert "pw" not in user.password_hash.split("$")
+
+
+def test_a_password_is_asked_for_and_not_shown(run: Run, app: Flask) -> None:
+    output = run("users", "add", "anna@example.com", typed="hidden one\nhidden one\n").output
+    assert "Password" in output and "hidden one" not in output
+    with app.app_context():
+        assert db.session.scalars(select(User)).one().check_password("hidden one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("anna", "--password", "pw"), "'anna' must be an e-mail address"),
+        (("a b@example.com", "--password", "pw"), "must be an e-mail address"),
+        (("anna@example.com", "--password", ""), "must not be empty"),
+        (("anna@example.com", "--plan", "custom", "--password", "pw"), "custom plan needs a size"),
+        (("anna@example.com", "--plan", "pro", "--max-mb", "5", "--password", "pw"), "no other takes one"),
+    ],
+)
+def test_an_account_that_makes_no_sense_is_refused(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    assert told in run("users", "add", *arguments, code=1).output
+    assert len(run("users", "list").output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [("--plan", "gold"), ("--plan", "custom", "--max-mb", "301")])
+def test_an_unknown_plan_or_size_is_refused(run: Run, options: tuple[str, ...]) -> None:
+    run("users", "add", "anna@example.com", "--password", "pw", *options, code=2)
+
+
+def test_keys(run: Run, client: FlaskClient) -> None:
+    run("users", "add", "anna@example.com", "--password", "pw")
+    key = run("keys", "add", "anna@example.com", "--rate-limit", "2").stdout
+    assert re.fullmatch(r"[0-9a-f]{64}\n", key)
+    headers = {"Authorization": f"Bearer {key.strip()}"}
+    listed = run("keys", "list").output
+    assert f"********{key.strip()[-8:]}" in listed and key.strip() not in listed
+    assert client.get("/api/v1/keys.php", headers=headers).json["data"][0]["rate_limit"] == 2
+    assert run("keys", "revoke", "1").output == "key 1 of anna@example.com is deactivated\n"
+    assert client.get("/api/v1/keys.php", headers=headers).status_code == 401
+    assert "there is no key 7" in run("keys", "revoke", "7", code=1).output
+    assert "there is no account 'eve@example.com'" in run("keys", "add", "eve@example.com", code=1).output
+
+
+def test_jobs(
+    run: Run,
+    app: Flask,
+    separator: FastSeparator,
+    upload: Callable[..., TestResponse],
+    finished: Callable[[str], Job],
+) -> None:
+    separator.error = ValueError()
+    job_id = upload(name="my song.wav").json["data"]["id"]
+    finished(job_id)
+    assert re.search(rf"{job_id} +someone@example.com +failed .* my song.wav", run("jobs", "list").output)
+    assert job_id not in run("jobs", "list", "--status", "completed").output
+    shown = run("jobs", "show", job_id).output
+    assert re.search(r"^error +The separation failed on the server", shown, re.MULTILINE)
+    assert re.search(r"^email +someone@example.com$", shown, re.MULTILINE)
+    separator.error = None
+    assert run("jobs", "retry", job_id).output == f"job {job_id} is queued again\n"
+    assert finished(job_id).status == "completed"
+    assert "is completed; only a failed job" in run("jobs", "retry", job_id, code=1).output
+    assert "there is no job 1_2" in run("jobs", "show", "1_2", code=1).output
+    assert run("jobs", "prune").output == "0 jobs expired\n"
+    with app.app_context():
+        db.session.scalars(select(Job)).one().finished_at = utcnow() - timedelta(hours=100)
+        db.session.commit()
+    assert run("jobs", "prune").output == "1 jobs expired\n"
+    assert "completed, expired" in run("jobs", "list").output
+
+
+def test_the_demo_account_is_made_once(run: Run, client: FlaskClient, app: Flask) -> None:
+    output = run("demo").output
+    key = re.search(r"Authorization: Bearer ([0-9a-f]{64})", output)
+    assert key is not None
+    assert client.get("/api/v1/keys.php", headers={"Authorization": f"Bearer {key[1]}"}).status_code == 200
+    assert run("demo").output == ""
+    with app.app_context():
+        assert len(db.session.scalars(select(ApiKey)).all()) == 1
+
+
+def test_models_are_listed(run: Run, instance: Path) -> None:
+    checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
+    rows = [line.split() for line in run("models", "list").output.splitlines()]
+    assert rows[0][:4] == ["SOURCE", "MODEL", "STATE", "MB"]
+    states = {(row[0], row[1]): row[2] for row in rows[1:]}
+    assert set(states) == {(source, f"{stems}stems") for source in weights.SOURCES for stems in weights.STEMS}
+    assert (states["official", "2stems"], states["official", "4stems"]) == ("complete", "missing")
+
+
+def test_fetching_names_what_it_fetches_and_stops_at_the_first_failure(
+    run: Run, instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, Path]] = []
+
+    def fake(stems: int, folder: Path, *, progress: Callable[[int, int | None], None]) -> bool:
+        asked.append((stems, folder))
+        progress(10, 100)
+        if stems == 4:
+            raise FetchFailed("could not reach the release")
+        return True
+
+    monkeypatch.setattr(fetch, "fetch", fake)
+    run("models", "fetch", "5stems", "2stems")
+    assert asked == [(5, instance / "models"), (2, instance / "models")]
+    asked.clear()
+    result = run("models", "fetch", code=1)
+    assert isinstance(result.exception, FetchFailed)
+    assert [stems for stems, _ in asked] == [2, 4]
+    run("models", "fetch", "3stems", code=2)
+
+
+def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -> None:
+    checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
+    audio = song(50_001)
+    good = write_wav(tmp_path / "good one.wav", audio)
+    bad = tmp_path / "bad.mp3"
+    bad.write_bytes(b"no audio at all")
+    target = tmp_path / "out"
+    options = ("--stems", "2", "--output", "flac", "--cutoff", "full", "--directory", str(target))
+    result = run("separate", str(bad), str(good), *options, code=1)
+    assert f"{bad}: " in result.stderr and "Traceback" not in result.output
+    assert "official 2stems" in result.stderr
+    made = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert made == {"good one/vocals.flac", "good one/accompaniment.flac"}
+    stems = [read(target / "good one" / f"{name}.flac") for name in ("vocals", "accompaniment")]
+    assert [len(stem) for stem in stems] == [50_001, 50_001]
+    # With `full` the stems add up to the mix, but for the rounding to 16 bits of each.
+    assert np.abs(sum(stems) - audio).max() < 3 / 32768

@@ -1,0 +1,205 @@
+"""One job from its claim to its finish, run synchronously: each outcome leaves a truthful row and the right files."""
+
+import errno
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from ezstems.database import db
+from ezstems.errors import EncodingFailed, UnreadableAudio
+from ezstems.jobs import runner
+from ezstems.jobs.archive import Archive
+from ezstems.jobs.runner import Runner
+from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
+from tests.conftest import Account
+from tests.separators import LABEL, FastSeparator
+
+OWNER = "a worker"
+
+
+@pytest.fixture
+def archive(instance: Path, app: Flask) -> Archive:
+    return Archive(instance, OWNER)
+
+
+@pytest.fixture
+def stop() -> list[bool]:
+    return [False]
+
+
+@pytest.fixture
+def run(app: Flask, archive: Archive, separator: FastSeparator, stop: list[bool]) -> Runner:
+    return Runner(app, OWNER, archive, separator, lambda: stop[0])
+
+
+@pytest.fixture
+def make_job(app: Flask, account: Account, archive: Archive) -> Callable[..., int]:
+    def make(second: int = 1_700_000_000, **values: object) -> int:
+        job_id = f"{second}_2"
+        filename = f"{job_id}_00000.wav"
+        archive.source(filename).write_bytes(b"a song")
+        row = {
+            "id": job_id,
+            "second": second,
+            "stems": 2,
+            "user_id": account.user_id,
+            "cutoff": "11kHz",
+            "output": "wav",
+            "original_name": "song.wav",
+            "filename": filename,
+            "size_bytes": 6,
+            "owner": OWNER,
+        } | values
+        with app.app_context():
+            job = Job(**row)
+            db.session.add(job)
+            db.session.commit()
+            return job.number
+
+    return make
+
+
+def row(app: Flask, number: int) -> Job:
+    with app.app_context():
+        job = db.session.scalars(select(Job).where(Job.number == number)).one()
+        db.session.expunge(job)
+        return job
+
+
+def files(instance: Path) -> set[str]:
+    return {
+        path.relative_to(instance).as_posix()
+        for folder in ("uploads", "results")
+        for path in (instance / folder).rglob("*")
+    }
+
+
+def test_completed(app: Flask, instance: Path, run: Runner, make_job: Callable[..., int]) -> None:
+    number = make_job()
+    run(number)
+    job = row(app, number)
+    assert (job.status, job.progress, job.error, job.model, job.samples) == (COMPLETED, 100, None, LABEL, 441)
+    assert job.started_at is not None and job.finished_at is not None and job.finished_at >= job.started_at
+    assert files(instance) == {"results/1700000000_2.zip"}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds."),
+        (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written."),
+        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM),
+        (ValueError("/secret/path is odd"), runner.BROKEN),
+        (MemoryError(), runner.BROKEN),
+    ],
+)
+def test_failed(
+    app: Flask,
+    instance: Path,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    told: str,
+) -> None:
+    number = make_job()
+    separator.error = error
+    with caplog.at_level(logging.INFO):
+        run(number)
+    job = row(app, number)
+    assert (job.status, job.error) == (FAILED, told)
+    assert "secret" not in job.error
+    # The upload stays for `ezstems jobs retry`; nothing else does.
+    assert files(instance) == {"uploads/1700000000_2_00000.wav"}
+    assert "1700000000_2" in caplog.text
+    if told == runner.BROKEN:
+        assert type(error).__name__ in caplog.text
+
+
+def test_interrupted(
+    app: Flask, instance: Path, run: Runner, make_job: Callable[..., int], separator: FastSeparator, stop: list[bool]
+) -> None:
+    number = make_job(crashes=1)
+    separator.hold()
+    stop[0] = True
+    run(number)
+    job = row(app, number)
+    assert (job.status, job.progress, job.crashes, job.owner) == (QUEUED, 0, 0, OWNER)
+    assert files(instance) == {"uploads/1700000000_2_00000.wav"}
+
+
+@pytest.mark.parametrize("values", [{"status": PROCESSING}, {"status": COMPLETED}, {"owner": "somebody else"}])
+def test_what_is_not_ours_to_claim_is_left_alone(
+    app: Flask, run: Runner, make_job: Callable[..., int], separator: FastSeparator, values: dict[str, str]
+) -> None:
+    number = make_job(**values)
+    run(number)
+    assert separator.sources == []
+    assert row(app, number).status == values.get("status", QUEUED)
+
+
+def test_an_unknown_number_is_left_alone(run: Runner, separator: FastSeparator) -> None:
+    run(99)
+    assert separator.sources == []
+
+
+def test_progress_reaches_the_row(
+    app: Flask,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "REPORT_EVERY_SECONDS", 0.0)
+    number = make_job()
+    seen = []
+    report = Job.report
+
+    def spy(number: int, owner: str, progress: int) -> bool:
+        seen.append(progress)
+        return report(number, owner, progress)
+
+    monkeypatch.setattr(Job, "report", spy)
+    separator.seconds = 0.05
+    run(number)
+    assert seen == [42]  # the same percentage is not written again
+
+
+def test_a_database_that_fails_for_a_while_loses_nothing(
+    app: Flask, run: Runner, make_job: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "INSIST_EVERY_SECONDS", 0.0)
+    number = make_job()
+    complete, claim = Job.complete, Job.claim
+    failures = {"claim": 2, "complete": 2}
+
+    def flaky(name: str, act: Callable[..., bool]) -> Callable[..., bool]:
+        def acting(*arguments: object, **values: object) -> bool:
+            if failures[name]:
+                failures[name] -= 1
+                raise OperationalError("UPDATE jobs", {}, Exception("database or disk is full"))
+            return act(*arguments, **values)
+
+        return acting
+
+    monkeypatch.setattr(Job, "claim", flaky("claim", claim))
+    monkeypatch.setattr(Job, "complete", flaky("complete", complete))
+    run(number)
+    assert row(app, number).status == COMPLETED
+    assert failures == {"claim": 0, "complete": 0}
+
+
+def test_a_result_is_replaced_not_appended(
+    app: Flask, instance: Path, run: Runner, make_job: Callable[..., int], archive: Archive
+) -> None:
+    number = make_job()
+    archive.result("1700000000_2").write_bytes(b"of an earlier run whose row was never committed")
+    run(number)
+    assert archive.result("1700000000_2").read_bytes()[:2] == b"PK"
+    assert files(instance) == {"results/1700000000_2.zip"}
