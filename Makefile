@@ -12,12 +12,14 @@ RUFF := $(BIN)/ruff check --no-cache --target-version py310 --line-length 120 --
 OVERRIDES := tensorflow==2.21.0\nnumpy>=2\npandas>=2.2
 UNUSED := httpx typer norbert ffmpeg-python
 
-.PHONY: run test lint bench lock clean
+.PHONY: run setup test lint bench lock clean
 
 run: $(STAMP)
-	-@$(BIN)/ezstems models fetch
+	@$(BIN)/ezstems models fetch || true
 	@$(BIN)/ezstems demo
 	exec $(BIN)/gunicorn -c python:ezstems.gunicorn_conf wsgi:app
+
+setup: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
