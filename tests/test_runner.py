@@ -71,6 +71,12 @@ def row(app: Flask, number: int) -> Job:
         return job
 
 
+def written_on_a_full_disk() -> EncodingFailed:
+    error = EncodingFailed("The stem vocals could not be written.")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
 def files(instance: Path) -> set[str]:
     return {
         path.relative_to(instance).as_posix()
@@ -94,6 +100,7 @@ def test_completed(app: Flask, instance: Path, run: Runner, make_job: Callable[.
         (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds."),
         (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written."),
         (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM),
+        (written_on_a_full_disk(), runner.NO_ROOM),
         (ValueError("/secret/path is odd"), runner.BROKEN),
         (MemoryError(), runner.BROKEN),
     ],

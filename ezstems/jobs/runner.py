@@ -131,6 +131,7 @@ def _reason(error: Exception, job_id: str) -> str:
     if isinstance(error, BadInput):
         return str(error)
     log.error("job %s: failed", job_id, exc_info=error)
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
+    cause = error.__cause__ if isinstance(error, EncodingFailed) else error
+    if isinstance(cause, OSError) and cause.errno in DISK_FULL:
         return NO_ROOM
     return str(error) if isinstance(error, EncodingFailed) else BROKEN
