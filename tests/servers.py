@@ -132,6 +132,16 @@ class Server:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(query, values)]
 
+    def writable(self) -> bool:
+        """Tell whether nobody is writing to the database."""
+        with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=0.2)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            database.rollback()
+            return True
+
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]

@@ -1,35 +1,60 @@
-"""The rest of a request's body: read and thrown away before an early answer, so that the client reads it."""
+"""A request's body: read without trusting the client, and its rest thrown away before an early answer."""
 
 import time
+from contextlib import suppress
+from typing import Any
 
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
+
+from ezstems.errors import BadInput
 
 # A client that is still sending when its connection closes sees a broken pipe instead of the answer. Larger or slower
 # bodies than these are not waited for: 512 MiB is well above the largest upload of any plan.
 MAX_BYTES = 512 * 1024 * 1024
 MAX_SECONDS = 300.0
 BLOCK_BYTES = 1024 * 1024
+# A client that sends nothing for so long has gone; a request thread must not wait for it.
+STALL_SECONDS = 60.0
+BROKEN = "The body is malformed, stopped arriving, or ended early."
+
+
+class Body:
+    """Read what gunicorn reads from the socket; what can't be read is the client's fault."""
+
+    def __init__(self, stream: Any, socket: Any) -> None:
+        self._stream = stream
+        self._socket = socket
+
+    def read(self, size: int | None = None) -> bytes:
+        """Return up to `size` bytes; raise BadInput when the client sends nonsense, stalls or goes away."""
+        self._socket.settimeout(STALL_SECONDS)
+        try:
+            return self._stream.read(size)
+        except (OSError, ParseException) as error:
+            raise BadInput(BROKEN) from error
+        finally:
+            with suppress(OSError):  # the client may have closed it
+                self._socket.settimeout(None)
 
 
 def init_app(app: Flask) -> None:
-    """Drain what the view left unread."""
+    """Guard every body, and drain what the view left unread."""
+
+    @app.before_request
+    def guard() -> None:
+        if "gunicorn.socket" in request.environ:
+            request.environ["wsgi.input"] = Body(request.environ["wsgi.input"], request.environ["gunicorn.socket"])
 
     @app.after_request
     def drain(response: Response) -> Response:
-        # Only where the server promises that reading ends with the body.
-        if request.environ.get("wsgi.input_terminated") and not _drained():
-            response.headers["Connection"] = "close"
+        if isinstance(stream := request.environ["wsgi.input"], Body) and (request.content_length or 0) <= MAX_BYTES:
+            with suppress(BadInput):
+                _drain(stream)
         return response
 
 
-def _drained() -> bool:
-    stream = request.environ["wsgi.input"]
+def _drain(stream: Body) -> None:
     deadline, left = time.monotonic() + MAX_SECONDS, MAX_BYTES
-    if (request.content_length or 0) > MAX_BYTES:
-        return False
-    while left > 0 and time.monotonic() < deadline:
-        block = stream.read(BLOCK_BYTES)
-        if not block:
-            return True
+    while left > 0 and time.monotonic() < deadline and (block := stream.read(BLOCK_BYTES)):
         left -= len(block)
-    return False
