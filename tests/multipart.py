@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from flask import Flask
@@ -50,7 +51,19 @@ def post(
     client: FlaskClient, headers: dict[str, str], content: bytes, content_type: str = CONTENT_TYPE, **options: Any
 ) -> TestResponse:
     """Send a body as it is; `options` are those of Werkzeug's test client."""
-    return client.post(URL, data=content, headers=headers, content_type=content_type, **options)
+    stream = io.BytesIO(content)
+    options = {"content_length": len(content)} | options
+    return client.post(URL, input_stream=stream, headers=headers, content_type=content_type, **options)
+
+
+def stream(
+    client: FlaskClient, headers: dict[str, str], content: io.RawIOBase, length: int | None = None, url: str = URL
+) -> TestResponse:
+    """Send a body as gunicorn hands it over: reading ends with it; without a length it came in chunks."""
+    environ: dict[str, Any] = {"wsgi.input": content, "wsgi.input_terminated": True, "CONTENT_TYPE": CONTENT_TYPE}
+    environ["gunicorn.socket"] = SimpleNamespace(settimeout=lambda seconds: None)
+    environ |= {"HTTP_TRANSFER_ENCODING": "chunked"} if length is None else {"CONTENT_LENGTH": str(length)}
+    return client.post(url, headers=headers, environ_overrides=environ)
 
 
 class Padded(io.RawIOBase):

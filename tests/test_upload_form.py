@@ -1,0 +1,137 @@
+"""`upload.php`: bodies that are no proper multipart form, or a strange one."""
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.conftest import Account
+from tests.multipart import (
+    BOUNDARY,
+    CONTENT_TYPE,
+    URL,
+    Padded,
+    assert_nothing_left,
+    body,
+    error_of,
+    field,
+    file_part,
+    job_of,
+    part,
+    post,
+    stream,
+)
+
+STEMS = field("stems", "2")
+
+
+@pytest.fixture
+def refused(app: Flask, client: FlaskClient, account: Account) -> Any:
+    """Return a sender that asserts a 400 which leaves nothing, and returns its message."""
+
+    def send(content: bytes, content_type: str = CONTENT_TYPE, **options: Any) -> str:
+        message = error_of(post(client, account.headers, content, content_type, **options))
+        assert_nothing_left(app, content[:200])
+        return message
+
+    return send
+
+
+def test_a_missing_file(refused: Any, song: bytes) -> None:
+    missing = "The part file is missing: the audio file, sent as multipart/form-data."
+    assert refused(body(STEMS)) == missing
+    assert refused(body()) == missing
+    assert refused(body(STEMS, file_part(song, name="upload"))) == missing
+    # What a browser sends where no file was chosen, and a field where a file was due.
+    assert refused(body(STEMS, file_part(b"", ""))) == missing
+    assert refused(body(STEMS, file_part(song, ""))) == missing
+    assert refused(body(STEMS, field("file", song[:4000]))) == missing
+
+
+def test_an_empty_file(refused: Any) -> None:
+    assert refused(body(STEMS, file_part(b"", "empty.mp3"))) == "The file 'empty.mp3' is empty."
+
+
+def test_bodies_of_another_type(refused: Any, client: FlaskClient, account: Account, song: bytes) -> None:
+    for content, content_type in (
+        (json.dumps({"file": "song.wav", "stems": 2}).encode(), "application/json"),
+        (b"file=song.wav&stems=2", "application/x-www-form-urlencoded"),
+        (song, "audio/wav"),
+        (body(file_part(song), STEMS), f"multipart/mixed; boundary={BOUNDARY}"),
+        (body(file_part(song), STEMS), "x" * 9000),
+        (body(file_part(song), STEMS), ""),
+    ):
+        message = refused(content, content_type)
+        assert message == f"Content-Type={content_type.split(';')[0][:64]!r} must be multipart/form-data."
+    assert "multipart/form-data" in error_of(client.post(URL, headers=account.headers))
+
+
+def test_boundaries(app: Flask, client: FlaskClient, account: Account, refused: Any, song: bytes) -> None:
+    rule = "Content-Type must name a boundary of 1 to 200 ASCII characters."
+    for boundary in ("", "; boundary=", '; boundary=""', f"; boundary={'b' * 201}", "; charset=a"):
+        assert refused(body(file_part(song), STEMS), f"multipart/form-data{boundary}") == rule, boundary
+    for boundary in ("other", "gr\xfc\xdf", "b" * 200, f"{BOUNDARY}-", '".*"', '"(["', '"a\\\\"'):
+        refused(body(file_part(song), STEMS), f"multipart/form-data; boundary={boundary}")
+    for boundary in ("b", "=_?+'()[]*.|^$", "b" * 200, "----WebKitFormBoundary7MA4YWxkTrZu0gW"):
+        content = body(file_part(song), STEMS, boundary=boundary)
+        job_of(app, post(client, account.headers, content, f'Multipart/Form-Data; Boundary="{boundary}"'))
+
+
+def test_bodies_that_end_early(refused: Any, song: bytes) -> None:
+    whole = body(file_part(song), STEMS)
+    for length in (0, 1, 20, 100, 1000, len(whole) // 2, len(whole) - 5, len(whole) - 4):
+        refused(whole[:length])
+    for length in (100, len(whole) // 2):  # the connection broke: less came than was announced
+        refused(whole[:length], content_length=len(whole))
+    for length in ("", "not a number", "-5", "0"):
+        refused(whole, environ_overrides={"CONTENT_LENGTH": length})
+
+
+def test_junk_around_the_parts(
+    app: Flask, client: FlaskClient, account: Account, refused: Any, song: bytes
+) -> None:
+    refused(bytes(300_000))
+    refused(b"no boundary anywhere " * 100_000)
+    refused(body(b"X-Header: without a disposition\r\n\r\n", file_part(song), STEMS))
+    refused(body(file_part(song).replace(b"\r\n\r\n", b"\r\n", 1), STEMS))
+    for content in (
+        b"a preamble\r\n" + body(file_part(song), STEMS) + b"an epilogue" * 9,
+        body(part('filename="song.wav"; NAME=file', song, "content-type: " + "x" * 999), STEMS),
+    ):
+        job_of(app, post(client, account.headers, content))
+
+
+def test_floods(refused: Any, song: bytes) -> None:
+    many = [f"X-Header-{number}: {'x' * 90}" for number in range(20_000)]
+    refused(body(part('name="file"; filename="song.wav"', song, *many), STEMS))
+    refused(body(part(f'name="{"n" * 2_000_000}"', b""), file_part(song), STEMS))
+    refused(body(*[field(f"field{number}", "x") for number in range(10_000)], file_part(song), STEMS))
+    refused(body(file_part(song), STEMS, *[STEMS] * 10_000))
+    refused(body(*[file_part(song[:99], f"{number}.wav") for number in range(10_000)], STEMS))
+
+
+def test_names_that_are_not_utf_8(refused: Any, song: bytes) -> None:
+    refused(body(part(b'name="file"; filename="gr\xfc\xdfe.wav"', song), STEMS))
+    refused(body(part(b'name="f\xfcle"; filename="song.wav"', song), STEMS))
+    refused(body(file_part(song), part(b'name="st\xe9ms"', b"2")))
+
+
+def test_values_that_are_not_utf_8(refused: Any, song: bytes) -> None:
+    assert refused(body(file_part(song), field("stems", b"\xff2"))) == "stems='\ufffd2' must be 2, 4 or 5."
+
+
+def test_a_body_of_unknown_length(app: Flask, client: FlaskClient, account: Account, song: bytes) -> None:
+    whole = body(file_part(song), STEMS)
+    job_of(app, stream(client, account.headers, Padded(whole, 0, b"")))
+    error_of(stream(client, account.headers, Padded(whole[:-9], 0, b"")))
+
+
+def test_a_connection_that_breaks_gets_an_answer(app: Flask, client: FlaskClient, account: Account) -> None:
+    class Broken(Padded):
+        def readinto(self, buffer: Any) -> int:
+            raise ConnectionResetError
+
+    error_of(stream(client, account.headers, Broken(b"", 0, b"")))
+    assert_nothing_left(app)
