@@ -1,8 +1,10 @@
 """Training examples: crops of the corpus as spectrograms, remixed anew for every step.
 
-A batch is a pure function of the songs, the seed and the step, so a resumed training goes on with the batches that
-an uninterrupted one would have seen.
+A batch is a pure function of the songs, the seed, the stage and the step, so a resumed training goes on with the
+batches that an uninterrupted one would have seen.
 """
+
+from zlib import crc32
 
 import numpy as np
 import scipy.fft
@@ -29,11 +31,11 @@ def spectrogram(audio: np.ndarray) -> np.ndarray:
 
 
 class Mixer:
-    """Make the batches of a training."""
+    """Make the batches of a stage of the training, different ones for each seed and stage."""
 
-    def __init__(self, songs: list[np.ndarray], seed: int) -> None:
+    def __init__(self, songs: list[np.ndarray], seed: int, stage: str) -> None:
         self._songs = songs
-        self._seed = seed
+        self._entropy = [seed, crc32(stage.encode())]
         self._pool: dict[int, np.ndarray] = {}
 
     def batch(self, step: int, names: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -43,7 +45,7 @@ class Mixer:
         between nothing and all of the mixture: the best that a mask on the mixture can do.
         """
         self._refresh(step)
-        rng = np.random.default_rng([self._seed, 1, step])
+        rng = np.random.default_rng([*self._entropy, 1, step])
         mixtures = np.empty((BATCH, FRAMES, BINS, 2), np.float32)
         targets = {name: np.empty_like(mixtures) for name in names}
         for item in range(BATCH):
@@ -65,7 +67,7 @@ class Mixer:
             del self._pool[number]
         for number in wanted:
             if number not in self._pool:
-                self._pool[number] = self._crop(np.random.default_rng([self._seed, 0, number]))
+                self._pool[number] = self._crop(np.random.default_rng([*self._entropy, 0, number]))
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
         """Cut all stems at one place of one song, played faster or slower; return their spectrograms."""

@@ -64,7 +64,7 @@ def train_common(work: Path, stage: Stage, seed: int) -> None:
     """Train the many-headed net that all nets start from."""
     torch.manual_seed(seed)
     model = ManyHeaded(COMMON)
-    train(model, stage, Mixer(open_corpus(work / "songs"), seed), work / "common.pt")
+    train(model, stage, Mixer(open_corpus(work / "songs"), seed, stage.name), work / "common.pt")
 
 
 def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:
@@ -73,8 +73,7 @@ def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:
     nets = load_nets(work, before)
     model = Ensemble({name: nets[name] for name in group.frozen + group.trained}, group.frozen)
     stage = replace(stage, name=f"{stage.name}-{group.name}", steps=int(stage.steps * group.pace))
-    mixer = Mixer(open_corpus(work / "songs"), seed + 1000 * (1 + GROUPS.index(group)))
-    train(model, stage, mixer, work / f"{stage.name}.pt")
+    train(model, stage, Mixer(open_corpus(work / "songs"), seed, stage.name), work / f"{stage.name}.pt")
 
 
 def load_nets(work: Path, stage: str) -> dict[str, UNet]:
