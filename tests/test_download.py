@@ -1,0 +1,246 @@
+"""`download.php`: the ZIP, whole or in parts, and why there is none."""
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import update
+from werkzeug.test import TestResponse
+
+from ezstems.database import db
+from ezstems.errors import UnreadableAudio
+from ezstems.models import Job, utcnow
+from tests.conftest import Account
+from tests.multipart import Upload, body, error_of, field, job_of, part, post
+from tests.separators import LABEL, FastSeparator
+
+URL = "/api/v1/download.php"
+STEMS = {
+    "2": ["vocals", "accompaniment"],
+    "4": ["vocals", "drums", "bass", "other"],
+    "5": ["vocals", "drums", "bass", "piano", "other"],
+}
+YESTERYEAR, NEXT_YEAR = "Tue, 01 Jan 2019 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+
+
+def change(app: Flask, job_id: str, **values: object) -> None:
+    with app.app_context():
+        db.session.execute(update(Job).where(Job.id == job_id).values(**values))
+        db.session.commit()
+
+
+@pytest.fixture
+def get(client: FlaskClient, account: Account) -> Callable[..., TestResponse]:
+    """Return a caller of the endpoint: the id, then headers by name."""
+
+    def call(job_id: str, method: str = "GET", **headers: str) -> TestResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()} | account.headers
+        return client.open(URL, method=method, query_string={"id": job_id}, headers=named)
+
+    return call
+
+
+@pytest.fixture
+def done(upload: Upload, finished: Callable[[str], Job]) -> Callable[..., Job]:
+    """Return a maker of completed jobs; the parameters are those of the upload."""
+
+    def make(**parameters: Any) -> Job:
+        job = finished(upload(**parameters).json["data"]["id"])
+        assert job.status == "completed"
+        return job
+
+    return make
+
+
+def test_the_zip(get: Any, done: Any) -> None:
+    for stems, output in (("2", "wav"), ("4", "mp3"), ("5", "ogg")):
+        job = done(stems=stems, output=output, name="My Song.wav")
+        answer = get(job.id)
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/zip"
+        assert int(answer.headers["Content-Length"]) == len(answer.data)
+        assert re.fullmatch(r'"[^"]+"', answer.headers["ETag"])
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="My Song-{stems}stems.zip"'
+        assert "X-RateLimit-Limit" in answer.headers and "X-Request-ID" in answer.headers
+        archive = zipfile.ZipFile(io.BytesIO(answer.data))
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == sorted(f"{stem}.{output}" for stem in STEMS[stems])
+        assert LABEL in archive.comment.decode()
+
+
+def test_head(get: Any, done: Any) -> None:
+    job = done()
+    head, whole = get(job.id, "HEAD"), get(job.id)
+    assert head.status_code == 200 and head.data == b""
+    assert {name: head.headers[name] for name in ("Content-Length", "ETag", "Content-Disposition")} == {
+        name: whole.headers[name] for name in ("Content-Length", "ETag", "Content-Disposition")
+    }
+
+
+def test_names_made_from_the_uploads(app: Flask, get: Any, done: Any) -> None:
+    job = done()
+    names = {
+        "simple.mp3": "simple",
+        "no.extension.wav": "no.extension",
+        'say "hi" \\ or; not=.wav': 'say "hi" \\ or; not=',
+        "Größe ♫ 音楽.wav": "Größe ♫ 音楽",
+        "%0d%0aSet-Cookie: a=b.wav": "%0d%0aSet-Cookie: a=b",
+        "x.wav" * 50 + ".wav": "x.wav" * 50,
+    }
+    for original, stem in names.items():
+        change(app, job.id, original_name=original)
+        answer = get(job.id)
+        assert answer.status_code == 200, original
+        value = answer.headers["Content-Disposition"]
+        assert value.startswith("attachment; filename="), value
+        assert value.isprintable()
+        assert "Set-Cookie" not in answer.headers
+        if stem.isascii():
+            quoted = stem.replace("\\", "\\\\").replace('"', '\\"')
+            assert value in (f'attachment; filename="{quoted}-2stems.zip"', f"attachment; filename={quoted}-2stems.zip")
+        else:
+            encoded = re.search(r"filename\*=UTF-8''(\S+)$", value)
+            assert encoded and unquote(encoded[1]) == f"{stem}-2stems.zip", value
+
+
+def test_a_name_cannot_bring_a_header(
+    client: FlaskClient, account: Account, get: Any, song: bytes, finished: Callable[[str], Job]
+) -> None:
+    for name in ("a\r\nSet-Cookie: evil=1\r\n.wav", "a\nb.wav", "../../../etc/passwd.wav", "\u202e\u2028.wav.wav"):
+        named = part(f"name=file; filename*=UTF-8''{quote(name, safe='')}", song)
+        answer = post(client, account.headers, body(named, field("stems", "2")))
+        answer = get(finished(answer.json["data"]["id"]).id)
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+        value = answer.headers["Content-Disposition"]
+        assert value.isprintable() and "/" not in value and value.count('"') in (0, 2), value
+
+
+def test_ranges(get: Any, done: Any) -> None:
+    job = done()
+    whole = get(job.id).data
+    size = len(whole)
+    ranges = {
+        "bytes=0-99": (0, 100),
+        "bytes=100-": (100, size),
+        "bytes=-50": (size - 50, size),
+        f"bytes=7-{size * 9}": (7, size),
+        f"bytes={size - 1}-": (size - 1, size),
+        "Bytes=1-1": (1, 2),
+        f"bytes=-{size}": (0, size),
+    }
+    for asked, (start, end) in ranges.items():
+        answer = get(job.id, Range=asked)
+        assert answer.status_code == 206, asked
+        assert answer.data == whole[start:end]
+        assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/{size}"
+        assert int(answer.headers["Content-Length"]) == end - start
+        assert answer.headers["Content-Type"] == "application/zip"
+
+
+def test_what_is_no_single_range_of_bytes_gets_the_whole(get: Any, done: Any) -> None:
+    job = done()
+    whole = get(job.id).data
+    several = ("bytes=0-0,2-3", "bytes=0-1, -1")
+    for asked in (*several, "items=0-5", "bytes", "bytes=", "bytes=a-b", "bytes=5-2", "bytes=-", "0-5", "bytes=1.5-2"):
+        answer = get(job.id, Range=asked)
+        assert (answer.status_code, answer.data) == (200, whole), asked
+
+
+def test_a_range_beyond_the_end(get: Any, done: Any) -> None:
+    job = done()
+    size = len(get(job.id).data)
+    for asked in (f"bytes={size}-", f"bytes={size}-{size + 5}", f"bytes={10**30}-"):
+        answer = get(job.id, Range=asked)
+        error_of(answer, 416)
+        assert answer.headers["Content-Range"] == f"bytes */{size}"
+        assert "Content-Disposition" not in answer.headers
+
+
+def test_a_resumed_download(get: Any, done: Any) -> None:
+    job, other = done(), done(stems="4")
+    first = get(job.id)
+    etag = first.headers["ETag"]
+    assert get(job.id, Range="bytes=10-", If_Range=etag).status_code == 206
+    changed = get(job.id, Range="bytes=10-", If_Range=get(other.id).headers["ETag"])
+    assert (changed.status_code, changed.data) == (200, first.data)
+
+
+def test_if_none_match(get: Any, done: Any) -> None:
+    job = done()
+    etag = get(job.id).headers["ETag"]
+    for matching in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        answer = get(job.id, If_None_Match=matching)
+        assert (answer.status_code, answer.data) == (304, b""), matching
+        assert answer.headers["ETag"] == etag
+        assert "X-RateLimit-Limit" in answer.headers
+    assert get(job.id, If_None_Match='"other"').status_code == 200
+
+
+def test_other_conditions_are_ignored(get: Any, done: Any) -> None:
+    job = done()
+    etag = get(job.id).headers["ETag"]
+    for headers in (
+        {"If_Match": '"other"'},
+        {"If_Match": etag},
+        {"If_Modified_Since": NEXT_YEAR},
+        {"If_Modified_Since": YESTERYEAR},
+        {"If_Unmodified_Since": YESTERYEAR},
+        {"If_None_Match": '"other"', "If_Modified_Since": NEXT_YEAR},
+    ):
+        assert get(job.id, **headers).status_code == 200, headers
+
+
+def test_not_finished(app: Flask, get: Any, upload: Upload, separator: FastSeparator) -> None:
+    separator.hold()
+    running, waiting = (job_of(app, upload()) for _ in range(2))
+    assert separator.started.wait(10)
+    for job, state in ((running, "processing"), (waiting, "queued")):
+        answer = get(job.id)
+        assert f"Job {job.id} is {state}" in error_of(answer)
+        assert answer.json["error"] == "Stems not available"
+        assert "ETag" not in answer.headers
+
+
+def test_failed(get: Any, upload: Upload, finished: Callable[[str], Job], separator: FastSeparator) -> None:
+    separator.error = UnreadableAudio("The file holds no decodable audio.")
+    job = finished(upload().json["data"]["id"])
+    assert error_of(get(job.id)) == f"Job {job.id} failed: The file holds no decodable audio."
+
+
+def test_unknown_and_somebody_elses(
+    app: Flask, get: Any, done: Any, make_account: Callable[..., Account]
+) -> None:
+    theirs = done(who=make_account("other@example.com"))
+    answer = get(theirs.id)
+    message = error_of(answer, 404)
+    change(app, theirs.id, id=f"{theirs.second - 9}_2")
+    assert get(theirs.id).data == answer.data
+    assert message == f"There is no job {theirs.id}."
+
+
+def test_past_its_retention(app: Flask, get: Any, done: Any) -> None:
+    job = done()
+    change(app, job.id, expired_at=utcnow())
+    expired = error_of(get(job.id), 404)
+    assert "expired" in expired
+    # The sweep may be between row and file, in either order.
+    change(app, job.id, expired_at=None)
+    (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
+    assert error_of(get(job.id), 404) == expired
+
+
+def test_malformed_and_missing_ids(client: FlaskClient, get: Any, account: Account) -> None:
+    for job_id in ("", "abc", "1_3", "../1_2", "1_2\x00", "1_2/../2_2", "9" * 99 + "_2"):
+        assert "must look like" in error_of(get(job_id)), job_id
+    assert "id is missing" in error_of(client.get(URL, headers=account.headers))
+    assert error_of(get("1_2"), 404)
+    assert error_of(client.get(f"{URL}?id=1_2"), 401)
