@@ -1,5 +1,6 @@
 """gunicorn's settings: `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
 
+import os
 import sys
 from typing import Any
 
@@ -25,18 +26,24 @@ worker_class = "gthread"
 # Never: TensorFlow's threads, the queue and the life lock belong to the worker process.
 preload_app = False
 keepalive = 15
-# A stop must be over in 10 seconds: this long for running requests, the rest for running separations.
-graceful_timeout = 5
+# A stop must be over in 10 seconds. Of these, a worker waits so long for running requests; the rest is for running
+# separations, which notice at their next tile, before the master kills what is left.
+REQUESTS_SECONDS = 3
+graceful_timeout = 9
 timeout = 120
 control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
     """Start the queue after the fork."""
+    worker.cfg.set("graceful_timeout", REQUESTS_SECONDS)  # the worker's own copy
     worker.wsgi.extensions[EXTENSION].start()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Give unfinished jobs back to the queue."""
+    """Give unfinished jobs back to the queue, and end."""
     if hasattr(worker, "wsgi"):
         worker.wsgi.extensions[EXTENSION].close()
+    if worker.booted:
+        # Without the interpreter's own end, which would wait for stalled clients, and for an import of TensorFlow.
+        os._exit(0)

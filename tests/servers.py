@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -99,6 +100,23 @@ class Server:
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
+
+    @contextmanager
+    def only(self, worker: int) -> Iterator[None]:
+        """Let one worker of two answer: the other stands still, at a moment when it isn't writing to the database."""
+        (other,) = [pid for pid in self.workers() if pid != worker]
+        try:
+            for _ in range(100):
+                os.kill(other, signal.SIGSTOP)
+                if self.writable():
+                    break
+                os.kill(other, signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                raise AssertionError("the database was never free")
+            yield
+        finally:
+            os.kill(other, signal.SIGCONT)
 
     def command(self, *arguments: str) -> str:
         """Run `ezstems` on the server's instance; return what it printed."""

@@ -1,13 +1,10 @@
 """A real gunicorn under load: exact limits, distinct ids, the right order and place whichever process answers."""
 
-import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,24 +45,6 @@ def at_once(act: Callable[[int], requests.Response], times: int) -> list[request
     """Act from several threads."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(act, range(times)))
-
-
-@contextmanager
-def only(server: Server, worker: int) -> Iterator[None]:
-    """Let one worker alone answer: the other stands still, at a moment when it isn't writing to the database."""
-    (other,) = [pid for pid in server.workers() if pid != worker]
-    try:
-        for _ in range(100):
-            os.kill(other, signal.SIGSTOP)
-            if server.writable():
-                break
-            os.kill(other, signal.SIGCONT)
-            time.sleep(0.05)
-        else:
-            raise AssertionError("the database was never free")
-        yield
-    finally:
-        os.kill(other, signal.SIGCONT)
 
 
 def test_eight_threads_and_two_workers_let_through_exactly_the_rate_limit(server: Server) -> None:
@@ -136,7 +115,7 @@ def test_every_poll_gives_a_waiting_job_the_same_place_whichever_process_answers
     first, second = server.workers()
     jobs = []
     for worker in (first, second, first, first, second, second, first, second):
-        with only(server, worker):
+        with server.only(worker):
             jobs.append(caller.upload(song)["id"])
     for job_id in jobs[:2]:
         caller.wait(job_id, "processing")
@@ -147,7 +126,7 @@ def test_every_poll_gives_a_waiting_job_the_same_place_whichever_process_answers
     assert list(places.values()) == [1, 2, 1, 2, 3, 3]
 
     for worker in (first, second, first):
-        with only(server, worker):
+        with server.only(worker):
             for job_id, place in places.items():
                 answer = caller.get("status.php", id=job_id)
                 assert answer.headers["X-Worker"] == str(worker)

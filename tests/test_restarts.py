@@ -1,0 +1,233 @@
+"""Stops, kills and restarts of a real gunicorn: no job is lost, none keeps its place wrongly, none stops the box."""
+
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.servers import Caller, Server
+
+STOP_SECONDS = 10.0
+Start = Callable[[int], Caller]
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Return an instance folder with an account, and its key."""
+    instance = tmp_path_factory.mktemp("restarts") / "account"
+    return instance, Server(instance).key()
+
+
+@pytest.fixture(scope="module")
+def servers(account: tuple[Path, str]) -> Iterator[dict[int, Server]]:
+    """Return servers by their number of workers."""
+    with ExitStack() as stack:
+        servers = {}
+        for workers in (1, 2):
+            instance = shutil.copytree(account[0], account[0].with_name(f"workers{workers}"))
+            servers[workers] = stack.enter_context(Server(instance, workers=workers))
+        yield servers
+
+
+@pytest.fixture
+def start(servers: dict[int, Server], account: tuple[Path, str]) -> Iterator[Start]:
+    """Return a starter: a caller of the server with so many workers, which has nothing to do."""
+
+    def start(workers: int) -> Caller:
+        if not servers[workers].running:
+            servers[workers].start()
+        return Caller(servers[workers], account[1])
+
+    yield start
+    for server in servers.values():
+        server.release()
+
+
+def jobs(server: Server, ids: list[str], columns: str) -> list[dict[str, object]]:
+    """Read jobs in the order in which they run."""
+    return server.rows(f"SELECT {columns} FROM jobs WHERE id IN ({','.join('?' * len(ids))}) ORDER BY number", *ids)
+
+
+@contextmanager
+def half_an_upload(caller: Caller, song: bytes) -> Iterator[socket.socket]:
+    """Send the beginning of an upload and keep the connection open."""
+    before = len(caller.server.parts())
+    with socket.create_connection(("127.0.0.1", caller.server.port), timeout=30) as connection:
+        head = (
+            "POST /api/v1/upload.php HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n"
+            f"Authorization: {caller.headers['Authorization']}\r\n\r\n"
+            '--b\r\nContent-Disposition: form-data; name="file"; filename="song.wav"\r\n\r\n'
+        )
+        connection.sendall(head.encode() + song * 6)
+        deadline = time.monotonic() + 20
+        while len(caller.server.parts()) == before:
+            assert time.monotonic() < deadline, "the upload never began"
+            time.sleep(0.05)
+        yield connection
+
+
+def test_after_a_kill_of_everything_all_jobs_complete_and_nothing_is_left(start: Start, song: bytes) -> None:
+    caller = start(2)
+    server = caller.server
+    server.hold()
+    ids = [caller.upload(song)["id"] for _ in range(6)]
+    caller.wait(ids[0], "processing")
+    with half_an_upload(caller, song):
+        assert server.parts()
+        server.kill()
+    before = jobs(server, ids, "status, crashes")
+    assert len(before) == 6
+    assert {row["status"] for row in before} == {"queued", "processing"}
+    server.release()
+
+    server.start()
+
+    for job_id in ids:
+        caller.wait(job_id)
+    after = jobs(server, ids, "status, crashes")
+    assert [row["crashes"] for row in after] == [int(row["status"] == "processing") for row in before]
+    assert server.parts() == []
+    assert list((server.instance / "uploads").iterdir()) == []
+
+
+def test_after_a_kill_of_one_worker_another_takes_its_place_and_its_jobs(start: Start, song: bytes) -> None:
+    caller = start(2)
+    server = caller.server
+    server.hold()
+    ids = [caller.upload(song)["id"] for _ in range(8)]
+    caller.wait(ids[0], "processing")
+    owner = jobs(server, ids[:1], "owner")[0]["owner"]
+    victim = next(pid for pid in server.workers() if holds(pid, server.instance / "workers" / f"{owner}.lock"))
+
+    os.kill(victim, signal.SIGKILL)
+
+    assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
+    server.release()
+    for job_id in ids:
+        caller.wait(job_id)
+    assert len(server.workers()) == 2 and victim not in server.workers()
+    assert jobs(server, ids[:1], "crashes") == [{"crashes": 1}]
+    assert server.parts() == []
+
+
+def holds(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    return any(os.path.realpath(entry) == str(path) for entry in Path(f"/proc/{pid}/fd").iterdir())  # noqa: PTH
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["without requests", "with an upload under way"])
+def test_a_stop_gives_the_running_job_back_to_its_place(start: Start, song: bytes, busy: bool) -> None:
+    caller = start(1)
+    server = caller.server
+    server.hold()
+    ids = [caller.upload(song)["id"] for _ in range(4)]
+    caller.wait(ids[0], "processing")
+    with half_an_upload(caller, song) if busy else nullcontext():
+        seconds = server.stop()
+
+    assert seconds < STOP_SECONDS
+    assert server.process is not None and server.process.returncode == 0
+    assert jobs(server, ids, "status, crashes, progress") == [{"status": "queued", "crashes": 0, "progress": 0}] * 4
+    server.start()
+    caller.wait(ids[0], "processing")
+    server.release()
+    for job_id in ids:
+        caller.wait(job_id)
+    log = server.log.read_text()
+    completed = [log.index(f"job {job_id}: completed") for job_id in ids]
+    assert completed == sorted(completed)
+    assert server.parts() == []
+
+
+@pytest.mark.parametrize("seconds_after_start", [0.0, 1.5])
+def test_a_stop_while_tensorflow_is_being_imported_is_quick_and_clean(
+    tmp_path: Path, seconds_after_start: float
+) -> None:
+    with Server(tmp_path / "instance", "wsgi:app") as server:
+        time.sleep(seconds_after_start)
+        assert server.stop() < STOP_SECONDS
+        assert server.process is not None and server.process.returncode == 0
+    log = server.log.read_text()
+    assert log.count(": closed") == 1
+    for word in ("Traceback", "Fatal", "ERROR", "was sent", "warmed"):
+        assert word not in log, log
+
+
+def test_a_job_that_kills_its_process_twice_fails_alone_and_can_be_retried(
+    account: tuple[Path, str], tmp_path: Path, song: bytes
+) -> None:
+    server = Server(shutil.copytree(account[0], tmp_path / "deadly"), FAST_KILL="5")
+    caller = Caller(server, account[1])
+    with server:
+        server.hold()
+        ids = [caller.upload(song)["id"] for _ in range(2)]
+        deadly = caller.upload(song, stems=5)["id"]
+        ids += [caller.upload(song)["id"] for _ in range(2)]
+        server.release()
+        job = caller_outlasts(caller, deadly)
+        assert job["status"] == "failed"
+        assert "crashed the separator" in job["error"]
+        assert caller.get("download.php", id=deadly).status_code == 400
+        for job_id in ids:
+            caller.wait(job_id)
+        assert [row["crashes"] for row in jobs(server, [*ids, deadly], "crashes")] == [0, 0, 2, 0, 0]
+        server.stop()
+
+        del server.environ["FAST_KILL"]
+        server.start()
+        assert deadly in server.command("jobs", "retry", deadly)
+        assert caller.wait(deadly)["status"] == "completed"
+        assert server.parts() == []
+
+
+def caller_outlasts(caller: Caller, job_id: str) -> dict[str, object]:
+    """Poll until a job has failed, across the deaths of the process that answers."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            return caller.wait(job_id, "failed")
+        except requests.RequestException:
+            time.sleep(0.1)
+    raise AssertionError(caller.server.log.read_text()[-4000:])
+
+
+def test_two_workers_that_start_on_an_empty_folder_take_turns(tmp_path: Path) -> None:
+    for number in range(3):
+        with Server(tmp_path / f"empty{number}", workers=2) as server:
+            deadline = time.monotonic() + 60
+            while server.log.read_text().count(": started with the model") < 2:
+                assert time.monotonic() < deadline, server.log.read_text()
+                time.sleep(0.05)
+            assert requests.get(f"{server.url}/health", timeout=30).json()["status"] == "ok"
+            log = server.log.read_text()
+            assert "Traceback" not in log and "ERROR" not in log
+            assert log.count("Booting worker") == 2
+            assert len(list((server.instance / "workers").glob("*.lock"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"threads": "lots"}, "ezstems: EZSTEMS_THREADS='lots' must be a whole number from 2 to 1024"),
+        ({"workers": "0"}, "ezstems: EZSTEMS_WORKERS='0' must be a whole number from 1 to 64"),
+        ({"model": "deezer"}, "ezstems: EZSTEMS_MODEL='deezer' must be one of auto, official, builtin"),
+        ({"model": "official"}, "ezstems: official weights are missing: 2stems"),
+    ],
+    ids=["threads", "workers", "model", "no weights"],
+)
+def test_a_start_that_makes_no_sense_ends_with_one_clear_line(
+    tmp_path: Path, settings: dict[str, str], line: str
+) -> None:
+    done = Server(tmp_path / "instance", **{"models": tmp_path / "none"} | settings).refuse()
+    assert done.returncode != 0
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
