@@ -172,7 +172,7 @@ class Caller:
         self.server = server
         self.headers = {"Authorization": f"Bearer {key}"}
 
-    def get(self, path: str, **parameters: object) -> requests.Response:
+    def get(self, path: str, **parameters: str) -> requests.Response:
         """GET an endpoint."""
         return requests.get(f"{self.server.api}/{path}", params=parameters, headers=self.headers, timeout=60)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -120,7 +121,7 @@ def test_after_a_kill_of_one_worker_another_takes_its_place_and_its_jobs(start: 
 
 def holds(pid: int, path: Path) -> bool:
     """Tell whether a process has a file open."""
-    return any(os.path.realpath(entry) == str(path) for entry in Path(f"/proc/{pid}/fd").iterdir())  # noqa: PTH
+    return any(entry.resolve() == path for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["without requests", "with an upload under way"])
@@ -188,7 +189,7 @@ def test_a_job_that_kills_its_process_twice_fails_alone_and_can_be_retried(
         assert server.parts() == []
 
 
-def caller_outlasts(caller: Caller, job_id: str) -> dict[str, object]:
+def caller_outlasts(caller: Caller, job_id: str) -> dict[str, Any]:
     """Poll until a job has failed, across the deaths of the process that answers."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
@@ -224,7 +225,7 @@ def test_two_workers_that_start_on_an_empty_folder_take_turns(tmp_path: Path) ->
     ids=["threads", "workers", "model", "no weights"],
 )
 def test_a_start_that_makes_no_sense_ends_with_one_clear_line(
-    tmp_path: Path, settings: dict[str, str], line: str
+    tmp_path: Path, settings: dict[str, Any], line: str
 ) -> None:
     done = Server(tmp_path / "instance", **{"models": tmp_path / "none"} | settings).refuse()
     assert done.returncode != 0

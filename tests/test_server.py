@@ -168,7 +168,7 @@ MALFORMED = {
     "no version": b"GET /health\r\n\r\n",
     "an absurd version": b"GET /health HTTP/9.9\r\n\r\n",
     "a header without a colon": b"GET /health HTTP/1.1\r\nHost x\r\n\r\n",
-    "two lengths": b"POST /api/v1/upload.php HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+    "two lengths": b"POST /api/v1/keys.php HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
     "a negative length": b"POST /api/v1/upload.php HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
     "an endless header": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
     "an unknown expectation": b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n",
