@@ -167,32 +167,33 @@ def test_a_full_disk(app: Flask, make_app: Callable[..., Flask], account: Accoun
     assert_nothing_left(app)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fills_up_while_the_file_comes(
-    app: Flask, upload: Upload, monkeypatch: pytest.MonkeyPatch, code: int
+    app: Flask, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
-        def __init__(self, file: Any) -> None:
+        def __init__(self, file: Any, code: int) -> None:
             self._file = file
+            self._code = code
 
         def write(self, block: bytes) -> None:
-            raise OSError(code, os.strerror(code), "/secret/path")
+            raise OSError(self._code, os.strerror(self._code), "/secret/path")
 
         def close(self) -> None:
             self._file.close()
 
     real = Incoming.__init__
+    for code in (errno.ENOSPC, errno.EDQUOT):
 
-    def fill(self: Incoming, path: Path) -> None:
-        real(self, path)
-        self._file = Full(self._file)  # type: ignore[assignment]
+        def fill(self: Incoming, path: Path, code: int = code) -> None:
+            real(self, path)
+            self._file = Full(self._file, code)  # type: ignore[assignment]
 
-    monkeypatch.setattr(Incoming, "__init__", fill)
-    answer = upload()
-    assert "disk is full" in error_of(answer, 500)
-    assert "secret" not in answer.text
-    assert int(answer.headers["Retry-After"]) > 0
-    assert_nothing_left(app)
+        monkeypatch.setattr(Incoming, "__init__", fill)
+        answer = upload()
+        assert "disk is full" in error_of(answer, 500)
+        assert "secret" not in answer.text
+        assert int(answer.headers["Retry-After"]) > 0
+        assert_nothing_left(app)
 
 
 def test_a_disk_that_fills_up_or_breaks_at_the_sync(

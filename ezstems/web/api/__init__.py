@@ -1,10 +1,14 @@
 """The API under its literal PHP paths: one module an endpoint."""
 
-from flask import Flask
+from functools import partial
+
+from flask import Flask, current_app, request
 from flask_cors import CORS
+from werkzeug.exceptions import MethodNotAllowed
 
 from ezstems.web.api import download, keys, status, upload
 from ezstems.web.auth import csrf
+from ezstems.web.errors import is_api
 
 PREFIX = "/api/v1"
 
@@ -17,6 +21,16 @@ def init_app(app: Flask) -> None:
         app.register_blueprint(endpoint.blueprint, url_prefix=PREFIX)
         csrf.exempt(endpoint.blueprint)
     if origins:
+        app.before_request(partial(_refuse_options, {origin.lower() for origin in origins}))
         exposed = ["Content-Disposition", "X-Request-ID", "Retry-After"]
         exposed += [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
         CORS(app, resources={r"/api/.*": {"origins": list(origins)}}, expose_headers=exposed)
+
+
+def _refuse_options(origins: set[str]) -> None:
+    # Flask would answer OPTIONS to everybody; it is there for the named origins' preflights alone.
+    named = "*" in origins or request.headers.get("Origin", "").lower() in origins
+    if request.method == "OPTIONS" and is_api() and request.url_rule is not None and not named:
+        adapter = current_app.create_url_adapter(request)
+        assert adapter is not None
+        raise MethodNotAllowed([name for name in adapter.allowed_methods() if name != "OPTIONS"])
