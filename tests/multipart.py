@@ -72,6 +72,7 @@ class Padded(io.RawIOBase):
     def __init__(self, head: bytes, zeros: int, tail: bytes) -> None:
         self._pieces = [io.BytesIO(head), zeros, io.BytesIO(tail)]
         self.length = len(head) + zeros + len(tail)
+        self.taken = 0
 
     def readable(self) -> bool:
         return True
@@ -86,6 +87,7 @@ class Padded(io.RawIOBase):
             else:
                 count = piece.readinto(buffer)
             if count:
+                self.taken += count
                 return count
             self._pieces.pop(0)
         return 0
