@@ -29,7 +29,7 @@ keepalive = 15
 # A stop must be over in 10 seconds. Of these, a worker waits so long for running requests; the rest is for running
 # separations, which notice at their next tile, before the master kills what is left.
 REQUESTS_SECONDS = 3
-graceful_timeout = 9
+graceful_timeout = 8
 timeout = 120
 control_socket_disable = True
 

@@ -1,4 +1,4 @@
-"""A real gunicorn, started and stopped by a test, and a caller of its API."""
+"""A real gunicorn, started and stopped by a test."""
 
 import os
 import signal
@@ -163,41 +163,3 @@ class Server:
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
-
-
-class Caller:
-    """Call a server's API with a key; every call has a connection of its own."""
-
-    def __init__(self, server: Server, key: str) -> None:
-        self.server = server
-        self.headers = {"Authorization": f"Bearer {key}"}
-
-    def get(self, path: str, **parameters: str) -> requests.Response:
-        """GET an endpoint."""
-        return requests.get(f"{self.server.api}/{path}", params=parameters, headers=self.headers, timeout=60)
-
-    def upload(self, content: bytes, stems: int = 2, name: str = "song.wav", **headers: str) -> dict[str, Any]:
-        """Upload a file, which must be accepted; return the answer's data."""
-        answer = requests.post(
-            f"{self.server.api}/upload.php",
-            files={"file": (name, content)},
-            data={"stems": stems},
-            headers=self.headers | headers,
-            timeout=120,
-        )
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def status(self, job_id: str) -> dict[str, Any]:
-        """Return a job's state."""
-        answer = self.get("status.php", id=job_id)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def wait(self, job_id: str, *states: str, seconds: float = 60.0) -> dict[str, Any]:
-        """Poll until a job is in one of the states, `completed` if none is named; return its state."""
-        deadline = time.monotonic() + seconds
-        while (job := self.status(job_id))["status"] not in (states or ("completed",)):
-            assert time.monotonic() < deadline, f"{job} after {seconds} s:\n{self.server.log.read_text()[-4000:]}"
-            time.sleep(0.1)
-        return job

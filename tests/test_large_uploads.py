@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.callers import Caller
 from tests.clients.programs import curl, run
-from tests.servers import Caller, Server
+from tests.servers import Server
 
 MIB = 1024 * 1024
 LIMIT_BYTES = 30 * MIB

@@ -3,17 +3,17 @@
 import os
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.servers import Caller, Server
+from tests.callers import Caller
+from tests.servers import Server
 
 STOP_SECONDS = 10.0
 Start = Callable[[int], Caller]
@@ -56,32 +56,13 @@ def jobs(server: Server, ids: list[str], columns: str) -> list[dict[str, object]
     return server.rows(f"SELECT {columns} FROM jobs WHERE id IN ({','.join('?' * len(ids))}) ORDER BY number", *ids)
 
 
-@contextmanager
-def half_an_upload(caller: Caller, song: bytes) -> Iterator[socket.socket]:
-    """Send the beginning of an upload and keep the connection open."""
-    before = len(caller.server.parts())
-    with socket.create_connection(("127.0.0.1", caller.server.port), timeout=30) as connection:
-        head = (
-            "POST /api/v1/upload.php HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n"
-            "Content-Type: multipart/form-data; boundary=b\r\n"
-            f"Authorization: {caller.headers['Authorization']}\r\n\r\n"
-            '--b\r\nContent-Disposition: form-data; name="file"; filename="song.wav"\r\n\r\n'
-        )
-        connection.sendall(head.encode() + song * 6)
-        deadline = time.monotonic() + 20
-        while len(caller.server.parts()) == before:
-            assert time.monotonic() < deadline, "the upload never began"
-            time.sleep(0.05)
-        yield connection
-
-
 def test_after_a_kill_of_everything_all_jobs_complete_and_nothing_is_left(start: Start, song: bytes) -> None:
     caller = start(2)
     server = caller.server
     server.hold()
     ids = [caller.upload(song)["id"] for _ in range(6)]
     caller.wait(ids[0], "processing")
-    with half_an_upload(caller, song):
+    with caller.half_an_upload(song):
         assert server.parts()
         server.kill()
     before = jobs(server, ids, "status, crashes")
@@ -131,7 +112,7 @@ def test_a_stop_gives_the_running_job_back_to_its_place(start: Start, song: byte
     server.hold()
     ids = [caller.upload(song)["id"] for _ in range(4)]
     caller.wait(ids[0], "processing")
-    with half_an_upload(caller, song) if busy else nullcontext():
+    with caller.half_an_upload(song) if busy else nullcontext():
         seconds = server.stop()
 
     assert seconds < STOP_SECONDS

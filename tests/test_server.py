@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.servers import Caller, Server
+from tests.callers import Caller
+from tests.servers import Server
 
 THREADS = 8
 EMAIL = "someone@example.com"
@@ -212,3 +213,15 @@ def test_broken_chunks_are_a_bad_request(caller: Caller, body: bytes) -> None:
     assert b" 400 " in status and b'"error":"Bad request"' in rest, answer
     assert "Traceback" not in server.log.read_text()[before:]
     assert server.parts() == []
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(caller: Caller, song: bytes) -> None:
+    server = caller.server
+    before = len(server.log.read_text())
+    with caller.half_an_upload(song):
+        assert len(server.parts()) == 1
+    deadline = time.monotonic() + 20
+    while server.parts() or "POST '/api/v1/upload.php' 400" not in server.log.read_text()[before:]:
+        assert time.monotonic() < deadline, server.log.read_text()[before:]
+        time.sleep(0.05)
+    assert "Traceback" not in server.log.read_text()[before:]

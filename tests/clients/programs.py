@@ -1,5 +1,6 @@
 """Run the client programs of this folder as their users would."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ def node_modules() -> Path:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     folder = Path(tempfile.mkdtemp(prefix="ezstems-node-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
