@@ -1,6 +1,7 @@
 """gunicorn's settings: `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -43,6 +44,8 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(_server: Any, worker: Any) -> None:
     """Give unfinished jobs back to the queue, and end."""
     if hasattr(worker, "wsgi"):
+        for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # Ctrl-C sends two of them
+            signal.signal(again, signal.SIG_IGN)
         worker.wsgi.extensions[EXTENSION].close()
     if worker.booted:
         # Without the interpreter's own end, which would wait for stalled clients, and for an import of TensorFlow.

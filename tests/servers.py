@@ -86,6 +86,14 @@ class Server:
         self.process.wait(30)
         return time.monotonic() - started
 
+    def interrupt(self) -> float:
+        """Press Ctrl-C, which every process of it gets; return how many seconds the end took."""
+        assert self.process is not None
+        started = time.monotonic()
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(30)
+        return time.monotonic() - started
+
     def kill(self) -> None:
         """Kill everything of it at once."""
         assert self.process is not None

@@ -105,15 +105,21 @@ def holds(pid: int, path: Path) -> bool:
     return any(entry.resolve() == path for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["without requests", "with an upload under way"])
-def test_a_stop_gives_the_running_job_back_to_its_place(start: Start, song: bytes, busy: bool) -> None:
+@pytest.mark.parametrize(
+    ("end", "busy"),
+    [(Server.stop, False), (Server.stop, True), (Server.interrupt, False)],
+    ids=["SIGTERM", "SIGTERM, an upload under way", "Ctrl-C"],
+)
+def test_a_stop_gives_the_running_job_back_to_its_place(
+    start: Start, song: bytes, end: Callable[[Server], float], busy: bool
+) -> None:
     caller = start(1)
     server = caller.server
     server.hold()
     ids = [caller.upload(song)["id"] for _ in range(4)]
     caller.wait(ids[0], "processing")
     with caller.half_an_upload(song) if busy else nullcontext():
-        seconds = server.stop()
+        seconds = end(server)
 
     assert seconds < STOP_SECONDS
     assert server.process is not None and server.process.returncode == 0
