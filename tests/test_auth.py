@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -37,6 +37,16 @@ def row(app: Flask) -> ApiKey:
         return key
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put the machine into another time zone."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 def test_spellings_of_bearer(client: FlaskClient, account: Account) -> None:
     for scheme in ("Bearer ", "bearer ", "BEARER ", "bEaReR   ", "Bearer\t", "  Bearer "):
         answer = client.get(KEYS, headers={"Authorization": f"{scheme}{account.key}"})
@@ -62,7 +72,7 @@ def test_what_is_no_valid_key(app: Flask, client: FlaskClient, account: Account)
 
 
 def test_every_authenticated_answer_counts_once_and_carries_the_rate(
-    client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch, tokyo: None
 ) -> None:
     started = time.time()
     statuses = []
@@ -172,7 +182,7 @@ def test_eight_threads_and_two_workers_let_through_exactly_the_limit(
 
 
 def test_a_key_deactivated_meanwhile_is_let_in_no_more(
-    client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
+    app: Flask, client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = ApiKey.count_call
 
@@ -183,3 +193,4 @@ def test_a_key_deactivated_meanwhile_is_let_in_no_more(
 
     monkeypatch.setattr(ApiKey, "count_call", deactivated_first)
     assert error_of(client.get(KEYS, headers=account.headers), 401)
+    assert (row(app).window_calls, row(app).last_used_at) == (0, None)
