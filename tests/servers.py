@@ -116,6 +116,8 @@ class Server:
         try:
             for _ in range(100):
                 os.kill(other, signal.SIGSTOP)
+                while not stands_still(other):
+                    time.sleep(0.005)
                 if self.writable():
                     break
                 os.kill(other, signal.SIGCONT)
@@ -171,3 +173,9 @@ class Server:
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
+
+
+def stands_still(pid: int) -> bool:
+    """Tell whether every thread of a process is stopped; the signal takes a moment to reach them all."""
+    stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
