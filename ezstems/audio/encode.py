@@ -51,7 +51,7 @@ class Wav:
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=0)
         self._data_bytes = 0
-        self._file.write(self._header())
+        self._file.seek(len(self._header()))  # written at the end: a file that was cut short is no WAV
 
     def _header(self) -> bytes:
         data_bytes, riff_bytes = self._data_bytes, self._data_bytes + 72  # 80 bytes of header, less the first 8
@@ -74,7 +74,7 @@ class Wav:
             rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
-        """Write the final sizes into the header."""
+        """Write the header, now that the sizes are known."""
         self._file.seek(0)
         self._file.write(self._header())
         self._file.close()
@@ -124,12 +124,16 @@ class Writer:
     """Write a stem from a thread: a context whose end completes the file, or, on an error, drops it."""
 
     def __init__(self, path: Path, output: str) -> None:
-        """Open `path` for one of `OUTPUTS`."""
+        """Open `path` for one of `OUTPUTS`; raise EncodingFailed where that is impossible."""
         self._path = path
-        self._sink: Sink = Wav(path) if output == "wav" else Encoder(path, output)
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
         self._dropped = False
         self._error: OSError | None = None
+        try:
+            self._sink: Sink = Wav(path) if output == "wav" else Encoder(path, output)
+        except OSError as error:
+            self._fail(error)
+            self._check()
         self._thread = threading.Thread(target=self._run, name=f"write-{path.name}", daemon=True)
         self._thread.start()
 

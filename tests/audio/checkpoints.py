@@ -1,6 +1,7 @@
 """Checkpoints in Spleeter's layout with random weights, so varied that masks differ between stems, bins and frames."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def make(models: Path, stems: int, filters: list[int] | None = None) -> Weights:
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session() as session:
         v1.set_random_seed(stems)
-        tf.keras.backend.set_learning_phase(1)  # batch norm then computes the statistics of what it sees
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            tf.keras.backend.set_learning_phase(1)  # batch norm then computes the statistics of what it sees
         magnitudes = v1.placeholder(tf.float32, (None, stft.TILE_FRAMES, params["F"], 2))
         features = {"mix_spectrogram": magnitudes, "mix_stft": magnitudes}
         _ = EstimatorSpecBuilder(features, params).model_outputs
