@@ -1,0 +1,201 @@
+"""The engine from file to files: lengths, sums, progress, interruption, flat memory."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ezstems.audio import encode, stft
+from ezstems.audio.encode import OUTPUTS
+from ezstems.audio.separate import CUTOFFS, STEMS, Separator, separate_blocks
+from ezstems.audio.unet import Unet
+from ezstems.errors import BadInput, EncodingFailed, Interrupted, ModelMissing, UnreadableAudio
+from tests.audio.audio_files import convert, read, song, write_wav
+
+SAMPLES = 2 * stft.TILE_SAMPLES + 12_345
+RESOLUTION = 1 / 32768  # of a 16-bit file
+
+
+@pytest.fixture(scope="module")
+def separator(models: Path) -> Separator:
+    return Separator(models, "official")
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("song") / "song.wav", song(SAMPLES))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Hold after every test that the engine's threads and children have ended, however the call did."""
+    threads, children = names(), children_of_this_process()
+    yield
+    assert names() - threads <= {"MainThread"}
+    assert children_of_this_process() <= children
+
+
+def names() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def children_of_this_process() -> set[str]:
+    return {
+        child
+        for task in Path("/proc/self/task").iterdir()
+        for child in (task / "children").read_text().split()
+        if "ffmpeg" in Path(f"/proc/{child}/comm").read_text()
+    }
+
+
+@pytest.mark.parametrize("stems", STEMS)
+def test_stems_of_the_full_band_add_up_to_the_mix(stems: int, separator: Separator, wav: Path, tmp_path: Path) -> None:
+    result = separator(wav, tmp_path, stems=stems, cutoff="full")
+    assert result.files == tuple(tmp_path / f"{name}.wav" for name in STEMS[stems])
+    assert result.model == f"official {stems}stems" and result.samples == SAMPLES
+    stem_audio = [read(file) for file in result.files]
+    assert np.abs(sum(stem_audio) - song(SAMPLES)).max() < (stems + 1) * RESOLUTION
+    assert all(0.001 < audio.std() < 0.9 * song(SAMPLES).std() for audio in stem_audio)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_every_format_is_as_long_as_the_input(output: str, separator: Separator, wav: Path, tmp_path: Path) -> None:
+    source = convert(wav, "excerpt.mp3", "-t", "3.21")
+    result = separator(source, tmp_path, stems=2, output=output)
+    assert [file.name for file in result.files] == [f"vocals.{output}", f"accompaniment.{output}"]
+    assert result.samples == len(read(source))
+    assert [len(read(file)) for file in result.files] == [result.samples] * 2
+
+
+@pytest.mark.parametrize("samples", [1, 1000, 4097])
+def test_shorter_than_a_frame(samples: int, separator: Separator, tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "short.WAV", song(samples))
+    for cutoff in CUTOFFS:
+        result = separator(source, tmp_path, stems=4, cutoff=cutoff)
+        assert [len(read(file)) for file in result.files] == [samples] * 4
+
+
+def test_silence_stays_silence(separator: Separator, tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "silence.wav", np.zeros((60_000, 1), np.float32))
+    for file in separator(source, tmp_path, stems=2, cutoff="full").files:
+        assert not read(file).any()
+
+
+def test_what_is_no_number_stays_where_it_is(separator: Separator, tmp_path: Path) -> None:
+    audio = song(100_000)
+    clean = write_wav(tmp_path / "clean.wav", np.where(np.arange(100_000)[:, None] == 50_000, 0, audio))
+    audio[50_000] = np.nan
+    broken = write_wav(tmp_path / "broken.wav", audio)
+    expected = [read(file) for file in separator(clean, tmp_path, stems=2).files]
+    actual = [read(file) for file in separator(broken, tmp_path, stems=2).files]
+    assert all(np.array_equal(*pair) for pair in zip(actual, expected, strict=True))
+
+
+def test_too_loud_stems_are_clipped(separator: Separator, tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "loud.wav", 30 * song(100_000))
+    peaks = [np.abs(read(file)).max() for file in separator(source, tmp_path, stems=2).files]
+    assert max(peaks) == 1.0
+
+
+def test_the_same_file_gives_the_same_bits(separator: Separator, wav: Path, tmp_path: Path) -> None:
+    one = [file.read_bytes() for file in separator(wav, tmp_path, stems=2, output="mp3").files]
+    assert one == [file.read_bytes() for file in separator(wav, tmp_path, stems=2, output="mp3").files]
+
+
+def test_progress_only_rises_and_ends_at_100(separator: Separator, wav: Path, tmp_path: Path) -> None:
+    seen: list[float] = []
+    separator(wav, tmp_path, stems=2, progress=seen.append)
+    assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 100
+    assert all(percent <= 99 for percent in seen[:-1])
+    assert seen[1] == pytest.approx(100 * (stft.TILE_SAMPLES - 4096) / SAMPLES, abs=1)
+
+
+def test_progress_of_a_file_cut_off_never_exceeds_its_share(separator: Separator, wav: Path, tmp_path: Path) -> None:
+    whole = convert(wav, "whole.mp3")
+    source = tmp_path / "half.mp3"
+    source.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    seen: list[float] = []
+    result = separator(source, tmp_path, stems=2, progress=seen.append)
+    assert 0.4 * SAMPLES < result.samples < 0.6 * SAMPLES
+    assert seen[-1] == 100 and max(seen[:-1]) < 60
+
+
+@pytest.mark.parametrize("output", ["wav", "mp3"])
+@pytest.mark.parametrize("polls", [1, 2])
+def test_interrupted(polls: int, output: str, separator: Separator, wav: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def stopping() -> bool:
+        asked.append(1)
+        return len(asked) >= polls
+
+    with pytest.raises(Interrupted):
+        separator(wav, tmp_path, stems=2, output=output, stopping=stopping)
+    assert len(asked) == polls
+
+
+def test_failing_encoder(separator: Separator, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(encode.ENCODERS, "ogg", ("-c:a", "nonsense", "-f", "ogg"))
+    with pytest.raises(EncodingFailed):
+        separator(wav, tmp_path, stems=2, output="ogg")
+
+
+def test_failing_network(models: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    separator = Separator(models, "official")
+    separator.warm(2)
+
+    def masks(self: Unet, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+        raise MemoryError
+
+    monkeypatch.setattr(Unet, "masks", masks)
+    with pytest.raises(MemoryError):
+        separator(wav, tmp_path, stems=2, output="flac")
+
+
+def test_longest_duration(models: Path, wav: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableAudio, match="longer than 20 seconds"):
+        Separator(models, "official", max_duration_seconds=20)(wav, tmp_path, stems=2)
+    exact = Separator(models, "official", max_duration_seconds=SAMPLES / 44_100)
+    assert exact(wav, tmp_path, stems=2).samples == SAMPLES
+
+
+def test_bad_input(separator: Separator, tmp_path: Path) -> None:
+    empty = write_wav(tmp_path / "empty.wav", np.zeros((0, 2), np.float32))
+    with pytest.raises(UnreadableAudio):
+        separator(empty, tmp_path, stems=2)
+    for wrong in ({"stems": 3}, {"stems": 2, "cutoff": "12kHz"}, {"stems": 2, "output": "wma"}):
+        with pytest.raises(BadInput, match="must be one of"):
+            separator(empty, tmp_path, **wrong)
+
+
+def test_label_and_missing_models(separator: Separator, wav: Path, tmp_path: Path) -> None:
+    assert separator.label() == "official 2stems, official 4stems, official 5stems"
+    nothing = Separator(tmp_path, "official")
+    for call in (nothing.label, nothing.warm, lambda: nothing(wav, tmp_path, stems=2)):
+        with pytest.raises(ModelMissing):
+            call()
+
+
+def test_input_blocks_may_be_of_any_length(separator: Separator) -> None:
+    separator.warm(2)
+    unet, _ = separator._unet(2, "11kHz")
+    audio = song(700_000)
+    results = []
+    for size in (700_000, 99_991):
+        blocks = (audio[start : start + size] for start in range(0, len(audio), size))
+        results.append(np.concatenate([block["vocals"] for block in separate_blocks(blocks, unet, STEMS[2])]))
+    assert np.array_equal(results[0], results[1])
+
+
+def test_memory_does_not_grow_with_the_length(models: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "bench_separate.py"
+    peaks_mb = []
+    for minutes in (2, 8):
+        row = ["--one", str(minutes), "2", "wav", "11kHz", str(models), str(tmp_path)]
+        done = subprocess.run([sys.executable, str(script), *row], capture_output=True, text=True, check=True)
+        peaks_mb.append(float(done.stdout.split()[-1]))
+    assert peaks_mb[1] < 1.1 * peaks_mb[0]
