@@ -1,9 +1,11 @@
 """The fixtures of all tests: an app on its own instance folder, its clients, accounts and audio."""
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
-from ezstems import create_app
+from ezstems import create_app, models
 from ezstems.database import db
 from ezstems.jobs.worker import EXTENSION, Worker
 from ezstems.models import ApiKey, Job, User
@@ -40,10 +43,14 @@ class Account:
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in [name for name in os.environ if name.startswith("EZSTEMS_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make password hashes as quick as they are weak: they cost a tenth of a second by design."""
+    monkeypatch.setattr(models, "generate_password_hash", partial(generate_password_hash, method="pbkdf2:sha256:1"))
 
 
 @pytest.fixture

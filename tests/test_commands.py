@@ -43,7 +43,7 @@ def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_an_empty_folder_is_a_valid_instance(run: Run, instance: Path) -> None:
-    assert run("users", "list").output.split() == "ID EMAIL PLAN MAX MB ACTIVE KEYS CREATED (UTC)".split()
+    assert run("users", "list").output.split("  ")[:2] == ["ID", "EMAIL"]
     assert (instance / "ezstems.sqlite3").exists()
     assert oct((instance / "secret_key").stat().st_mode & 0o777) == "0o600"
 

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
 from ezstems.errors import EncodingFailed, EzStemsError
+from ezstems.web.requests import RequestIdFilter
 from tests.conftest import Account
 from tests.multipart import error_of
 
@@ -74,6 +75,7 @@ def test_pages_outside_the_api_are_html(client: FlaskClient) -> None:
 def test_a_crash_in_a_view(
     client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.handler.addFilter(RequestIdFilter())  # as the log's own handler has it
     for number, error in enumerate(CRASHES):
         monkeypatch.setattr("ezstems.web.api.upload.current_worker", Mock(side_effect=error))
         headers = account.headers | {"X-Request-ID": f"crash-{number}"}
@@ -82,7 +84,7 @@ def test_a_crash_in_a_view(
         assert answer.json["error"] == "Internal server error"
         assert f"crash-{number}" in message and answer.headers["X-Request-ID"] == f"crash-{number}"
         assert "secret" not in answer.text and "Traceback" not in answer.text
-        record = next(record for record in caplog.records if f"crash-{number}" in record.getMessage())
+        record = next(record for record in caplog.records if vars(record)["request_id"] == f"crash-{number}")
         assert record.exc_info and record.exc_info[1] is error, "the operator finds the whole trace"
 
 
@@ -122,9 +124,10 @@ def test_request_ids(client: FlaskClient, account: Account) -> None:
 
 
 def test_the_log_line_bears_the_request_id(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.addFilter(RequestIdFilter())
     with caplog.at_level(logging.INFO, "ezstems.web.requests"):
         client.get("/api/v1/no\nwhere?key=private", headers={"X-Request-ID": "line-1"}).close()
-    lines = [record.getMessage() for record in caplog.records if "line-1" in record.getMessage()]
+    lines = [record.getMessage() for record in caplog.records if vars(record)["request_id"] == "line-1"]
     assert len(lines) == 1
     assert "GET '/api/v1/no" in lines[0] and " 404 " in lines[0]
     assert "\n" not in lines[0] and "private" not in lines[0]

@@ -54,7 +54,7 @@ def test_jobs_run_in_the_order_of_their_numbers_whatever_the_order_of_put(run: R
     assert [queue.position(number) for number in (1, 2, 10)] == [None, None, None]
     run.gate.set()
     eventually(lambda: run.ran == [1, 3, 4, 5, 9])
-    queue.close()
+    queue.close(10)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -67,7 +67,7 @@ def test_so_many_run_at_once_and_no_more(run: Recorder, threads: int) -> None:
     run.gate.set()
     eventually(lambda: len(run.ran) == 8)
     assert run.most == threads
-    queue.close()
+    queue.close(10)
 
 
 def test_seats_bound_what_waits(run: Recorder) -> None:
@@ -85,7 +85,7 @@ def test_seats_bound_what_waits(run: Recorder) -> None:
     assert not queue.full
     queue.reserve()
     run.gate.set()
-    queue.close()
+    queue.close(10)
 
 
 def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
@@ -94,7 +94,7 @@ def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
         queue.put(number)
     run.gate.set()
     eventually(lambda: run.ran == [0, 1, 2, 3, 4])
-    queue.close()
+    queue.close(10)
 
 
 def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,7 +103,7 @@ def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: py
     queue.put(13)
     queue.put(14)
     eventually(lambda: run.ran == [13, 14])
-    queue.close()
+    queue.close(10)
     assert "a job escaped its runner" in caplog.text
     assert "unlucky" in caplog.text
 
@@ -114,8 +114,21 @@ def test_close_waits_for_what_runs_and_starts_nothing_more(run: Recorder) -> Non
     queue.put(2)
     eventually(lambda: run.ran == [1])
     threading.Timer(0.1, run.gate.set).start()
-    queue.close()
+    assert queue.close(10) == []
     assert (run.ran, run.running) == ([1], 0)
     queue.put(3)
-    queue.close()
+    assert queue.close(10) == []
     assert run.ran == [1]
+
+
+def test_close_names_what_does_not_end_in_time(run: Recorder) -> None:
+    queue = JobQueue(run, threads=2, seats=5)
+    for number in (7, 8, 9):
+        queue.put(number)
+    eventually(lambda: sorted(run.ran) == [7, 8])
+    started = time.monotonic()
+    assert queue.close(0.2) == [7, 8]
+    assert time.monotonic() - started < 5
+    run.gate.set()
+    assert queue.close(10) == []
+    assert sorted(run.ran) == [7, 8]

@@ -4,7 +4,6 @@ A file is written under a name that ends in `.part` and bears its worker's id, s
 readable half-written, and what a dead worker left behind can be told from what a live one is writing.
 """
 
-import errno
 import os
 import shutil
 import uuid
@@ -13,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ezstems.errors import ServerFull
+from ezstems.jobs.disk import full_refused
 
 PART = ".part"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Incoming:
@@ -25,17 +23,18 @@ class Incoming:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size_bytes = 0
-        self._file = path.open("wb")
+        with full_refused():
+            self._file = path.open("wb")
 
     def write(self, block: bytes) -> None:
         """Append a block; raise ServerFull when the disk has no room for it."""
-        with _disk_full_refused():
+        with full_refused():
             self._file.write(block)
         self.size_bytes += len(block)
 
     def finish(self) -> None:
         """Bring every byte to the disk and close; raise ServerFull when the disk has no room."""
-        with _disk_full_refused():
+        with full_refused():
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -66,9 +65,10 @@ class Archive:
         return Incoming(self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}")
 
     def keep(self, incoming: Incoming, filename: str) -> None:
-        """Give a finished upload its name, durably."""
-        incoming.path.replace(self.source(filename))
-        _sync_folder(self._uploads)
+        """Give a finished upload its name, durably; raise ServerFull when the disk has no room."""
+        with full_refused():
+            incoming.path.replace(self.source(filename))
+            _sync_folder(self._uploads)
 
     def source(self, filename: str) -> Path:
         """Return where a job's upload lies."""
@@ -131,16 +131,6 @@ class Archive:
             for entry in folder.iterdir():
                 if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
                     yield entry
-
-
-@contextmanager
-def _disk_full_refused() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise ServerFull("The server's disk is full. Try again later.", retry_after_seconds=600) from error
-        raise
 
 
 def _sync_folder(folder: Path) -> None:

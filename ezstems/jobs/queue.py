@@ -24,7 +24,9 @@ class JobQueue:
         self._seats = seats
         self._reserved = 0
         self._waiting: list[int] = []
+        self._running: set[int] = set()
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._closed = False
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="separation")
 
@@ -63,18 +65,27 @@ class JobQueue:
             index = bisect_left(self._waiting, number)
             return index + 1 if index < len(self._waiting) and self._waiting[index] == number else None
 
-    def close(self) -> None:
-        """Start nothing more and wait for what runs; what waits stays in its rows."""
+    def close(self, timeout_seconds: float) -> list[int]:
+        """Start nothing more, wait for what runs, and return what still does after that time."""
         with self._lock:
             self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._idle.wait_for(lambda: not self._running, timeout_seconds)
+            return sorted(self._running)
 
     def _run_next(self) -> None:
         with self._lock:
             if self._closed or not self._waiting:
                 return
             number = self._waiting.pop(0)
-        self._run(number)
+            self._running.add(number)
+        try:
+            self._run(number)
+        finally:
+            with self._lock:
+                self._running.remove(number)
+                self._idle.notify_all()
 
 
 def _log_failure(future: "Future[None]") -> None:

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.errors import BadInput, EncodingFailed, Interrupted
-from ezstems.jobs.archive import DISK_FULL, Archive
+from ezstems.jobs.archive import Archive
+from ezstems.jobs.disk import is_full
 from ezstems.models import Job
 
 Result = TypeVar("Result")
@@ -132,6 +133,6 @@ def _reason(error: Exception, job_id: str) -> str:
         return str(error)
     log.error("job %s: failed", job_id, exc_info=error)
     cause = error.__cause__ if isinstance(error, EncodingFailed) else error
-    if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+    if is_full(cause):
         return NO_ROOM
     return str(error) if isinstance(error, EncodingFailed) else BROKEN

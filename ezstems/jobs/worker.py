@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from ezstems.audio import decode
 from ezstems.database import db
 from ezstems.errors import ConfigurationError, ServerFull
-from ezstems.jobs import recovery, retention
+from ezstems.jobs import disk, recovery, retention
 from ezstems.jobs.archive import Archive, Incoming
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
 SWEEP_EVERY_SECONDS = 600.0
+# A separation notices a stop at its next tile, well within this.
+STOP_SECONDS = 3.0
 
 
 class Worker:
@@ -65,8 +67,11 @@ class Worker:
             if not self._started or self._stop.is_set():
                 return
             self._stop.set()
-        self._queue.close()
-        self._housekeeper.join()
+        for number in self._queue.close(STOP_SECONDS):
+            # Deep in a library (a model being loaded); its thread dies with the process, which ends now.
+            with self._app.app_context():
+                Job.interrupt(number, self.id)
+        self._housekeeper.join(STOP_SECONDS)
         self._life.end()
         log.info("worker %s: closed", self.id)
 
@@ -76,7 +81,7 @@ class Worker:
             raise ServerFull("The queue is full. Try again later.")
         needed = expected_bytes + self._app.config["EZSTEMS_MIN_FREE_MB"] * 1024 * 1024
         if self._archive.free_bytes() < needed:
-            raise ServerFull("The server's disk is full. Try again later.", retry_after_seconds=600)
+            raise disk.refusal()
 
     def incoming(self) -> Incoming:
         """Open a place for an upload's bytes."""
@@ -90,20 +95,18 @@ class Worker:
         incoming.finish()
         decode.check(incoming.path, extension)
         self._queue.reserve()
+        job = Job(
+            user_id=user.id,
+            stems=stems,
+            cutoff=cutoff,
+            output=output,
+            original_name=name,
+            size_bytes=incoming.size_bytes,
+            owner=self.id,
+        )
         try:
-            job = self._enter(
-                incoming,
-                Job(
-                    user_id=user.id,
-                    stems=stems,
-                    cutoff=cutoff,
-                    output=output,
-                    original_name=name,
-                    size_bytes=incoming.size_bytes,
-                    owner=self.id,
-                ),
-                extension,
-            )
+            with disk.full_refused():
+                self._enter(incoming, job, extension)
         except BaseException:
             self._queue.release()
             raise
@@ -111,7 +114,7 @@ class Worker:
         log.info("job %s: queued, %s bytes", job.id, job.size_bytes)
         return job
 
-    def _enter(self, incoming: Incoming, job: Job, extension: str) -> Job:
+    def _enter(self, incoming: Incoming, job: Job, extension: str) -> None:
         second = int(time.time())
         while True:
             job.second = second = Job.free_second(job.stems, second)
@@ -132,7 +135,6 @@ class Worker:
             db.session.rollback()
             self._archive.remove_source(filename)
             raise
-        return job
 
     def position(self, job: Job) -> int:
         """Return a job's place in its worker's queue, 0 when it isn't waiting."""

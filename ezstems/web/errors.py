@@ -58,7 +58,7 @@ def _domain(error: errors.EzStemsError) -> ResponseReturnValue:
     if isinstance(error, errors.Unauthenticated):
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.ServerFull):
-        log.warning("refused: %s (request %s)", error, g.request_id)
+        log.warning("refused: %s", error)
     return response
 
 
@@ -90,7 +90,7 @@ def _text(status: int, error: HTTPException) -> str:
 
 
 def _unknown(error: Exception) -> ResponseReturnValue:
-    log.error("unexpected %s (request %s)", type(error).__name__, g.get("request_id"), exc_info=error)
+    log.error("unexpected %s", type(error).__name__, exc_info=error)
     return _answer(500, "Internal server error", _broken())
 
 

@@ -17,8 +17,9 @@ class RequestIdFilter(logging.Filter):
     """Give every log record the id of the request it belongs to."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add `request_id`; let every record pass."""
-        record.request_id = g.get("request_id", "-") if has_request_context() else "-"
+        """Add `request_id` where the caller didn't; let every record pass."""
+        if not hasattr(record, "request_id"):
+            record.request_id = g.get("request_id", "-") if has_request_context() else "-"
         return True
 
 
@@ -42,6 +43,7 @@ def init_app(app: Flask) -> None:
             # ascii() keeps what a client sent from forging log lines.
             method, path, status, address, request_id = line
             taken = time.monotonic() - started
-            log.info("%s %s %s %s %.3f s request %s", address, method, ascii(path), status, taken, request_id)
+            extra = {"request_id": request_id}  # the request itself is over by now
+            log.info("%s %s %s %s %.3f s", address, method, ascii(path), status, taken, extra=extra)
 
         return response

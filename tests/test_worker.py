@@ -1,0 +1,123 @@
+"""A worker's life: what it refuses, what it gives back when it stops, and what a full disk means to an upload."""
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from werkzeug.test import TestResponse
+
+from ezstems.database import db
+from ezstems.jobs import worker as room
+from ezstems.jobs.worker import Worker
+from ezstems.models import COMPLETED, QUEUED, Job
+from tests.separators import FastSeparator
+
+Upload = Callable[..., TestResponse]
+
+
+def rows(app: Flask) -> list[tuple[str, int, int]]:
+    with app.app_context():
+        return [(job.status, job.crashes, job.progress) for job in db.session.scalars(select(Job).order_by(Job.number))]
+
+
+def test_a_stop_gives_running_and_waiting_jobs_back(
+    app: Flask, instance: Path, worker: Worker, upload: Upload, separator: FastSeparator
+) -> None:
+    separator.hold()
+    assert [upload().status_code for _ in range(3)] == [200] * 3
+    assert separator.started.wait(10)
+    worker.close()
+    worker.close()
+    assert rows(app) == [(QUEUED, 0, 0)] * 3
+    assert list((instance / "results").iterdir()) == []
+    assert len(list((instance / "uploads").iterdir())) == 3
+
+
+def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
+    app: Flask, worker: Worker, upload: Upload, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf, done = threading.Event(), threading.Event()
+    separate = FastSeparator.__call__
+
+    def deafly(self: FastSeparator, *arguments: Any, **options: Any) -> Any:
+        self.started.set()
+        assert deaf.wait(10)
+        try:
+            return separate(self, *arguments, **options)
+        finally:
+            done.set()
+
+    monkeypatch.setattr(FastSeparator, "__call__", deafly)
+    monkeypatch.setattr(room, "STOP_SECONDS", 0.2)
+    upload()
+    assert separator.started.wait(10)
+    worker.close()
+    assert rows(app) == [(QUEUED, 0, 0)]
+    deaf.set()
+    assert done.wait(10)
+    assert worker._queue.close(10) == []
+    assert rows(app) == [(QUEUED, 0, 0)]  # what it made afterwards isn't announced
+
+
+def test_what_a_stopped_worker_left_runs_in_order_in_the_next(
+    make_app: Callable[..., Flask], app: Flask, worker: Worker, upload: Upload, separator: FastSeparator, finished: Any
+) -> None:
+    separator.hold()
+    ids = [upload().json["data"]["id"] for _ in range(3)]
+    assert separator.started.wait(10)
+    worker.close()
+    separator.sources.clear()
+    separator.release()
+    make_app().extensions["ezstems"].start()
+    assert [finished(job_id).status for job_id in ids] == [COMPLETED] * 3
+    assert [name.rsplit("_", 1)[0] for name in separator.sources] == ids
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_database(*_: Any, **__: Any) -> None:
+    raise OperationalError("INSERT INTO jobs", {}, Exception("database or disk is full"))
+
+
+@pytest.mark.parametrize(
+    ("place", "failure"),
+    [
+        ("pathlib.Path.open", full_disk),
+        ("ezstems.jobs.archive.os.fsync", full_disk),
+        ("ezstems.jobs.archive._sync_folder", full_disk),
+        ("ezstems.jobs.worker.db.session.flush", full_database),
+        ("ezstems.jobs.worker.db.session.commit", full_database),
+    ],
+)
+def test_a_full_disk_refuses_the_upload_and_leaves_nothing(
+    app: Flask,
+    instance: Path,
+    worker: Worker,
+    upload: Upload,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    failure: Callable[..., None],
+) -> None:
+    worker.start()
+    if place.endswith("commit"):
+        # Let the call itself be counted; the second commit is the job's.
+        commit, calls = db.session.commit, iter((True,))
+        monkeypatch.setattr(place, lambda: commit() if next(calls, False) else failure())
+    else:
+        monkeypatch.setattr(place, failure)
+    answer = upload()
+    monkeypatch.undo()
+    assert (answer.status_code, answer.json["error"]) == (500, "Server full")
+    assert "disk is full" in answer.json["message"]
+    assert int(answer.headers["Retry-After"]) > 0
+    assert list((instance / "uploads").iterdir()) == []
+    assert rows(app) == []
+    assert upload().status_code == 200
