@@ -47,13 +47,14 @@ DEMUXERS = {
         "wav",
         (
             *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le"),
-            *("pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav"),
+            *("pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_alaw", "pcm_mulaw"),
+            *("adpcm_ms", "adpcm_ima_wav", "mp3float"),
         ),
         magic=tuple((0, name) for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
     ),
     "m4a": Demuxer(
         "mov",
-        ("aac", "alac"),
+        ("aac", "alac", "mp3float", "ac3", "eac3", "flac", "opus"),
         ("-enable_drefs", "0", "-use_absolute_path", "0"),
         magic=tuple((4, name) for name in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")),
     ),

@@ -53,11 +53,11 @@ def starts_with_frames(path: Path) -> bool:
         file.seek(start)
         window = CHAIN * LONGEST_FRAME_BYTES
         data = file.read(window)
+        if data[:4] in (b"RIFF", b"RF64", b"OggS", b"fLaC") or data[4:8] == b"ftyp":
+            return False  # another container, whatever its payload
         padding = 0
         while data and not data.strip(b"\0") and padding < LONGEST_PADDING_BYTES:
             padding += len(data)
             data = file.read(window)
         data = data.lstrip(b"\0") + file.read(window)
-    if data[:4] in (b"RIFF", b"RF64", b"OggS", b"fLaC") or data[4:8] == b"ftyp":
-        return False  # another container, whatever its payload
     return any(_is_chain(data, start) for start in range(min(LONGEST_FRAME_BYTES, len(data) - 3)))

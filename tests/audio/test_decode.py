@@ -123,6 +123,13 @@ def test_check_wants_the_content_that_the_extension_names(kind: str, wav: Path, 
                 check(source, extension)
 
 
+@pytest.mark.parametrize("container", ["mp4", "wav"])
+def test_check_refuses_mp3_in_another_container(container: str, mp3: Path) -> None:
+    path = convert(mp3, f"wrapped.{container}", "-c:a", "copy")
+    with pytest.raises(UnreadableAudio):
+        check(path.rename(path.with_suffix(".mp3")), "mp3")
+
+
 def test_check_refuses_noise_in_a_wav_named_mp3(tmp_path: Path) -> None:
     path = tmp_path / "noise.mp3"
     path.write_bytes(wav_bytes(NOISE))
@@ -136,6 +143,8 @@ def test_check_refuses_noise_in_a_wav_named_mp3(tmp_path: Path) -> None:
     [
         *((f"{codec}.wav", ("-c:a", codec)) for codec in WAV_CODECS),
         ("adpcm.wav", ("-c:a", "adpcm_ms")),
+        ("mp3-inside.wav", ("-c:a", "libmp3lame")),
+        ("ac3-inside.m4a", ("-c:a", "ac3")),
         ("rf64.wav", ("-rf64", "always")),
         ("8k.wav", ("-ar", "8000")),
         ("192k.wav", ("-ar", "192000", "-c:a", "pcm_s24le")),
