@@ -38,13 +38,15 @@ control_socket_disable = True
 def post_worker_init(worker: Any) -> None:
     """Start the queue after the fork."""
     worker.cfg.set("graceful_timeout", REQUESTS_SECONDS)  # the worker's own copy
+    # Ctrl-C reaches every process, and the master passes it on besides: gunicorn's handler, cut into by itself, hangs.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker.wsgi.extensions[EXTENSION].start()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """Give unfinished jobs back to the queue, and end."""
     if hasattr(worker, "wsgi"):
-        for again in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # Ctrl-C sends two of them
+        for again in (signal.SIGQUIT, signal.SIGTERM):
             signal.signal(again, signal.SIG_IGN)
         worker.wsgi.extensions[EXTENSION].close()
     if worker.booted:

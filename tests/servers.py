@@ -170,6 +170,14 @@ class Server:
             database.rollback()
             return True
 
+    def logged(self, *texts: str) -> str:
+        """Wait until the log holds every text (a line may follow what it tells of); return the log."""
+        deadline = time.monotonic() + 20
+        while any(text not in (log := self.log.read_text()) for text in texts):
+            assert time.monotonic() < deadline, log[-4000:]
+            time.sleep(0.05)
+        return log
+
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
