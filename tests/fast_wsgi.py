@@ -1,11 +1,12 @@
 """The app with a separator that needs no TensorFlow, for tests of a real gunicorn.
 
 A song takes FAST_SECONDS, and no end while the instance folder holds a file `hold`; one of FAST_KILL stems kills the
-process. Every answer names its worker process in X-Worker.
+process, one of FAST_DEAF stems heeds no stop for a minute. Every answer names its worker process in X-Worker.
 """
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class DeadlySeparator(FastSeparator):
     def __call__(self, source: Path, directory: Path, *, stems: int, **options: Any) -> Separation:
         if str(stems) == os.environ.get("FAST_KILL"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if str(stems) == os.environ.get("FAST_DEAF"):
+            time.sleep(60)
         return super().__call__(source, directory, stems=stems, **options)
 
 

@@ -135,6 +135,22 @@ def test_a_stop_gives_the_running_job_back_to_its_place(
     assert server.parts() == []
 
 
+def test_a_stop_does_not_wait_for_a_separation_that_heeds_none(
+    account: tuple[Path, str], tmp_path: Path, song: bytes
+) -> None:
+    with Server(shutil.copytree(account[0], tmp_path / "deaf"), FAST_DEAF="5") as server:
+        caller = Caller(server, account[1])
+        ids = [caller.upload(song, stems=stems)["id"] for stems in (5, 2)]
+        caller.wait(ids[0], "processing")
+        assert server.stop() < STOP_SECONDS
+        assert jobs(server, ids, "status, crashes") == [{"status": "queued", "crashes": 0}] * 2
+        del server.environ["FAST_DEAF"]
+        server.start()
+        for job_id in ids:
+            caller.wait(job_id)
+        assert server.parts() == []
+
+
 @pytest.mark.parametrize("seconds_after_start", [0.0, 1.5])
 def test_a_stop_while_tensorflow_is_being_imported_is_quick_and_clean(
     tmp_path: Path, seconds_after_start: float
