@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -193,6 +194,13 @@ class Job(db.Model):  # type: ignore[name-defined]
                 break
             second += 1
         return second
+
+    @classmethod
+    def waiting(cls, owner: str) -> Sequence[int]:
+        """Return the numbers of an owner's queued jobs, in their order."""
+        return db.session.scalars(
+            select(cls.number).where(cls.owner == owner, cls.status == QUEUED).order_by(cls.number)
+        ).all()
 
     @classmethod
     def waiting_before(cls, job: "Job") -> int:

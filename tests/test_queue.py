@@ -97,6 +97,20 @@ def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
     queue.close(10)
 
 
+def test_a_job_that_is_here_already_is_not_lined_up_again(run: Recorder) -> None:
+    queue = JobQueue(run, threads=1, seats=5)
+    for number in (1, 2, 3, 2, 1):
+        queue.put(number)
+    eventually(lambda: run.ran == [1])
+    queue.reserve()
+    queue.put(1, reserved=True)
+    assert (len(queue), queue.position(3)) == (2, 2)
+    run.gate.set()
+    eventually(lambda: run.ran == [1, 2, 3])
+    assert queue.close(10) == []
+    assert run.ran == [1, 2, 3]
+
+
 def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: pytest.LogCaptureFixture) -> None:
     run.gate.set()
     queue = JobQueue(run, threads=1, seats=5)

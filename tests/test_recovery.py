@@ -57,10 +57,11 @@ def mine(instance: Path, app: Flask) -> Life:
 
 
 def adopted(app: Flask, instance: Path, life: Life, owner: str = "me") -> list[int]:
-    put: list[int] = []
+    """Return the jobs that newly wait for an owner."""
     with app.app_context():
-        adopt(life, owner, Archive(instance, owner), put.append)
-    return put
+        before = set(Job.waiting(owner))
+        adopt(life, owner, Archive(instance, owner))
+        return [number for number in Job.waiting(owner) if number not in before]
 
 
 def rows(app: Flask) -> list[tuple[str, str | None, int, str | None]]:

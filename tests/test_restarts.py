@@ -235,3 +235,23 @@ def test_a_start_that_makes_no_sense_ends_with_one_clear_line(
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_one_worker_takes_over_the_jobs_of_two_in_their_order(
+    account: tuple[Path, str], tmp_path: Path, song: bytes
+) -> None:
+    with Server(shutil.copytree(account[0], tmp_path / "two"), workers=2) as server:
+        caller = Caller(server, account[1])
+        server.hold()
+        ids = []
+        for worker in server.workers() * 4:
+            with server.only(worker):
+                ids.append(caller.upload(song)["id"])
+        server.stop()
+        server.environ["EZSTEMS_WORKERS"] = "1"
+        server.start()
+        caller.wait(ids[0], "processing", seconds=10)
+        assert [caller.status(job_id)["queue_position"] for job_id in ids] == list(range(8))
+        server.release()
+        for job_id in ids:
+            caller.wait(job_id)

@@ -121,3 +121,14 @@ def test_a_full_disk_refuses_the_upload_and_leaves_nothing(
     assert list((instance / "uploads").iterdir()) == []
     assert rows(app) == []
     assert upload().status_code == 200
+
+
+def test_a_row_that_missed_the_queue_is_lined_up(
+    app: Flask, worker: Worker, upload: Upload, finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 0.05)
+    put = worker._queue.put
+    monkeypatch.setattr(worker._queue, "put", lambda number, reserved=False: worker._queue.release())
+    job_id = upload().json["data"]["id"]
+    monkeypatch.setattr(worker._queue, "put", put)
+    assert finished(job_id).status == COMPLETED

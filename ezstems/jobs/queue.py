@@ -51,10 +51,10 @@ class JobQueue:
             self._reserved -= 1
 
     def put(self, number: int, *, reserved: bool = False) -> None:
-        """Line a job up, in its reserved seat or, for a job that was accepted long ago, beyond the seats."""
+        """Line a job up, unless it is here already, in its reserved seat or, accepted long ago, beyond the seats."""
         with self._lock:
             self._reserved -= reserved
-            if self._closed:
+            if self._closed or number in self._running or self._place(number) is not None:
                 return
             insort(self._waiting, number)
             self._pool.submit(self._run_next).add_done_callback(_log_failure)
@@ -62,8 +62,11 @@ class JobQueue:
     def position(self, number: int) -> int | None:
         """Return the place of a waiting job, 1 being the next to run; None when it isn't waiting here."""
         with self._lock:
-            index = bisect_left(self._waiting, number)
-            return index + 1 if index < len(self._waiting) and self._waiting[index] == number else None
+            return self._place(number)
+
+    def _place(self, number: int) -> int | None:
+        index = bisect_left(self._waiting, number)
+        return index + 1 if index < len(self._waiting) and self._waiting[index] == number else None
 
     def close(self, timeout_seconds: float) -> list[int]:
         """Start nothing more, wait for what runs, and return what still does after that time."""

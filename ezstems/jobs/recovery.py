@@ -3,7 +3,7 @@
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,21 +68,18 @@ class Life:
             os.close(descriptor)
 
 
-def adopt(life: Life, owner: str, archive: Archive, put: Callable[[int], None]) -> None:
-    """Take over the unfinished jobs of dead workers, and those that an operator set back, in their order."""
-    _adopt_from(None, owner, put)
+def adopt(life: Life, owner: str, archive: Archive) -> None:
+    """Take over the unfinished jobs of dead workers, and those that an operator set back."""
+    _adopt_from(None, owner)
     for dead in life.dead():
         archive.clean(dead)
-        _adopt_from(dead, owner, put)
+        _adopt_from(dead, owner)
 
 
-def _adopt_from(dead: str | None, owner: str, put: Callable[[int], None]) -> None:
+def _adopt_from(dead: str | None, owner: str) -> None:
     theirs = Job.owner == dead if dead is not None else Job.owner.is_(None)
     unfinished = select(Job.number).where(theirs, Job.status.in_((QUEUED, PROCESSING))).order_by(Job.number)
     for number in db.session.scalars(unfinished).all():
-        if not Job.adopt(number, dead, owner):
-            continue
-        job = db.session.get_one(Job, number)
-        log.warning("job %s: adopted, %s", job.id, job.status)
-        if job.status == QUEUED:
-            put(number)
+        if Job.adopt(number, dead, owner):
+            job = db.session.get_one(Job, number)
+            log.warning("job %s: adopted, %s", job.id, job.status)

@@ -55,8 +55,7 @@ class Worker:
                 return
             self._life.begin()
             self._started = True
-            with self._app.app_context():
-                recovery.adopt(self._life, self.id, self._archive, self._queue.put)
+            self._line_up()
             self._housekeeper.start()
             threading.Thread(target=self._warm, name="warm-up", daemon=True).start()
             log.info("worker %s: started with the model: %s", self.id, self.model())
@@ -168,6 +167,13 @@ class Worker:
         """Name the weights that separate here."""
         return self._separate.label()
 
+    def _line_up(self) -> None:
+        """Adopt what nobody looks after, then bring the queue in line with the rows: these are the truth."""
+        with self._app.app_context():
+            recovery.adopt(self._life, self.id, self._archive)
+            for number in Job.waiting(self.id):
+                self._queue.put(number)
+
     def _warm(self) -> None:
         try:
             self._separate.warm()
@@ -178,10 +184,10 @@ class Worker:
         swept = float("-inf")
         while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
             try:
-                with self._app.app_context():
-                    recovery.adopt(self._life, self.id, self._archive, self._queue.put)
-                    if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
-                        swept = time.monotonic()
+                self._line_up()
+                if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
+                    swept = time.monotonic()
+                    with self._app.app_context():
                         retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
             except Exception:
                 log.exception("worker %s: housekeeping failed and will be tried again", self.id)
