@@ -12,6 +12,7 @@
     ├── NotFound                  no such thing, or somebody else's
     ├── ServerFull                queue or disk; try again later
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
+    ├── DecodingFailed            ffmpeg was killed while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
     └── FetchFailed               the official weights could not be downloaded
 
@@ -73,6 +74,10 @@ class ServerFull(EzStemsError):
 
 class Interrupted(EzStemsError):
     """Say that a separation was stopped before its end."""
+
+
+class DecodingFailed(EzStemsError):
+    """Say that the decoder ended before the file did."""
 
 
 class EncodingFailed(EzStemsError):

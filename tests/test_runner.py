@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from ezstems.database import db
-from ezstems.errors import EncodingFailed, UnreadableAudio
+from ezstems.errors import DecodingFailed, EncodingFailed, UnreadableAudio
 from ezstems.jobs import runner
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.runner import Runner
@@ -98,6 +98,7 @@ def test_completed(app: Flask, instance: Path, run: Runner, make_job: Callable[.
     ("error", "told"),
     [
         (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds."),
+        (DecodingFailed("The decoder was killed."), "The decoder was killed."),
         (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written."),
         (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM),
         (written_on_a_full_disk(), runner.NO_ROOM),

@@ -12,7 +12,7 @@ import numpy as np
 
 from ezstems.audio import mpeg
 from ezstems.audio.ffmpeg import Child, command
-from ezstems.errors import UnreadableAudio
+from ezstems.errors import DecodingFailed, UnreadableAudio
 
 logger = getLogger(__name__)
 
@@ -173,6 +173,9 @@ class Decoding(Iterator[np.ndarray]):
         if code:
             logger.warning("decoding of %s ended with %s after %s samples: %s",
                            self._name, code, self.samples, self._child.stderr())  # fmt: skip
+        if self._child.was_stopped:
+            # What came so far looks like a short file; it must not become a short result.
+            raise DecodingFailed("The decoder was killed. Nothing is wrong with the file; upload it again.")
         if not self.samples:
             raise UnreadableAudio("The file holds no decodable audio.")
         raise StopIteration
@@ -211,5 +214,6 @@ def decode(path: Path, *, block_samples: int) -> Decoding:
 
     Raises:
         UnreadableAudio: nothing decodes, or the decoder hangs.
+        DecodingFailed: the decoder was killed.
     """
     return Decoding(path, block_samples)

@@ -40,6 +40,7 @@ class Child:
             stdout=subprocess.PIPE if writes else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             bufsize=0,
+            start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it
         )
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux only
@@ -63,6 +64,12 @@ class Child:
     def stderr(self) -> str:
         """Return the end of what ffmpeg wrote to stderr."""
         return self._stderr.decode(errors="replace").strip()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Tell whether somebody else's signal, not the file, made it end: it died of one, or took leave (255)."""
+        code = self.process.returncode
+        return code is not None and (code < 0 or code == 255)
 
     def wait(self) -> int:
         """Wait for the end and return the exit code."""

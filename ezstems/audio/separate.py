@@ -126,6 +126,7 @@ class Separator:
 
         Raises:
             UnreadableAudio: nothing decodes, or more than the longest duration.
+            DecodingFailed: the decoder was killed.
             EncodingFailed: a stem could not be written.
             Interrupted: `stopping` returned true.
             ModelMissing, ConfigurationError: there are no weights, or they don't fit.

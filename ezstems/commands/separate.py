@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from ezstems import config, log
 from ezstems.audio.encode import OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separator
-from ezstems.errors import BadInput, EncodingFailed
+from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 
 
 @click.command()
@@ -47,7 +47,7 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str, dire
                         output=output,
                         progress=partial(_show, bars, bar),
                     )
-                except (BadInput, EncodingFailed) as error:
+                except (BadInput, DecodingFailed, EncodingFailed) as error:
                     failed += 1
                     click.echo(f"{file}: {error}", err=True)
                     continue

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems.audio.separate import Separation
 from ezstems.database import db
-from ezstems.errors import BadInput, EncodingFailed, Interrupted
+from ezstems.errors import BadInput, DecodingFailed, EncodingFailed, Interrupted
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.disk import is_full
 from ezstems.models import Job
@@ -132,7 +132,6 @@ def _reason(error: Exception, job_id: str) -> str:
     if isinstance(error, BadInput):
         return str(error)
     log.error("job %s: failed", job_id, exc_info=error)
-    cause = error.__cause__ if isinstance(error, EncodingFailed) else error
-    if is_full(cause):
+    if is_full(error) or is_full(error.__cause__):
         return NO_ROOM
-    return str(error) if isinstance(error, EncodingFailed) else BROKEN
+    return str(error) if isinstance(error, DecodingFailed | EncodingFailed) else BROKEN

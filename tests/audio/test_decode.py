@@ -1,5 +1,6 @@
 """What an upload may hold, and what comes out of it: blocks of float stereo at 44,100 Hz."""
 
+import signal
 import struct
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from ezstems.audio.decode import DEMUXERS, check, decode
-from ezstems.errors import UnreadableAudio
+from ezstems.errors import DecodingFailed, UnreadableAudio
 from tests.audio.audio_files import convert, ffmpeg, song, write_wav
 
 SECONDS = 2
@@ -262,6 +263,17 @@ def test_duration_is_the_headers(mp3: Path) -> None:
     with decode(mp3, block_samples=1000) as decoding:
         next(decoding)
         assert decoding.duration_seconds == pytest.approx(SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_decoder_is_no_end_of_the_file(number: signal.Signals, folder: Path) -> None:
+    minute = write_wav(folder / "minute.wav", song(60 * 44_100))
+    with decode(minute, block_samples=4096) as decoding:
+        next(decoding)
+        decoding._child.process.send_signal(number)
+        with pytest.raises(DecodingFailed, match="killed"):
+            for _ in decoding:
+                pass
 
 
 def test_close_in_the_middle_leaves_nothing(folder: Path) -> None:
