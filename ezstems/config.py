@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from ezstems.errors import ConfigurationError
 
@@ -83,6 +86,34 @@ def words(raw: Any) -> tuple[str, ...]:
     return tuple(str(item) for item in items)
 
 
+def address(raw: Any) -> str:
+    """Take `host:port` or `unix:` and a path."""
+    value = text(raw)
+    _, _, port = value.rpartition(":")
+    if not value.startswith("unix:") and not (":" in value and port.isdecimal() and int(port) < 65_536):
+        raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
+    return value
+
+
+def database(raw: Any) -> str:
+    """Take an SQLAlchemy URL whose driver is installed."""
+    value = text(raw)
+    try:
+        make_url(value).get_dialect().import_dbapi()
+    except (ArgumentError, ImportError):
+        raise ValueError("must be an SQLAlchemy URL of a database whose driver is installed") from None
+    return value
+
+
+def origins(raw: Any) -> tuple[str, ...]:
+    """Take a list of origins: scheme and host, no path."""
+    found = words(raw)
+    for origin in found:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise ValueError("must be origins like https://example.com, or *")
+    return found
+
+
 def path(raw: Any) -> Path:
     """Take a folder's path; `~` is the user's home."""
     return Path(text(raw)).expanduser().resolve()
@@ -92,20 +123,20 @@ def path(raw: Any) -> Path:
 INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `instance/` beside the package")
 
 SETTINGS = (
-    Setting("BIND", "127.0.0.1:8000", text, "address and port, or `unix:` and a path, that gunicorn serves on"),
+    Setting("BIND", "127.0.0.1:8000", address, "address and port, or `unix:` and a path, that gunicorn serves on"),
     Setting("WORKERS", 1, integer(1, 64), "gunicorn worker processes; each holds its own copy of the weights"),
     Setting("THREADS", 32, integer(2, 1024), "request threads of a worker"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
     Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),
     Setting("MODELS", None, path, "folder of the official weights; default: `models/` in the instance folder"),
-    Setting("DATABASE_URL", None, text, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
+    Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 3600, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused"),
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
     Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
-    Setting("CORS_ORIGINS", (), words, "origins of other websites whose scripts may call the API"),
+    Setting("CORS_ORIGINS", (), origins, "origins of other websites whose scripts may call the API"),
     Setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "least severity that is logged"),
 )
 

@@ -23,7 +23,7 @@ log.configure(_settings["EZSTEMS_LOG_LEVEL"])
 bind = _settings["EZSTEMS_BIND"]
 workers = _settings["EZSTEMS_WORKERS"]
 threads = _settings["EZSTEMS_THREADS"]
-worker_class = "gthread"
+worker_class = "ezstems.web.malformed.Worker"
 # Never: TensorFlow's threads, the queue and the life lock belong to the worker process.
 preload_app = False
 keepalive = 15

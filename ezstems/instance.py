@@ -1,6 +1,7 @@
 """The instance folder: whatever it lacks is made, and the database migrated, before anything else looks at it."""
 
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,21 +10,31 @@ from pathlib import Path
 
 from flask import Flask
 from flask_migrate import upgrade
+from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems.database import db
 from ezstems.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 
 def prepare(app: Flask) -> None:
     """Make the folder, the secret key and the tables; processes that start at once take turns."""
     folder = Path(app.instance_path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _turn(folder / ".lock"):
             app.config["SECRET_KEY"] = _secret_key(folder / "secret_key")
             with app.app_context():
+                if db.engine.dialect.name == "sqlite" and (file := db.engine.url.database):
+                    # Hashes of passwords and keys; SQLite gives its other files the same mode.
+                    os.close(os.open(file, os.O_CREAT, 0o600))
                 upgrade()
-    except PermissionError as error:
+    except OSError as error:
         raise ConfigurationError(f"the instance folder {folder} must be writable: {error.strerror}") from error
+    except SQLAlchemyError as error:
+        log.debug("the database can't be opened", exc_info=error)
+        raise ConfigurationError(f"the database can't be opened or migrated: {error}") from error
 
 
 @contextmanager

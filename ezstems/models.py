@@ -33,7 +33,7 @@ CUSTOM_MAX_MB = 300
 PLANS = (*PLAN_MAX_MB, "custom")
 # A job whose process died this often in a row is the likely cause and must not stop the box.
 MAX_CRASHES = 2
-CRASHED = "The file crashed the separator twice; it will not be tried again."
+CRASHED = "The server went down twice while it separated this file, which probably crashed the separator."
 
 
 def utcnow() -> datetime:

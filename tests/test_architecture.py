@@ -18,10 +18,11 @@ FOREIGN = {
 ALLOWED = {
     "audio": {"ezstems.errors"},
     "builtin": set(),
-    "jobs": {"ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.errors"},
-    "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.errors"},
+    "jobs": {"ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
+    "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models.py": {"ezstems.database"},
     "database.py": set(),
+    "disk.py": {"ezstems.errors"},
     "errors.py": set(),
     "config.py": {"ezstems.errors"},
 }

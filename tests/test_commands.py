@@ -54,6 +54,7 @@ def test_accounts(run: Run, app: Flask) -> None:
     )
     run("users", "add", "bob@localhost", "--plan", "custom", "--max-mb", "120", "--password", "pw")
     assert "exists already" in run("users", "add", "anna@example.com", "--password", "pw", code=1).output
+    run("users", "set-plan", "bob@localhost", code=2)
     run("users", "set-plan", "bob@localhost", "--plan", "basic")
     rows = [line.split() for line in run("users", "list").output.splitlines()[1:]]
     assert [row[1:5] for row in rows] == [["anna@example.com", "pro", "75", "0"], ["bob@localhost", "basic", "30", "0"]]
@@ -142,6 +143,16 @@ def test_the_demo_account_is_made_once(run: Run, client: FlaskClient, app: Flask
         assert len(db.session.scalars(select(ApiKey)).all()) == 1
 
 
+def test_files_that_would_write_to_one_folder_are_refused(run: Run, tmp_path: Path) -> None:
+    files = [str(write_wav(tmp_path / name, song(1000))) for name in ("a.wav", "b.wav")]
+    other = tmp_path / "other"
+    other.mkdir()
+    files.append(str(write_wav(other / "a.wav", song(1000))))
+    target = tmp_path / "out"
+    assert "a: several files" in run("separate", *files, "--directory", str(target), code=1).output
+    assert not target.exists()
+
+
 def test_models_are_listed(run: Run, instance: Path) -> None:
     checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
     rows = [line.split() for line in run("models", "list").output.splitlines()]
@@ -186,6 +197,7 @@ def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -
     assert "official 2stems" in result.stderr
     made = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     assert made == {"good one/vocals.flac", "good one/accompaniment.flac"}
+    assert [path.name for path in target.iterdir()] == ["good one"]
     stems = [read(target / "good one" / f"{name}.flac") for name in ("vocals", "accompaniment")]
     assert [len(stem) for stem in stems] == [50_001, 50_001]
     # With `full` the stems add up to the mix, but for the rounding to 16 bits of each.

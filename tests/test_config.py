@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ezstems import config
+from ezstems import config, create_app
 from ezstems.errors import ConfigurationError
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -44,6 +44,12 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
         ("RETENTION_HOURS", "-1", "must be a number from 0.001 to 1e+06"),
         ("MODEL", "best", "must be one of auto, official, builtin"),
         ("BIND", " ", "must not be empty"),
+        ("BIND", "127.0.0.1:99999", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
+        ("BIND", "localhost", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
+        ("DATABASE_URL", "junk", "must be an SQLAlchemy URL of a database whose driver is installed"),
+        ("DATABASE_URL", "postgresql://a/b", "must be an SQLAlchemy URL of a database whose driver is installed"),
+        ("CORS_ORIGINS", "no origin", "must be origins like https://example.com, or *"),
+        ("CORS_ORIGINS", "https://a.b/", "must be origins like https://example.com, or *"),
         ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
     ],
 )
@@ -51,6 +57,17 @@ def test_junk_is_refused_with_the_value_and_the_rule(tmp_path: Path, name: str, 
     with pytest.raises(ConfigurationError) as caught:
         config.load(tmp_path, {f"EZSTEMS_{name}": raw})
     assert str(caught.value) == f"EZSTEMS_{name}={raw!r} {rule}"
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:80", "[::1]:8000", ":8000", "unix:/run/ezstems.sock"])
+def test_addresses(tmp_path: Path, bind: str) -> None:
+    assert config.load(tmp_path, {"EZSTEMS_BIND": bind})["EZSTEMS_BIND"] == bind
+
+
+@pytest.mark.parametrize("folder", ["/dev/null/x", "/proc/x"])
+def test_an_instance_folder_that_cannot_be_made_is_one_line(folder: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"the instance folder {folder} must be writable"):
+        create_app({"EZSTEMS_INSTANCE": folder})
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

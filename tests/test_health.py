@@ -1,12 +1,16 @@
 """`/health`: open to all, and honest."""
 
+import time
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
 
 from ezstems.errors import ModelMissing
+from ezstems.jobs.worker import Worker
 from tests.conftest import Account
 from tests.multipart import Upload, job_of
 from tests.separators import LABEL, FastSeparator
@@ -58,3 +62,23 @@ def test_no_model(client: FlaskClient, separator: FastSeparator, monkeypatch: py
     assert answer.status_code == 503
     assert (answer.json["status"], answer.json["model"]) == ("no model", None)
     assert "fetch them" in answer.json["message"]
+
+
+def test_no_database(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Mock(side_effect=OperationalError("SELECT", {}, Exception("disk I/O error")))
+    monkeypatch.setattr("ezstems.jobs.worker.db.session.query", broken)
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json["status"]) == (503, "no database")
+    assert "I/O" not in answer.text
+
+
+def test_an_engine_that_does_not_load(
+    worker: Worker, client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separator, "warm", Mock(side_effect=ImportError("no TensorFlow here")))
+    worker.start()
+    deadline = time.monotonic() + 10
+    while (answer := client.get("/health")).status_code == 200 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (answer.status_code, answer.json["status"]) == (503, "no engine")
+    assert "TensorFlow" not in answer.text

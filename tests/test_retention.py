@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
@@ -46,6 +47,24 @@ def test_a_result_is_kept_for_its_time_and_no_longer(app: Flask, archive: Archiv
     with app.app_context():
         assert sweep(archive, 72) == 1
         assert sweep(archive, 72) == 0
+        assert db.session.scalars(select(Job.expired_at)).one() is not None
+    assert not archive.result(job_id).exists()
+
+
+def test_a_disk_too_full_for_the_row_is_emptied_first(
+    app: Flask, archive: Archive, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire = Job.expire
+
+    def needs_room(number: int) -> bool:
+        if archive.result(job_id).exists():
+            raise OperationalError("UPDATE jobs", {}, Exception("database or disk is full"))
+        return expire(number)
+
+    monkeypatch.setattr(Job, "expire", needs_room)
+    age(app, job_id, 73)
+    with app.app_context():
+        assert sweep(archive, 72) == 1
         assert db.session.scalars(select(Job.expired_at)).one() is not None
     assert not archive.result(job_id).exists()
 

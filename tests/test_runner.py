@@ -179,6 +179,25 @@ def test_progress_reaches_the_row(
     assert seen == [42]  # the same percentage is not written again
 
 
+def test_a_progress_that_cannot_be_stored_costs_only_the_number(
+    app: Flask,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def locked(*_: object) -> bool:
+        raise OperationalError("UPDATE jobs", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(runner, "REPORT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(Job, "report", locked)
+    number = make_job()
+    run(number)
+    assert row(app, number).status == COMPLETED
+    assert "its progress could not be stored" in caplog.text
+
+
 def test_a_database_that_fails_for_a_while_loses_nothing(
     app: Flask, run: Runner, make_job: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

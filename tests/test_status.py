@@ -22,6 +22,12 @@ URL = "/api/v1/status.php"
 BASE = ["id", "status", "queue_position", "stems", "created_at"]
 
 
+@pytest.fixture
+def account(make_account: Callable[..., Account]) -> Account:
+    """Return an account that may poll as often as a slow machine makes it."""
+    return make_account(rate_limit=1_000_000)
+
+
 def asked(client: FlaskClient, who: Account, job_id: str) -> dict[str, object]:
     """Return the data of a successful call, whose form is exact."""
     answer = client.get(URL, query_string={"id": job_id}, headers=who.headers)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
@@ -16,6 +17,7 @@ from ezstems.database import db
 from ezstems.jobs import worker as room
 from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, QUEUED, Job
+from tests.conftest import Account
 from tests.separators import FastSeparator
 
 Upload = Callable[..., TestResponse]
@@ -63,6 +65,26 @@ def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
     assert done.wait(10)
     assert worker._queue.close(10) == []
     assert rows(app) == [(QUEUED, 0, 0)]  # what it made afterwards isn't announced
+
+
+def test_a_database_that_fails_at_the_start_is_tried_again(
+    make_app: Callable[..., Flask],
+    app: Flask,
+    worker: Worker,
+    upload: Upload,
+    separator: FastSeparator,
+    finished: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    separator.hold()
+    job_id = upload().json["data"]["id"]
+    worker.close()
+    separator.release()
+    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 0.05)
+    adopt, calls = room.recovery.adopt, iter((True, True))
+    monkeypatch.setattr(room.recovery, "adopt", lambda *given: full_database() if next(calls, False) else adopt(*given))
+    make_app().extensions["ezstems"].start()
+    assert finished(job_id).status == COMPLETED
 
 
 def test_what_a_stopped_worker_left_runs_in_order_in_the_next(
@@ -121,6 +143,16 @@ def test_a_full_disk_refuses_the_upload_and_leaves_nothing(
     assert list((instance / "uploads").iterdir()) == []
     assert rows(app) == []
     assert upload().status_code == 200
+
+
+def test_a_call_that_cannot_be_counted_on_a_full_disk_is_told_so(
+    client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezstems.models.db.session.commit", full_database)
+    answer = client.get("/api/v1/keys.php", headers=account.headers)
+    monkeypatch.undo()
+    assert (answer.status_code, answer.json["error"]) == (500, "Server full")
+    assert int(answer.headers["Retry-After"]) > 0
 
 
 def test_a_row_that_missed_the_queue_is_lined_up(

@@ -106,7 +106,7 @@ def check(path: Path, extension: str) -> None:
         logger.warning("check of %s: no first second within %s s", path.name, CHECK_TIMEOUT_SECONDS)
         raise UnreadableAudio(f"The file's beginning could not be decoded as {kind} audio in time.") from error
     if len(done.stdout) < 8:
-        reason = done.stderr[-2000:].decode(errors="replace")
+        reason = ascii(done.stderr[-2000:].decode(errors="replace"))
         logger.info("check of %s: exit code %s: %s", path.name, done.returncode, reason)
         raise UnreadableAudio(f"The file holds no decodable {kind} audio.")
 

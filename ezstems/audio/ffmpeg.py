@@ -62,8 +62,8 @@ class Child:
                 self._stderr = (self._stderr + line)[-STDERR_BYTES:]
 
     def stderr(self) -> str:
-        """Return the end of what ffmpeg wrote to stderr."""
-        return self._stderr.decode(errors="replace").strip()
+        """Return the end of what ffmpeg wrote to stderr, on one line; the file's tags may be in it."""
+        return ascii(" / ".join(self._stderr.decode(errors="replace").split("\n")))
 
     @property
     def was_stopped(self) -> bool:

@@ -17,6 +17,7 @@ from ezstems.audio import stft, weights
 from ezstems.audio.decode import SAMPLE_RATE_HZ, Decoding, decode
 from ezstems.audio.encode import OUTPUTS, Writer
 from ezstems.audio.unet import Unet
+from ezstems.audio.weights import Weights
 from ezstems.errors import BadInput, Interrupted, UnreadableAudio
 
 logger = getLogger(__name__)
@@ -94,12 +95,13 @@ class Separator:
         self._models_directory = models_directory
         self._model = model
         self._max_samples = None if max_duration_seconds is None else round(max_duration_seconds * SAMPLE_RATE_HZ)
+        self._chosen: dict[int, Weights] = {}
         self._unets: dict[tuple[int, str], tuple[Unet, str]] = {}
         self._lock = threading.Lock()
 
     def label(self) -> str:
         """Name the weights that each number of stems would use; raise ModelMissing where there are none."""
-        return ", ".join(weights.find(self._model, stems, self._models_directory).label for stems in STEMS)
+        return ", ".join(self._weights(stems).label for stems in STEMS)
 
     def warm(self, stems: int = 2) -> None:
         """Load the model of a number of stems and run it once, so that the first file doesn't wait for it."""
@@ -170,11 +172,17 @@ class Separator:
                 raise UnreadableAudio(f"The file is longer than {longest:.0f} seconds, the most that is separated.")
             yield block
 
+    def _weights(self, stems: int) -> Weights:
+        # Chosen once: what is named as in use must be what is in use, also after better ones were fetched beside it.
+        if stems not in self._chosen:
+            self._chosen[stems] = weights.find(self._model, stems, self._models_directory)
+        return self._chosen[stems]
+
     def _unet(self, stems: int, configuration: str) -> tuple[Unet, str]:
         with self._lock:
             if (stems, configuration) not in self._unets:
                 started = monotonic()
-                found = weights.find(self._model, stems, self._models_directory)
+                found = self._weights(stems)
                 self._unets[stems, configuration] = Unet(found, configuration), found.label
                 logger.info("loaded %s for %s in %.1f s", found.label, configuration, monotonic() - started)
             return self._unets[stems, configuration]

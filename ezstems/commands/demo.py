@@ -11,6 +11,7 @@ from ezstems.database import db
 from ezstems.models import ApiKey, User
 
 EMAIL = "demo@example.com"
+EVERY_ADDRESS = ("", "0.0.0.0", "[::]")
 
 
 @click.command(hidden=True)
@@ -23,7 +24,8 @@ def demo() -> None:
     user = users.make(EMAIL, "pro", None, password)
     _, key = ApiKey.issue(user)
     db.session.commit()
-    address = current_app.config["EZSTEMS_BIND"]
+    host, _, port = current_app.config["EZSTEMS_BIND"].rpartition(":")
+    address = "127.0.0.1:8000" if host == "unix" else f"{'127.0.0.1' if host in EVERY_ADDRESS else host}:{port}"
     click.echo(
         f"""
 A demo account was made; this is shown once.

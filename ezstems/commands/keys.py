@@ -47,7 +47,7 @@ def list_keys() -> None:
 
 
 @keys.command()
-@click.argument("key_id", metavar="ID", type=int)
+@click.argument("key_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @with_app
 def revoke(key_id: int) -> None:
     """Deactivate a key for good."""

@@ -3,13 +3,13 @@
 from typing import Any
 
 import click
+from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ezstems import config, log
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
-from ezstems.commands import table
+from ezstems.commands import table, with_app
 from ezstems.errors import FetchFailed
 
 NAMES = [f"{stems}stems" for stems in weights.STEMS]
@@ -18,24 +18,25 @@ NAMES = [f"{stems}stems" for stems in weights.STEMS]
 @click.group()
 def models() -> None:
     """Manage the networks' weights."""
-    log.configure("warning")
 
 
 @models.command("list")
+@with_app
 def list_models() -> None:
     """List which weights are here."""
     rows = [
         (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.why or s.path)
-        for s in weights.status(_settings()["EZSTEMS_MODELS"])
+        for s in weights.status(current_app.config["EZSTEMS_MODELS"])
     ]
     table(rows, "SOURCE", "MODEL", "STATE", "MB", "WHERE OR WHY NOT")
 
 
 @models.command()
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@with_app
 def fetch(names: tuple[str, ...]) -> None:
     """Fetch the official weights; all of them unless some are named."""
-    folder = _settings()["EZSTEMS_MODELS"]
+    folder = current_app.config["EZSTEMS_MODELS"]
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         for name in names or NAMES:
@@ -51,7 +52,3 @@ def fetch(names: tuple[str, ...]) -> None:
                 bars.remove_task(bar)
                 raise
             bars.update(bar, description=f"{name}: {'fetched' if fetched else 'here already'}", total=1, completed=1)
-
-
-def _settings() -> dict[str, Any]:
-    return config.load(config.instance_folder())

@@ -1,18 +1,20 @@
 """`ezstems separate`: stems without a server."""
 
-import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ezstems import config, log
+from ezstems import log
 from ezstems.audio.encode import OUTPUTS
-from ezstems.audio.separate import CUTOFFS, STEMS, Separator
+from ezstems.audio.separate import CUTOFFS, STEMS, Separation, Separator
+from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 
 
@@ -22,39 +24,46 @@ from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 @click.option("--output", type=click.Choice(OUTPUTS), default=OUTPUTS[0], show_default=True)
 @click.option("--cutoff", type=click.Choice(CUTOFFS, case_sensitive=False), default=CUTOFFS[0], show_default=True)
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True)
+@with_app
 def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str, directory: Path) -> None:
     """Write each FILE's stems to DIRECTORY/<name of FILE>/."""
-    log.configure("warning")
-    settings = config.load(config.instance_folder())
+    log.configure("error")  # a file that can't be read is told in one line, without ffmpeg's own words
+    names = [file.stem for file in files]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise click.ClickException(f"{', '.join(twice)}: several files of this name would write to the same folder")
+    settings = current_app.config
     separator = Separator(
         settings["EZSTEMS_MODELS"], settings["EZSTEMS_MODEL"], settings["EZSTEMS_MAX_DURATION_SECONDS"]
     )
-    console, failed = Console(stderr=True), 0
+    console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         for file in files:
             bar = bars.add_task(file.name, total=100)
-            target = directory / file.stem
-            target.mkdir(parents=True, exist_ok=True)
-            # Beside their final place, so that a stem is never there half-written.
-            with TemporaryDirectory(dir=target, prefix=".part-") as part:
-                try:
-                    made = separator(
-                        file,
-                        Path(part),
-                        stems=int(stems),
-                        cutoff=cutoff,
-                        output=output,
-                        progress=partial(_show, bars, bar),
-                    )
-                except (BadInput, DecodingFailed, EncodingFailed) as error:
-                    failed += 1
-                    click.echo(f"{file}: {error}", err=True)
-                    continue
-                for stem in made.files:
-                    shutil.move(stem, target / stem.name)
-            click.echo(f"{target}: {made.model}", err=True)
+            show = partial(_show, bars, bar)
+            work = partial(separator, stems=int(stems), cutoff=cutoff, output=output, progress=show)
+            try:
+                model = _write(work, file, directory / file.stem)
+            except (BadInput, DecodingFailed, EncodingFailed) as error:
+                failed = True
+                click.echo(f"{file}: {error}", err=True)
+            except OSError as error:
+                raise click.ClickException(f"{directory / file.stem}: {error.strerror}") from error
+            else:
+                click.echo(f"{directory / file.stem}: {model}", err=True)
     sys.exit(1 if failed else 0)
+
+
+def _write(work: Callable[[Path, Path], Separation], file: Path, target: Path) -> str:
+    """Separate a file and move its finished stems to their folder; return the model's name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside their final place, so that a stem is never there half-written.
+    with TemporaryDirectory(dir=target.parent, prefix=".part-") as part:
+        made = work(file, Path(part))
+        target.mkdir(exist_ok=True)
+        for stem in made.files:
+            stem.replace(target / stem.name)
+    return made.model
 
 
 def _show(bars: Progress, bar: TaskID, percent: float) -> None:

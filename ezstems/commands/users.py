@@ -12,7 +12,6 @@ from ezstems.models import CUSTOM_MAX_MB, PLANS, ApiKey, User
 
 # No more than this: a box in a private network may well have accounts at `localhost` or `box.lan`.
 ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
-plan_option = click.option("--plan", type=click.Choice(PLANS), default="basic", show_default=True)
 max_mb_option = click.option(
     "--max-mb", type=click.IntRange(1, CUSTOM_MAX_MB), help="Largest upload in MiB; for the custom plan, and only it."
 )
@@ -25,7 +24,7 @@ def users() -> None:
 
 @users.command()
 @click.argument("email")
-@plan_option
+@click.option("--plan", type=click.Choice(PLANS), default="basic", show_default=True)
 @max_mb_option
 @click.password_option(help="Asked for where it is missing.")
 @with_app
@@ -50,7 +49,7 @@ def list_users() -> None:
 
 @users.command("set-plan")
 @click.argument("email")
-@plan_option
+@click.option("--plan", type=click.Choice(PLANS), required=True)
 @max_mb_option
 @with_app
 def set_plan(email: str, plan: str, max_mb: int | None) -> None:

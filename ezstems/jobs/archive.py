@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ezstems.jobs.disk import full_refused
+from ezstems.disk import full_refused
 
 PART = ".part"
 
@@ -54,7 +54,7 @@ class Archive:
         self._uploads = instance / "uploads"
         self._results = instance / "results"
         for folder in (self._uploads, self._results):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def free_bytes(self) -> int:
         """Return the free space of the disk that holds uploads and results, whichever has less."""

@@ -5,7 +5,9 @@ import time
 from datetime import timedelta
 
 from sqlalchemy import exists, or_, select
+from sqlalchemy.exc import OperationalError
 
+from ezstems import disk
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
 from ezstems.models import COMPLETED, FAILED, Job, utcnow
@@ -25,9 +27,18 @@ def sweep(archive: Archive, retention_hours: float) -> int:
     )
     expired = 0
     for job in db.session.scalars(due).all():
-        job_id, filename = job.id, job.filename
+        number, job_id, filename = job.number, job.id, job.filename
         # The row first: a client must never be sent to a file that is going.
-        if Job.expire(job.number):
+        try:
+            done = Job.expire(number)
+        except OperationalError as error:
+            if not disk.is_full(error):
+                raise
+            # Except where the disk has no room even for that: these files are what fills it.
+            db.session.rollback()
+            archive.remove(job_id, filename)
+            done = Job.expire(number)
+        if done:
             archive.remove(job_id, filename)
             log.info("job %s: expired", job_id)
             expired += 1

@@ -12,9 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems.audio.separate import Separation
 from ezstems.database import db
+from ezstems.disk import is_full
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed, Interrupted
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.disk import is_full
 from ezstems.models import Job
 
 Result = TypeVar("Result")
@@ -82,9 +82,13 @@ class Runner:
                 model, samples = separation.model, separation.samples
                 outcome = "completed"
                 settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
-            if self._insist(number, settle) and outcome == "completed":
+            taken = time.monotonic() - started
+            if not self._insist(number, settle):
+                log.error("job %s: %s after %.2f s, which its row doesn't say", job_id, outcome, taken)
+                return
+            if outcome == "completed":
                 self._archive.remove_source(filename)
-            log.info("job %s: %s after %.2f s", job_id, outcome, time.monotonic() - started)
+            log.info("job %s: %s after %.2f s", job_id, outcome, taken)
 
     def _run(self, job: Job) -> Separation:
         job_id, number = job.id, job.number
@@ -95,11 +99,15 @@ class Runner:
             now = time.monotonic()
             if int(value) > percent and now - reported >= REPORT_EVERY_SECONDS:
                 reported, percent = now, int(value)
-                Job.report(number, self._owner, percent)
+                try:
+                    Job.report(number, self._owner, percent)
+                except SQLAlchemyError:  # only a number is lost
+                    log.exception("job %s: its progress could not be stored", job_id)
+                    db.session.rollback()
 
         stems, cutoff, output = job.stems, job.cutoff, job.output
         source = self._archive.source(job.filename)
-        db.session.commit()  # hand the connection back for as long as the separation takes
+        db.session.rollback()  # nothing was changed: hand the connection back for as long as the separation takes
         with self._archive.workspace(job_id) as workspace:
             separation = self._separate(
                 source,

@@ -8,12 +8,13 @@ import uuid
 from pathlib import Path
 
 from flask import Flask, current_app
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from ezstems import disk
 from ezstems.audio import decode
 from ezstems.database import db
 from ezstems.errors import ConfigurationError, ServerFull
-from ezstems.jobs import disk, recovery, retention
+from ezstems.jobs import recovery, retention
 from ezstems.jobs.archive import Archive, Incoming
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
@@ -26,6 +27,8 @@ HOUSEKEEPING_EVERY_SECONDS = 2.0
 SWEEP_EVERY_SECONDS = 600.0
 # A separation notices a stop at its next tile, well within this.
 STOP_SECONDS = 3.0
+# Each failed one means that another upload of the same moment won.
+ID_ATTEMPTS = 1000
 
 
 class Worker:
@@ -40,6 +43,7 @@ class Worker:
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False
+        self._broken = False
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self._queue = JobQueue(
             Runner(app, self.id, self._archive, separate, self._stop.is_set),
@@ -55,7 +59,11 @@ class Worker:
                 return
             self._life.begin()
             self._started = True
-            self._line_up()
+            try:
+                self._line_up()
+            except SQLAlchemyError:
+                # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
+                log.exception("worker %s: what dead workers left could not be adopted yet", self.id)
             self._housekeeper.start()
             threading.Thread(target=self._warm, name="warm-up", daemon=True).start()
             log.info("worker %s: started with the model: %s", self.id, self.model())
@@ -68,8 +76,11 @@ class Worker:
             self._stop.set()
         for number in self._queue.close(STOP_SECONDS):
             # Deep in a library (a model being loaded); its thread dies with the process, which ends now.
-            with self._app.app_context():
-                Job.interrupt(number, self.id)
+            try:
+                with self._app.app_context():
+                    Job.interrupt(number, self.id)
+            except SQLAlchemyError:
+                log.exception("worker %s: job number %s could not be given back", self.id, number)
         self._housekeeper.join(STOP_SECONDS)
         self._life.end()
         log.info("worker %s: closed", self.id)
@@ -115,7 +126,7 @@ class Worker:
 
     def _enter(self, incoming: Incoming, job: Job, extension: str) -> None:
         second = int(time.time())
-        while True:
+        for attempt in range(ID_ATTEMPTS):
             job.second = second = Job.free_second(job.stems, second)
             job.id = f"{second}_{job.stems}"
             job.filename = f"{job.id}_{secrets.randbelow(100_000):05d}.{extension}"
@@ -126,6 +137,8 @@ class Worker:
             except IntegrityError:
                 # Another upload took the id between the look and the insert.
                 db.session.rollback()
+                if attempt == ID_ATTEMPTS - 1:
+                    raise
         try:
             self._archive.keep(incoming, job.filename)
             db.session.commit()
@@ -150,17 +163,23 @@ class Worker:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
         health: dict[str, object] = {
             "status": "ok",
-            "queue_length": db.session.query(Job).filter(Job.status == QUEUED).count(),
+            "queue_length": None,
             "model": None,
             "free_disk_bytes": self._archive.free_bytes(),
         }
         try:
+            health["queue_length"] = db.session.query(Job).filter(Job.status == QUEUED).count()
             health["model"] = self.model()
             self.admit()
+        except SQLAlchemyError:
+            log.exception("the database failed")
+            health |= {"status": "no database", "message": "The database failed; the log says how."}
         except ConfigurationError as error:
             health |= {"status": "no model", "message": str(error)}
         except ServerFull as error:
             health |= {"status": "full", "message": str(error)}
+        if self._broken:
+            health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
         return health
 
     def model(self) -> str:
@@ -178,7 +197,8 @@ class Worker:
         try:
             self._separate.warm()
         except Exception:
-            log.exception("worker %s: the engine could not be warmed up", self.id)
+            self._broken = True
+            log.exception("worker %s: the engine could not be loaded", self.id)
 
     def _keep_house(self) -> None:
         swept = float("-inf")

@@ -16,6 +16,8 @@ MAX_SECONDS = 300.0
 BLOCK_BYTES = 1024 * 1024
 # A client that sends nothing for so long has gone; a request thread must not wait for it.
 STALL_SECONDS = 60.0
+# Who is not known gets little of a thread's time: enough for a real client that only has the wrong key.
+STRANGER_SECONDS, STRANGER_STALL_SECONDS = 30.0, 3.0
 BROKEN = "The body is malformed, stopped arriving, or ended early."
 
 
@@ -25,10 +27,11 @@ class Body:
     def __init__(self, stream: Any, socket: Any) -> None:
         self._stream = stream
         self._socket = socket
+        self.stall_seconds = STALL_SECONDS
 
     def read(self, size: int | None = None) -> bytes:
         """Return up to `size` bytes; raise BadInput when the client sends nonsense, stalls or goes away."""
-        self._socket.settimeout(STALL_SECONDS)
+        self._socket.settimeout(self.stall_seconds)
         try:
             return self._stream.read(size)
         except (OSError, ParseException) as error:
@@ -49,12 +52,15 @@ def init_app(app: Flask) -> None:
     @app.after_request
     def drain(response: Response) -> Response:
         if isinstance(stream := request.environ["wsgi.input"], Body) and (request.content_length or 0) <= MAX_BYTES:
+            seconds = MAX_SECONDS
+            if response.status_code == 401:
+                seconds, stream.stall_seconds = STRANGER_SECONDS, STRANGER_STALL_SECONDS
             with suppress(BadInput):
-                _drain(stream)
+                _drain(stream, seconds)
         return response
 
 
-def _drain(stream: Body) -> None:
-    deadline, left = time.monotonic() + MAX_SECONDS, MAX_BYTES
+def _drain(stream: Body, seconds: float) -> None:
+    deadline, left = time.monotonic() + seconds, MAX_BYTES
     while left > 0 and time.monotonic() < deadline and (block := stream.read(BLOCK_BYTES)):
         left -= len(block)

@@ -4,10 +4,11 @@ import logging
 
 from flask import Flask, Response, g, render_template, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
-from ezstems import errors
+from ezstems import disk, errors
 from ezstems.web import answers
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def init_app(app: Flask) -> None:
     """Answer every exception."""
     app.register_error_handler(errors.EzStemsError, _domain)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(OperationalError, _database)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -87,6 +89,10 @@ def _text(status: int, error: HTTPException) -> str:
     if status == 500:
         return _broken()
     return error.description or "The request is malformed."
+
+
+def _database(error: OperationalError) -> ResponseReturnValue:
+    return _domain(disk.refusal()) if disk.is_full(error) else _unknown(error)
 
 
 def _unknown(error: Exception) -> ResponseReturnValue:

@@ -1,5 +1,6 @@
 """The engine from file to files: lengths, sums, progress, interruption, flat memory."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -183,6 +184,18 @@ def test_label_and_missing_models(separator: Separator, wav: Path, tmp_path: Pat
     for call in (nothing.label, nothing.warm, lambda: nothing(wav, tmp_path, stems=2)):
         with pytest.raises(ModelMissing):
             call()
+
+
+def test_what_is_named_stays_in_use_when_better_weights_arrive(models: Path, wav: Path, tmp_path: Path) -> None:
+    folder, results = tmp_path / "models", tmp_path / "results"
+    results.mkdir()
+    separator = Separator(folder)
+    before = separator.label()
+    assert before == "builtin 2stems, builtin 4stems, builtin 5stems"
+    shutil.copytree(models, folder)
+    assert separator.label() == before
+    assert separator(wav, results, stems=2).model == "builtin 2stems"
+    assert Separator(folder).label() == "official 2stems, official 4stems, official 5stems"
 
 
 def test_input_blocks_may_be_of_any_length(separator: Separator) -> None:
