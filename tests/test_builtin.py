@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve, lfilter
 
 import ezstems.builtin
 from ezstems.audio.separate import Separator
@@ -18,11 +19,12 @@ FOLDER = Path(ezstems.builtin.__file__).parent
 SIZE_LIMIT_BYTES = 10_000_000
 SONG_SECONDS = 11.5
 SUNG_SECONDS = (3.0, 10.0)
-MARGIN_DB = 1.0
+MARGIN_DB = 4.0
 
 CHORDS_HZ = ((220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (130.8, 164.8, 196.0), (196.0, 246.9, 293.7))
-MELODY_HZ = (329.6, 392.0, 440.0, 392.0, 349.2, 329.6, 293.7)
-FORMANTS_HZ = ((700, 110), (1200, 120), (2600, 160), (3400, 200))
+MELODY_HZ = (197.8, 235.2, 264.0, 235.2, 209.5, 197.8, 176.2)
+VOWELS_HZ = ((700.0, 1200.0, 2600.0), (400.0, 2000.0, 2600.0), (450.0, 850.0, 2500.0), (300.0, 2250.0, 3000.0))
+WIDTHS_HZ = (90, 110, 160)
 
 
 def backing() -> np.ndarray:
@@ -46,20 +48,30 @@ def backing() -> np.ndarray:
 
 
 def voice() -> np.ndarray:
-    """Make a singer: float32 (samples, 2), harmonics of a melody with vibrato, under the formants of an "ah"."""
+    """Make a singer: float32 (samples, 2), three syllables a second with a consonant, a vowel and an unsteady pitch."""
+    random = np.random.default_rng(5)
     seconds = np.arange(int(SONG_SECONDS * RATE_HZ)) / RATE_HZ
     start, end = SUNG_SECONDS
-    note = np.clip((seconds - start).astype(int), 0, len(MELODY_HZ) - 1)
-    hz = np.array(MELODY_HZ)[note] * 2 ** (0.4 * np.sin(2 * np.pi * 5.5 * seconds) / 12)
-    phase = 2 * np.pi * np.cumsum(hz) / RATE_HZ
-    tone = np.zeros(len(seconds))
-    for harmonic in range(1, 30):
-        formants = sum(1 / (1 + ((harmonic * hz - centre) / width) ** 2) for centre, width in FORMANTS_HZ)
-        tone += (formants + 0.05) / harmonic**0.5 * np.sin(harmonic * phase)
-    inside = (seconds >= start) & (seconds < end)
-    attack = np.clip(15 * ((seconds - start) % 1), 0, 1) * np.clip(15 * (1 - (seconds - start) % 1), 0, 1)
-    tone *= inside * attack
-    return np.repeat((0.12 * tone / np.sqrt((tone[inside] ** 2).mean()))[:, None], 2, axis=1).astype(np.float32)
+    sung = np.clip(seconds - start, 0, end - start)
+    smooth = np.hanning(RATE_HZ // 12) / np.hanning(RATE_HZ // 12).sum()
+    wander = lfilter([0.03], [1, -0.9995], random.normal(size=len(seconds)))
+    semitones = 0.4 * np.sin(2 * np.pi * 5.5 * seconds) + wander
+    melody_hz = np.array(MELODY_HZ)[np.minimum(sung.astype(int), len(MELODY_HZ) - 1)]
+    hz = fftconvolve(melody_hz, smooth, "same") * 2 ** (semitones / 12)
+    vowels_hz = np.array(VOWELS_HZ)[(3 * sung).astype(int) % len(VOWELS_HZ)]
+    formants_hz = [fftconvolve(centre_hz, smooth, "same") for centre_hz in vowels_hz.T]
+    tone, phase = np.zeros(len(seconds)), 2 * np.pi * np.cumsum(hz) / RATE_HZ
+    for harmonic in range(1, 50):
+        gain = 0.02
+        for centre_hz, width_hz in zip(formants_hz, WIDTHS_HZ, strict=True):
+            gain = gain + 1 / (1 + ((harmonic * hz - centre_hz) / width_hz) ** 2)
+        tone += gain / harmonic * np.sin(harmonic * phase)
+    since_onset = sung % (1 / 3)
+    tone *= np.clip(25 * (since_onset - 0.07), 0, 1) * np.clip(25 * (1 / 3 - since_onset), 0, 1)
+    hiss = np.diff(random.normal(size=len(seconds)), n=2, prepend=[0, 0])
+    consonants = hiss / hiss.std() * np.sin(np.pi * np.clip(since_onset / 0.09, 0, 1))
+    audio = (tone / tone[sung > 0].std() + 0.4 * consonants) * ((seconds >= start) & (seconds < end))
+    return np.repeat(0.1 * audio[:, None], 2, axis=1).astype(np.float32)
 
 
 def sdr_db(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -35,8 +35,10 @@ def render_corpus(
     """Render the songs that are not there yet, so that an interrupted run goes on where it stopped."""
     directory.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not song_path(directory, seed).exists()]
+    if not missing:
+        return
     render = partial(_render_file, directory, sound_font, voices, seconds)
-    with get_context("spawn").Pool(processes) as pool:
+    with get_context("spawn").Pool(min(processes, len(missing))) as pool:
         for done, seed in enumerate(pool.imap_unordered(render, missing), start=1):
             logger.info("song %d rendered (%d of %d)", seed, done, len(missing))
 

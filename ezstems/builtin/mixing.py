@@ -85,7 +85,7 @@ class Mixer:
 
     def _mix(self, rng: np.random.Generator) -> np.ndarray:
         """Combine stems of one crop, or of different ones, as another producer would; return them unsummed."""
-        numbers = list(self._pool)
+        numbers = sorted(self._pool)
         together = rng.random() < 0.5
         crop = numbers[rng.integers(len(numbers))]
         quiet = rng.random() < 0.3

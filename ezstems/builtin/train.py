@@ -31,18 +31,18 @@ class Group:
 
 GROUPS = (
     Group("voice", ("vocals", "accompaniment"), (), 1.0),
-    Group("band", ("drums", "bass", "piano", "other_of_four", "other_of_five"), ("vocals",), 0.45),
+    Group("band", ("drums", "bass", "piano", "other_of_four", "other_of_five"), ("vocals",), 0.4),
 )
-COMMON_STAGE = Stage("common", 1200, rate=3e-3, last_rate=5e-4, direct_weight=1.0)
-PARTED_STAGE = Stage("parted", 2000, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5)
-TUNED_STAGE = Stage("tuned", 500, rate=3e-4, last_rate=1e-6, direct_weight=0.1, frozen_norms=True)
+COMMON_STAGE = Stage("common", 700, rate=3e-3, last_rate=5e-4, direct_weight=1.0)
+PARTED_STAGE = Stage("parted", 1800, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5)
+TUNED_STAGE = Stage("tuned", 400, rate=3e-4, last_rate=1e-6, direct_weight=0.1, frozen_norms=True)
 
 
 def main() -> None:
     """Render the songs, train the nets, write the checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="songs, checkpoints and models go here")
-    parser.add_argument("--songs", type=int, default=240, help="how many songs to render (about 50 MB each)")
+    parser.add_argument("--songs", type=int, default=92, help="how many songs to render (about 50 MB each)")
     parser.add_argument("--processes", type=int, default=2, help="how many cores to use")
     parser.add_argument("--seed", type=int, default=1, help="of the nets and batches; a song's seed is its number")
     for stage in (COMMON_STAGE, PARTED_STAGE, TUNED_STAGE):
