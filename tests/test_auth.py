@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -35,16 +35,6 @@ def row(app: Flask) -> ApiKey:
         key = db.session.scalars(select(ApiKey)).one()
         db.session.expunge(key)
         return key
-
-
-@pytest.fixture
-def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put the machine into another time zone."""
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("TZ", "JST-9")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def test_spellings_of_bearer(client: FlaskClient, account: Account) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -106,16 +106,6 @@ def test_progress_is_a_percentage(
     while asked(client, account, job.id).get("progress") != 42 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert asked(client, account, job.id)["progress"] == 42
-
-
-@pytest.fixture
-def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put the machine into another time zone."""
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("TZ", "JST-9")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def test_completed(
