@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' 2>/dev/null && echo $(name))))
@@ -31,7 +32,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
-$(STAMP): requirements.txt setup.cfg setup.py
+$(LOCKED): requirements.txt
 ifeq ($(PYTHON),)
 	@echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); none is on the PATH. Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1
 endif
@@ -42,6 +43,9 @@ endif
 	@echo "Installing the locked packages into $(VENV): 700 MB, a few minutes."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements.txt
+	touch $@
+
+$(STAMP): $(LOCKED) setup.cfg setup.py
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
