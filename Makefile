@@ -36,8 +36,8 @@ $(LOCKED): requirements.txt
 ifeq ($(PYTHON),)
 	@echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); none is on the PATH. Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1
 endif
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' \
-		|| { echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' 2>/dev/null \
+		|| { echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); $(PYTHON) is not one: $$($(PYTHON) --version 2>&1 | tail -n 1)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing the locked packages into $(VENV): 700 MB, a few minutes."
