@@ -5,16 +5,20 @@ import signal
 import sys
 from typing import Any
 
-from ezstems import config as settings  # gunicorn takes the bare name `config` here for a setting of its own
-from ezstems import log
+from ezstems import create_app, log
 from ezstems.audio import weights
+from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.jobs.worker import EXTENSION
 
 try:
-    _settings = settings.load(settings.instance_folder())
-    # A box that can't separate must not start, and say so in one line instead of a worker's stack trace.
+    # What can't work must not start, and say so in one line instead of a worker's stack trace; so the instance is made
+    # and migrated here. Each worker makes an app of its own after the fork, and opens the database anew.
+    _app = create_app()
+    _settings = _app.config
     weights.require(_settings["EZSTEMS_MODEL"], _settings["EZSTEMS_MODELS"])
+    with _app.app_context():
+        db.engine.dispose()
 except ConfigurationError as error:
     sys.exit(f"ezstems: {error}")
 

@@ -224,8 +224,10 @@ def test_two_workers_that_start_on_an_empty_folder_take_turns(tmp_path: Path) ->
         ({"workers": "0"}, "ezstems: EZSTEMS_WORKERS='0' must be a whole number from 1 to 64"),
         ({"model": "deezer"}, "ezstems: EZSTEMS_MODEL='deezer' must be one of auto, official, builtin"),
         ({"model": "official"}, "ezstems: official weights are missing: 2stems"),
+        ({"EZSTEMS_INSTANCE": "/dev/null/x"}, "ezstems: the instance folder /dev/null/x must be writable"),
+        ({"EZSTEMS_DATABASE_URL": "sqlite:////dev/null/x"}, "ezstems: "),
     ],
-    ids=["threads", "workers", "model", "no weights"],
+    ids=["threads", "workers", "model", "no weights", "no folder", "no database"],
 )
 def test_a_start_that_makes_no_sense_ends_with_one_clear_line(
     tmp_path: Path, settings: dict[str, Any], line: str
