@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
-from werkzeug.security import check_password_hash, generate_password_hash
+from werkzeug.security import generate_password_hash
 
 from ezstems.database import db
 
@@ -71,10 +71,6 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
     def set_password(self, password: str) -> None:
         """Keep the salted hash of a password."""
         self.password_hash = generate_password_hash(password)
-
-    def check_password(self, password: str) -> bool:
-        """Tell whether a password is the account's."""
-        return check_password_hash(self.password_hash, password)
 
     @property
     def max_upload_bytes(self) -> int:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from werkzeug.security import check_password_hash
 from werkzeug.test import TestResponse
 
 from ezstems import log
@@ -60,7 +61,7 @@ def test_accounts(run: Run, app: Flask) -> None:
     assert [row[1:5] for row in rows] == [["anna@example.com", "pro", "75", "0"], ["bob@localhost", "basic", "30", "0"]]
     with app.app_context():
         user = db.session.scalars(select(User).where(User.email == "anna@example.com")).one()
-        assert user.check_password("pw") and not user.check_password("PW")
+        assert check_password_hash(user.password_hash, "pw") and not check_password_hash(user.password_hash, "PW")
         assert "pw" not in user.password_hash.split("$")
 
 
@@ -68,7 +69,7 @@ def test_a_password_is_asked_for_and_not_shown(run: Run, app: Flask) -> None:
     output = run("users", "add", "anna@example.com", typed="hidden one\nhidden one\n").output
     assert "Password" in output and "hidden one" not in output
     with app.app_context():
-        assert db.session.scalars(select(User)).one().check_password("hidden one")
+        assert check_password_hash(db.session.scalars(select(User)).one().password_hash, "hidden one")
 
 
 @pytest.mark.parametrize(
