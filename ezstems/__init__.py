@@ -25,9 +25,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> "Flask":
     app.config.update({name: value for name, value in config.items() if not name.startswith(settings.PREFIX)})
     database.init_app(app)
     instance.prepare(app)
-    separator = app.config.get("SEPARATOR") or Separator(
-        app.config["EZSTEMS_MODELS"], app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MAX_DURATION_SECONDS"]
+    app.config.setdefault(
+        "SEPARATOR",
+        Separator(
+            app.config["EZSTEMS_MODELS"], app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MAX_DURATION_SECONDS"]
+        ),
     )
-    jobs.Worker(app, separator)
+    jobs.Worker(app, app.config["SEPARATOR"])
     web.init_app(app)
     return app

@@ -116,10 +116,14 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
         row = db.session.scalar(select(cls).where(cls.key_hash == digest, cls.is_active))
         return row if row is not None and hmac.compare_digest(row.key_hash, digest) else None
 
+    def limit(self, default_limit: int) -> int:
+        """Return how many calls a window of this key has: its own number, or the server's."""
+        return default_limit if self.rate_limit is None else self.rate_limit
+
     def count_call(self, default_limit: int, window_seconds: int) -> bool:
         """Count a call in one atomic UPDATE; False, and nothing counted, when the window's calls are used up."""
         now = utcnow()
-        limit = default_limit if self.rate_limit is None else self.rate_limit
+        limit = self.limit(default_limit)
         over = or_(
             ApiKey.window_started_at.is_(None),
             ApiKey.window_started_at <= now - timedelta(seconds=window_seconds),

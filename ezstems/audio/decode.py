@@ -76,8 +76,8 @@ def _output(*limits: str) -> list[str]:
     return [*limits, "-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
 
 
-def _extension(path: Path) -> str:
-    extension = path.suffix.lower().lstrip(".")
+def _known(extension: str) -> str:
+    extension = extension.lower().lstrip(".")
     if extension not in DEMUXERS:
         raise UnreadableAudio(f"extension='{extension}' must be {', '.join(DEMUXERS)}")
     return extension
@@ -89,9 +89,7 @@ def check(path: Path, extension: str) -> None:
     Raises:
         UnreadableAudio: the content is of another kind, damaged, or holds no audio.
     """
-    extension = extension.lower().lstrip(".")
-    if extension not in DEMUXERS:
-        raise UnreadableAudio(f"extension='{extension}' must be {', '.join(DEMUXERS)}")
+    extension = _known(extension)
     if path.stat().st_size == 0:
         raise UnreadableAudio("The file is empty; it must hold audio.")
     kind = extension.upper()
@@ -130,7 +128,7 @@ class Decoding(Iterator[np.ndarray]):
         self._closed = False
         self._ended = False
         self.samples = 0
-        self._child = Child(command(*_input(path, _extension(path)), *_output(), loglevel="info"), writes=True)
+        self._child = Child(command(*_input(path, _known(path.suffix)), *_output(), loglevel="info"), writes=True)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)
         self._reader.start()
 

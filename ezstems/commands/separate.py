@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from ezstems import log
 from ezstems.audio.encode import OUTPUTS
-from ezstems.audio.separate import CUTOFFS, STEMS, Separation, Separator
+from ezstems.audio.separate import CUTOFFS, STEMS, Separation
 from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 
@@ -31,10 +31,7 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str, dire
     names = [file.stem for file in files]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.ClickException(f"{', '.join(twice)}: several files of this name would write to the same folder")
-    settings = current_app.config
-    separator = Separator(
-        settings["EZSTEMS_MODELS"], settings["EZSTEMS_MODEL"], settings["EZSTEMS_MAX_DURATION_SECONDS"]
-    )
+    separator = current_app.config["SEPARATOR"]
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:

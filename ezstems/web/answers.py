@@ -1,5 +1,6 @@
-"""The two bodies of the API: success and error."""
+"""The two bodies of the API, success and error, and how a date stands in them."""
 
+from datetime import datetime
 from typing import Any
 
 from flask import Response, jsonify
@@ -20,3 +21,8 @@ def error(status: int, title: str, text: str) -> Response:
     response = jsonify(error=title, message=text)
     response.status_code = status
     return response
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a column's UTC time as the contract does."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"

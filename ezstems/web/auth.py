@@ -62,11 +62,11 @@ def authenticate_key() -> None:
     key = ApiKey.find(match[1])
     if key is None:
         raise Unauthenticated(BAD_KEY)
-    limit, window = current_app.config["EZSTEMS_RATE_LIMIT"], current_app.config["EZSTEMS_RATE_WINDOW_SECONDS"]
-    counted = key.count_call(limit, window)
+    default, window = current_app.config["EZSTEMS_RATE_LIMIT"], current_app.config["EZSTEMS_RATE_WINDOW_SECONDS"]
+    counted = key.count_call(default, window)
     if not key.is_active:
         raise Unauthenticated(BAD_KEY)
-    limit = limit if key.rate_limit is None else key.rate_limit
+    limit = key.limit(default)
     started = key.window_started_at or utcnow()
     reset = started + timedelta(seconds=window)
     g.rate_headers = {

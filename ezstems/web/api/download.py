@@ -4,10 +4,10 @@ from pathlib import PurePath
 
 from flask import Blueprint, Response, request, send_file
 
-from ezstems.errors import NotFound, NotReady
+from ezstems.errors import NotReady
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, FAILED
-from ezstems.web.api.jobs import called_job
+from ezstems.web.api.jobs import called_job, expired
 from ezstems.web.auth import key_required
 
 blueprint = Blueprint("download", __name__)
@@ -35,7 +35,7 @@ def download() -> Response:
         )
     except FileNotFoundError:
         # The sweep took it between the row's read and the file's opening.
-        raise NotFound(f"The stems of job {job.id} expired and were deleted. Upload the file again.") from None
+        raise expired(job) from None
 
 
 def _asks_for_one_range() -> bool:

@@ -31,8 +31,13 @@ def called_job() -> Job:
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
     if job.expired_at is not None:
-        raise NotFound(f"The stems of job {job_id} expired and were deleted. Upload the file again.")
+        raise expired(job)
     return job
+
+
+def expired(job: Job) -> NotFound:
+    """Return what to raise for a job past its retention."""
+    return NotFound(f"The stems of job {job.id} expired and were deleted. Upload the file again.")
 
 
 def endpoint_url(endpoint: str, job: Job) -> str:

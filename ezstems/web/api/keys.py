@@ -9,7 +9,7 @@ from ezstems.database import db
 from ezstems.errors import BadInput, NotFound
 from ezstems.models import ApiKey
 from ezstems.web import auth
-from ezstems.web.answers import message, success
+from ezstems.web.answers import message, success, timestamp
 from ezstems.web.api.jobs import last_argument
 
 blueprint = Blueprint("keys", __name__)
@@ -60,8 +60,8 @@ def _described(key: ApiKey) -> dict[str, Any]:
         "id": key.id,
         "api_key": "*" * 8 + key.tail,
         "is_active": int(key.is_active),
-        "rate_limit": settings["EZSTEMS_RATE_LIMIT"] if key.rate_limit is None else key.rate_limit,
+        "rate_limit": key.limit(settings["EZSTEMS_RATE_LIMIT"]),
         "calls_count": key.calls_in_window(settings["EZSTEMS_RATE_WINDOW_SECONDS"]),
-        "created_at": f"{key.created_at:%Y-%m-%d %H:%M:%S}",
-        "last_used_at": f"{key.last_used_at:%Y-%m-%d %H:%M:%S}" if key.last_used_at else None,
+        "created_at": timestamp(key.created_at),
+        "last_used_at": timestamp(key.last_used_at) if key.last_used_at else None,
     }

@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, FAILED, PROCESSING
-from ezstems.web.answers import success
+from ezstems.web.answers import success, timestamp
 from ezstems.web.api.jobs import called_job, endpoint_url
 from ezstems.web.auth import key_required
 
@@ -23,7 +23,7 @@ def status() -> Response:
         "status": job.status,
         "queue_position": current_worker().position(job),
         "stems": job.stems,
-        "created_at": f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+        "created_at": timestamp(job.created_at),
     }
     if job.status == PROCESSING:
         data["progress"] = job.progress

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
-from ezstems.jobs import CUTOFFS, OUTPUTS, STEMS, current_worker
+from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS, current_worker
 from ezstems.web.answers import success
 from ezstems.web.api.form import UploadForm
 from ezstems.web.api.jobs import endpoint_url
@@ -17,7 +17,6 @@ from ezstems.web.auth import key_required
 
 blueprint = Blueprint("upload", __name__)
 
-EXTENSIONS = ("mp3", "wav", "m4a")
 CUTOFF_NAMES = {name.lower(): name for name in CUTOFFS} | {
     "11": "11kHz",
     "11000": "11kHz",
@@ -72,7 +71,7 @@ def named(filename: str) -> tuple[str, str]:
     name = re.split(r"[/\\]", filename)[-1]
     name = "".join(character for character in name if character.isprintable()).strip()[-MAX_NAME:]
     extension = PurePosixPath(name).suffix[1:].lower()
-    if extension not in EXTENSIONS:
+    if extension not in DEMUXERS:
         raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
     return name, extension
 
