@@ -58,16 +58,19 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it answers."""
+        """Start and wait until it answers and every worker is up: the first answers before the last is forked."""
         with self.log.open("ab") as log:
+            before = log.tell()
             self.process = subprocess.Popen(
                 self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
             )
+        workers = int(self.environ.get("EZSTEMS_WORKERS", "1"))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self.running, self.log.read_text()
+            up = self.log.read_bytes()[before:].count(b": started with the model") >= workers
             with suppress(requests.RequestException):
-                if requests.get(f"{self.url}/health", timeout=5).status_code in (200, 503):
+                if up and requests.get(f"{self.url}/health", timeout=5).status_code in (200, 503):
                     return
             time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log.read_text()}")
