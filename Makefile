@@ -11,12 +11,13 @@ RUFF := $(BIN)/ruff check --no-cache --target-version py310 --line-length 120 --
 
 # What Spleeter pins beside Flask 3 can't be met, and most of it is never imported: these take the pins' place.
 OVERRIDES := tensorflow==2.21.0\nnumpy>=2\npandas>=2.2
-UNUSED := httpx typer norbert ffmpeg-python
+UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry
 
 .PHONY: run setup test lint bench lock clean
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
+	@$(BIN)/ezstems models freeze
 	@$(BIN)/ezstems demo
 	exec $(BIN)/gunicorn -c python:ezstems.gunicorn_conf wsgi:app
 

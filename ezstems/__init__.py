@@ -28,7 +28,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> "Flask":
     app.config.setdefault(
         "SEPARATOR",
         Separator(
-            app.config["EZSTEMS_MODELS"], app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MAX_DURATION_SECONDS"]
+            app.config["EZSTEMS_MODELS"],
+            app.config["EZSTEMS_MODEL"],
+            engine=app.config["EZSTEMS_ENGINE"],
+            precision=app.config["EZSTEMS_PRECISION"],
+            idle_seconds=app.config["EZSTEMS_IDLE_SECONDS"],
+            max_duration_seconds=app.config["EZSTEMS_MAX_DURATION_SECONDS"],
         ),
     )
     jobs.Worker(app, app.config["SEPARATOR"])

@@ -130,6 +130,11 @@ SETTINGS = (
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
     Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),
     Setting("MODELS", None, path, "folder of the official weights; default: `models/` in the instance folder"),
+    Setting("ENGINE", "auto", choice("auto", "openvino", "tensorflow"), "what runs the network: `openvino`, "
+            "`tensorflow` (slower, the reference), or `auto`: OpenVINO where it works"),  # fmt: skip
+    Setting("PRECISION", "auto", choice("auto", "float32", "bfloat16"), "numbers of the network: `float32`, "
+            "`bfloat16`, or `auto`: bfloat16 where the processor has instructions for it"),  # fmt: skip
+    Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 3600, integer(1, 31_536_000), "length of the window, which the first call starts"),

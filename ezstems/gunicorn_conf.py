@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ezstems import create_app, log
-from ezstems.audio import weights
+from ezstems.audio import engine, weights
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.jobs.worker import EXTENSION
@@ -16,6 +16,7 @@ try:
     # and migrated here. Each worker makes an app of its own after the fork, and opens the database anew.
     _app = create_app()
     _settings = _app.config
+    engine.check(_settings["EZSTEMS_ENGINE"], _settings["EZSTEMS_PRECISION"])
     weights.require(_settings["EZSTEMS_MODEL"], _settings["EZSTEMS_MODELS"])
     with _app.app_context():
         db.engine.dispose()
@@ -28,7 +29,7 @@ bind = _settings["EZSTEMS_BIND"]
 workers = _settings["EZSTEMS_WORKERS"]
 threads = _settings["EZSTEMS_THREADS"]
 worker_class = "ezstems.web.malformed.Worker"
-# Never: TensorFlow's threads, the queue and the life lock belong to the worker process.
+# Never: the engine's threads, the queue and the life lock belong to the worker process.
 preload_app = False
 keepalive = 15
 # A stop must be over in 10 seconds. Of these, a worker waits so long for running requests; the rest is for running

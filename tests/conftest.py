@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
-from ezstems import create_app, models
+from ezstems import create_app, log, models
+from ezstems.audio.separate import STEMS, Separator
+from ezstems.cli import cli
 from ezstems.database import db
+from ezstems.errors import EzStemsError
 from ezstems.jobs.worker import EXTENSION, Worker
 from ezstems.models import ApiKey, Job, User
 from tests.audio.audio_files import write_wav
@@ -66,6 +70,31 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def instance(tmp_path: Path) -> Path:
     return tmp_path / "instance"
+
+
+@pytest.fixture(scope="session")
+def builtin_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a models' folder in which the bundled networks are frozen: each takes seconds."""
+    folder = tmp_path_factory.mktemp("builtin")
+    separator = Separator(folder, "builtin", engine="openvino")
+    assert all(separator.freeze(stems) for stems in STEMS)
+    return folder
+
+
+@pytest.fixture
+def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Return a runner of commands on the test's instance folder; it checks the exit code."""
+    monkeypatch.setenv("EZSTEMS_INSTANCE", str(instance))
+    monkeypatch.setattr(log, "configure", lambda _level: None)  # the tests' own logging stays
+
+    def invoke(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
+        result = CliRunner().invoke(cli, arguments, input=typed)
+        if isinstance(result.exception, EzStemsError):
+            result.exit_code = 1
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return invoke
 
 
 @pytest.fixture

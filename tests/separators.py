@@ -35,7 +35,10 @@ class FastSeparator:
     def label(self) -> str:
         return LABEL
 
-    def warm(self) -> None:
+    def prepare(self) -> None:
+        pass
+
+    def rest(self) -> None:
         pass
 
     def __call__(

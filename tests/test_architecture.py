@@ -14,6 +14,12 @@ FOREIGN = {
     "audio": {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn", "click", "rich"},
     "builtin": {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn"},
 }
+# Libraries that take seconds to import, or much memory, and the only files of the engine that may, when they need them.
+HEAVY = {
+    "openvino": {"runtimes.py"},
+    "spleeter": {"unet.py"},
+    "tensorflow": {"runtimes.py"},
+}
 # What of the package a room may import, beside itself.
 ALLOWED = {
     "audio": {"ezstems.errors"},
@@ -84,12 +90,18 @@ def test_only_the_archive_and_its_worker_build_paths_of_the_instance() -> None:
     assert speakers == {"jobs/archive.py"}
 
 
+@pytest.mark.parametrize(("library", "users"), HEAVY.items())
+def test_a_heavy_library_has_few_users(library: str, users: set[str]) -> None:
+    found = {path.name for path in files("audio") if library in {name.split(".")[0] for name in imports(path)}}
+    assert found == users
+
+
 @pytest.mark.parametrize("module", ["ezstems.audio.separate", "ezstems.cli", "ezstems.gunicorn_conf"])
-def test_importing_does_not_load_tensorflow(module: str, tmp_path: Path) -> None:
-    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules)"
+def test_importing_loads_no_heavy_library(module: str, tmp_path: Path) -> None:
+    code = f"import sys, {module}; print(*{set(HEAVY) | {'tf_keras', 'pandas'}} & set(sys.modules))"
     environ = {"EZSTEMS_INSTANCE": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 
 
 def test_audio_loads_without_flask() -> None:

@@ -7,8 +7,9 @@ import pytest
 from scipy.signal import fftconvolve, lfilter
 
 import ezstems.builtin
+from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import Separator
-from ezstems.audio.unet import configuration, tensorflow
+from ezstems.audio.unet import configuration
 from ezstems.audio.weights import find
 from ezstems.builtin import effects, parts
 from ezstems.builtin.midi import midi_file
@@ -119,11 +120,11 @@ def test_models_share_their_nets(tmp_path: Path) -> None:
     assert not np.array_equal(kernels[0], two.get_tensor("conv2d_7/kernel"))
 
 
-def test_it_tells_a_voice_from_a_band(tmp_path: Path) -> None:
+def test_it_tells_a_voice_from_a_band(builtin_models: Path, tmp_path: Path) -> None:
     """Beat the best constant mask, which a net that learned nothing can't, and hear when somebody sings."""
     truth = {"vocals": voice(), "accompaniment": backing()}
     source = write_wav(tmp_path / "song.wav", truth["vocals"] + truth["accompaniment"])
-    separation = Separator(tmp_path, model="builtin")(source, tmp_path, stems=2)
+    separation = Separator(builtin_models, model="builtin")(source, tmp_path, stems=2)
     separated = {path.stem: read(path) for path in separation.files}
     energy = {name: float((audio**2).sum()) for name, audio in truth.items()}
     for name, other in (("vocals", "accompaniment"), ("accompaniment", "vocals")):

@@ -1,4 +1,4 @@
-"""The command line: accounts, keys, jobs, models, the demo account, and separation without a server."""
+"""The command line: accounts, keys, jobs, the demo account, and separation without a server."""
 
 import re
 from collections.abc import Callable
@@ -7,40 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.security import check_password_hash
 from werkzeug.test import TestResponse
 
-from ezstems import log
-from ezstems.audio import fetch, weights
-from ezstems.cli import cli
 from ezstems.database import db
-from ezstems.errors import EzStemsError, FetchFailed
 from ezstems.models import ApiKey, Job, User, utcnow
 from tests.audio import checkpoints
 from tests.audio.audio_files import read, song, write_wav
 from tests.separators import FastSeparator
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a runner of commands on the test's instance folder; it checks the exit code."""
-    monkeypatch.setenv("EZSTEMS_INSTANCE", str(instance))
-    monkeypatch.setattr(log, "configure", lambda _level: None)  # the tests' own logging stays
-
-    def invoke(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
-        result = CliRunner().invoke(cli, arguments, input=typed)
-        if isinstance(result.exception, EzStemsError):
-            result.exit_code = 1
-        assert result.exit_code == code, (result.output, result.exception)
-        return result
-
-    return invoke
 
 
 def test_an_empty_folder_is_a_valid_instance(run: Run, instance: Path) -> None:
@@ -152,37 +132,6 @@ def test_files_that_would_write_to_one_folder_are_refused(run: Run, tmp_path: Pa
     target = tmp_path / "out"
     assert "a: several files" in run("separate", *files, "--directory", str(target), code=1).output
     assert not target.exists()
-
-
-def test_models_are_listed(run: Run, instance: Path) -> None:
-    checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
-    rows = [line.split() for line in run("models", "list").output.splitlines()]
-    assert rows[0][:4] == ["SOURCE", "MODEL", "STATE", "MB"]
-    states = {(row[0], row[1]): row[2] for row in rows[1:]}
-    assert set(states) == {(source, f"{stems}stems") for source in weights.SOURCES for stems in weights.STEMS}
-    assert (states["official", "2stems"], states["official", "4stems"]) == ("complete", "missing")
-
-
-def test_fetching_names_what_it_fetches_and_stops_at_the_first_failure(
-    run: Run, instance: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[int, Path]] = []
-
-    def fake(stems: int, folder: Path, *, progress: Callable[[int, int | None], None]) -> bool:
-        asked.append((stems, folder))
-        progress(10, 100)
-        if stems == 4:
-            raise FetchFailed("could not reach the release")
-        return True
-
-    monkeypatch.setattr(fetch, "fetch", fake)
-    run("models", "fetch", "5stems", "2stems")
-    assert asked == [(5, instance / "models"), (2, instance / "models")]
-    asked.clear()
-    result = run("models", "fetch", code=1)
-    assert isinstance(result.exception, FetchFailed)
-    assert [stems for stems, _ in asked] == [2, 4]
-    run("models", "fetch", "3stems", code=2)
 
 
 def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -> None:

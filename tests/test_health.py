@@ -75,7 +75,7 @@ def test_no_database(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_engine_that_does_not_load(
     worker: Worker, client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(separator, "warm", Mock(side_effect=ImportError("no TensorFlow here")))
+    monkeypatch.setattr(separator, "prepare", Mock(side_effect=ImportError("no TensorFlow here")))
     worker.start()
     deadline = time.monotonic() + 10
     while (answer := client.get("/health")).status_code == 200 and time.monotonic() < deadline:

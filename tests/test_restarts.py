@@ -151,20 +151,6 @@ def test_a_stop_does_not_wait_for_a_separation_that_heeds_none(
         assert server.parts() == []
 
 
-@pytest.mark.parametrize("seconds_after_start", [0.0, 1.5])
-def test_a_stop_while_tensorflow_is_being_imported_is_quick_and_clean(
-    tmp_path: Path, seconds_after_start: float
-) -> None:
-    with Server(tmp_path / "instance", "wsgi:app") as server:
-        time.sleep(seconds_after_start)
-        assert server.stop() < STOP_SECONDS
-        assert server.process is not None and server.process.returncode == 0
-    log = server.log.read_text()
-    assert log.count(": closed") == 1
-    for word in ("Traceback", "Fatal", "ERROR", "was sent", "warmed"):
-        assert word not in log, log
-
-
 def test_a_job_that_kills_its_process_twice_fails_alone_and_can_be_retried(
     account: tuple[Path, str], tmp_path: Path, song: bytes
 ) -> None:

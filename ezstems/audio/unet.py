@@ -1,16 +1,17 @@
-"""Spleeter's own network in a persistent TensorFlow session: magnitudes of a tile in, one mask a stem out.
+"""Spleeter's own network as a frozen TensorFlow graph: magnitudes of a tile in, one mask a stem out.
 
-TensorFlow is imported by the first `Unet`, never by importing this module.
+TensorFlow is imported by the first graph, never by importing this module.
 """
 
-import os
 import threading
 import warnings
+from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
 import numpy as np
 
+from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.stft import BINS, TILE_FRAMES
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError
@@ -21,6 +22,16 @@ logger = getLogger(__name__)
 CONFIGURATIONS = {"11kHz": "spleeter:{}stems", "16kHz": "spleeter:{}stems-16kHz"}
 
 _building = threading.Lock()  # graphs are built one at a time: Keras and TensorFlow share global state meanwhile
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Hold a GraphDef without variables, and the names of its tensors: `masks` in the instruments' order."""
+
+    definition: Any
+    magnitudes: str
+    instruments: tuple[str, ...]
+    masks: tuple[str, ...]
 
 
 def configuration(weights: Weights, cutoff: str) -> dict[str, Any]:
@@ -40,68 +51,42 @@ def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def tensorflow() -> Any:
-    """Import TensorFlow with the Keras that Spleeter was written for."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+def build(weights: Weights, params: dict[str, Any], *, any_width: bool = False) -> Graph:
+    """Build the network of a configuration, fill it from the checkpoint, and freeze it.
 
-    tf.get_logger().setLevel("ERROR")
-    return tf
+    It takes float32 magnitudes (1, 512, F, 2), with `any_width` of any F, and gives a float32 mask (512, F, 2) an
+    instrument: Spleeter's (`EstimatorSpecBuilder._build_masks`) before their extension to the full band.
 
+    Raises:
+        ConfigurationError: the checkpoint doesn't fit the configuration.
+    """
+    with _building:
+        tf = tensorflow()
+        from spleeter.model import EstimatorSpecBuilder
 
-class Unet:
-    """Keep one model of `weights.stems` stems ready; `masks` may be called from several threads."""
+        class Masks(EstimatorSpecBuilder):
+            def _extend_mask(self, mask: Any) -> Any:
+                return mask  # the extension is applied tile by tile, outside the graph
 
-    def __init__(self, weights: Weights, cutoff: str) -> None:
-        """Build the graph for a cutoff (11kHz or 16kHz) and fill it from the checkpoint.
-
-        Raises:
-            ConfigurationError: the checkpoint doesn't fit the configuration.
-        """
-        params = configuration(weights, cutoff)
-        self.instruments: tuple[str, ...] = tuple(params["instrument_list"])
-        self.bins: int = params["F"]
-        with _building:
-            self._call = _callable(weights, params)
-
-    def masks(self, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
-        """Run one tile: float32 magnitudes (512, bins, 2) to float32 masks (512, bins, 2) by instrument.
-
-        The masks are Spleeter's (`EstimatorSpecBuilder._build_masks`) before their extension to the full band.
-        """
-        return dict(zip(self.instruments, self._call(magnitudes[None]), strict=True))
-
-
-def _callable(weights: Weights, params: dict[str, Any]) -> Any:
-    """Build, restore and freeze the graph; return the session's callable from magnitudes to a list of masks."""
-    tf = tensorflow()
-    from spleeter.model import EstimatorSpecBuilder
-
-    class Masks(EstimatorSpecBuilder):
-        def _extend_mask(self, mask: Any) -> Any:
-            return mask  # the extension is applied tile by tile, outside the graph
-
-    v1 = tf.compat.v1
-    graph = tf.Graph()
-    with graph.as_default():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # deprecated, but the only way into Spleeter's layers
-            tf.keras.backend.set_learning_phase(0)
-        magnitudes = v1.placeholder(tf.float32, (1, TILE_FRAMES, params["F"], 2), "magnitudes")
-        stft = v1.placeholder(tf.complex64, (TILE_FRAMES, BINS, 2), "stft")  # only its static shape is read
-        mix = params["mix_name"]
-        builder = Masks({f"{mix}_spectrogram": magnitudes, f"{mix}_stft": stft}, params)
-        masks = [tf.identity(builder.masks[name], f"mask_{name}") for name in params["instrument_list"]]
-        with v1.Session(graph=graph) as session:
-            _restore(tf, session, weights)
-            frozen = v1.graph_util.convert_variables_to_constants(
-                session, graph.as_graph_def(), [mask.op.name for mask in masks]
-            )
-    with tf.Graph().as_default() as graph:
-        v1.import_graph_def(frozen, name="")
-        session = v1.Session(graph=graph)
-        return session.make_callable([mask.name for mask in masks], [magnitudes.name])
+        v1 = tf.compat.v1
+        graph = tf.Graph()
+        with graph.as_default():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # deprecated, but the only way into Spleeter's layers
+                tf.keras.backend.set_learning_phase(0)
+            width = None if any_width else params["F"]
+            magnitudes = v1.placeholder(tf.float32, (1, TILE_FRAMES, width, 2), "magnitudes")
+            stft = v1.placeholder(tf.complex64, (TILE_FRAMES, BINS, 2), "stft")  # only its static shape is read
+            mix = params["mix_name"]
+            builder = Masks({f"{mix}_spectrogram": magnitudes, f"{mix}_stft": stft}, params)
+            instruments = tuple(params["instrument_list"])
+            masks = [tf.identity(builder.masks[name], f"mask_{name}") for name in instruments]
+            with v1.Session(graph=graph) as session:
+                _restore(tf, session, weights)
+                definition = v1.graph_util.convert_variables_to_constants(
+                    session, graph.as_graph_def(), [mask.op.name for mask in masks]
+                )
+        return Graph(definition, magnitudes.name, instruments, tuple(mask.name for mask in masks))
 
 
 def _restore(tf: Any, session: Any, weights: Weights) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ezstems.disk import full_refused
 
 PART = ".part"
+COPY_BYTES = 256 << 10
 
 
 class Incoming:
@@ -97,7 +98,10 @@ class Archive:
                 with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
                     archive.comment = comment.encode()
                     for stem in stems:
-                        archive.write(stem, stem.name)
+                        # Not `write`, whose blocks of 8 KiB take twice the time.
+                        entry = zipfile.ZipInfo.from_file(stem, stem.name)
+                        with stem.open("rb") as source, archive.open(entry, "w") as target:
+                            shutil.copyfileobj(source, target, COPY_BYTES)
                         # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
                         stem.unlink()
                 handle.flush()

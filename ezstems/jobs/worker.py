@@ -65,7 +65,7 @@ class Worker:
                 # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
                 log.exception("worker %s: what dead workers left could not be adopted yet", self.id)
             self._housekeeper.start()
-            threading.Thread(target=self._warm, name="warm-up", daemon=True).start()
+            threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
             log.info("worker %s: started with the model: %s", self.id, self.model())
 
     def close(self) -> None:
@@ -193,9 +193,9 @@ class Worker:
             for number in Job.waiting(self.id):
                 self._queue.put(number)
 
-    def _warm(self) -> None:
+    def _prepare(self) -> None:
         try:
-            self._separate.warm()
+            self._separate.prepare()
         except Exception:
             self._broken = True
             log.exception("worker %s: the engine could not be loaded", self.id)
@@ -205,6 +205,7 @@ class Worker:
         while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
             try:
                 self._line_up()
+                self._separate.rest()
                 if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
                     swept = time.monotonic()
                     with self._app.app_context():

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ezstems.audio import stft
-from ezstems.audio.unet import configuration, tensorflow
+from ezstems.audio.runtimes import tensorflow
+from ezstems.audio.unet import configuration
 from ezstems.audio.weights import Weights
 from tests.audio.audio_files import song
 
@@ -47,6 +48,7 @@ def make(models: Path, stems: int, filters: list[int] | None = None) -> Weights:
             moving |= {f"{layer}/moving_mean": mean, f"{layer}/moving_variance": variance}
         assert set(moving) == {name for name in variables if "/moving_" in name}
         _load(session, variables, moving)
+        session.run(v1.train.create_global_step().initializer)  # Spleeter's own Estimator asks for it
         v1.train.Saver(save_relative_paths=True).save(session, str(folder / "model"), write_meta_graph=False)
     (folder / ".probe").write_text("OK")
     return weights

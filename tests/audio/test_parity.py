@@ -1,4 +1,4 @@
-"""The streamed stems equal those of Spleeter's own graph over the whole file."""
+"""The streamed stems of both engines equal those of Spleeter's own graph over the whole file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +9,15 @@ import pytest
 
 from ezstems.audio import stft, weights
 from ezstems.audio.decode import decode
+from ezstems.audio.engine import open_engine
+from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import STEMS, separate_blocks
-from ezstems.audio.unet import Unet, configuration, tensorflow
+from ezstems.audio.unet import configuration
 from ezstems.audio.weights import Weights
 from tests.audio.audio_files import song, write_wav
 
-TOLERANCE = 1e-4  # of full scale
+TOLERANCE = 1e-5  # of full scale
+ENGINES = ("openvino", "tensorflow")
 TILE = stft.TILE_SAMPLES
 
 
@@ -76,14 +79,15 @@ def test_small_size(stems: int, models: Path, tmp_path: Path) -> None:
 
 
 def compare(found: Weights, cases: list[Case], folder: Path) -> None:
-    """Hold that both ways give the same stems, model by model."""
-    stems = STEMS[found.stems]
+    """Hold that all ways give the same stems, model by model."""
+    stems, models_directory = STEMS[found.stems], found.checkpoint.parents[1]
     for cutoff in MODELS:
         chosen = [case for case in cases if case.cutoff == cutoff]
         if not chosen:
             continue
         configured, extension = MODELS[cutoff]
-        whole, unet = WholeFile(found, cutoff), Unet(found, configured)
+        whole = WholeFile(found, cutoff)
+        engines = [open_engine(name, "float32", found, configured, models_directory) for name in ENGINES]
         for number, case in enumerate(chosen):
             audio = song(case.samples, channels=case.channels, rate_hz=case.rate_hz, seed=number + found.stems)
             source = write_wav(folder / f"{cutoff}-{number}.wav", audio, case.rate_hz)
@@ -92,16 +96,17 @@ def compare(found: Weights, cases: list[Case], folder: Path) -> None:
             if case.rate_hz == 44_100:
                 assert np.abs(waveform - audio).max() < 1e-6  # (n, 1) repeated on both channels
             expected = whole(waveform)
-            with decode(source, block_samples=TILE) as decoding:
-                streamed = list(separate_blocks(decoding, unet, stems, average=extension == "average"))
-            for stem in stems:
-                actual = np.concatenate([blocks[stem] for blocks in streamed])
-                assert actual.shape == expected["outputs"][stem].shape == waveform.shape
-                difference = np.abs(actual - expected["outputs"][stem]).max()
-                print(f"{found.label} {stem} {case}: {difference:.1e}")
-                assert difference < TOLERANCE, (stem, case)
+            for engine in engines:
+                with decode(source, block_samples=TILE) as decoding:
+                    streamed = list(separate_blocks(decoding, engine, stems, average=extension == "average"))
+                for stem in stems:
+                    actual = np.concatenate([blocks[stem] for blocks in streamed])
+                    assert actual.shape == expected["outputs"][stem].shape == waveform.shape
+                    difference = np.abs(actual - expected["outputs"][stem]).max()
+                    print(f"{engine.name} {found.label} {stem} {case}: {difference:.1e}")
+                    assert difference < TOLERANCE, (engine.name, stem, case)
             if case.samples > TILE:
-                assert_varied(expected["masks"], stems, unet.bins)
+                assert_varied(expected["masks"], stems, engines[0].bins)
         whole.session.close()
 
 

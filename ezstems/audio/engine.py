@@ -1,0 +1,87 @@
+"""What separates a tile: the narrow interface of the two engines, and the choice between them."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from logging import getLogger
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ezstems.audio import frozen
+from ezstems.audio.cpu import cores, has_bfloat16
+from ezstems.audio.weights import Weights
+from ezstems.errors import ConfigurationError
+
+logger = getLogger(__name__)
+
+ENGINES = ("auto", "openvino", "tensorflow")
+PRECISIONS = ("auto", "float32", "bfloat16")
+# Each core has its tile, from the transform to the inverse; one alone would wait for its transforms. More than four
+# take more memory than they are worth.
+TILES_IN_FLIGHT = max(2, min(4, cores()))
+
+# From the float32 magnitudes (512, bins, 2) of one tile to a float32 mask (512, bins, 2) an instrument: Spleeter's
+# (`EstimatorSpecBuilder._build_masks`) before their extension to the full band.
+Masks = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+class Engine(Protocol):
+    """Keep one network ready for one band, the lowest `bins` of the spectrum."""
+
+    name: str
+    quick: bool
+    bins: int
+    precision: str
+
+    def runner(self) -> Masks:
+        """Return a function for one tile at a time; each tile in flight has its own."""
+
+
+def check(engine: str, precision: str) -> None:
+    """Raise ConfigurationError for settings that can't work here."""
+    for name, value, allowed in (("ENGINE", engine, ENGINES), ("PRECISION", precision, PRECISIONS)):
+        if value not in allowed:
+            raise ConfigurationError(f"EZSTEMS_{name}={value!r} must be one of {', '.join(allowed)}")
+    if engine == "openvino" and find_spec("openvino") is None:
+        raise ConfigurationError("EZSTEMS_ENGINE='openvino' needs the package openvino, which is not installed")
+
+
+def resolve(precision: str) -> str:
+    """Return float32 or bfloat16: what the setting means on this machine."""
+    if precision == "bfloat16" and not has_bfloat16():
+        logger.warning("EZSTEMS_PRECISION=bfloat16: this processor has no instructions for it; float32 is used")
+    return "bfloat16" if precision != "float32" and has_bfloat16() else "float32"
+
+
+def open_engine(engine: str, precision: str, weights: Weights, cutoff: str, models_directory: Path) -> Engine:
+    """Load a network into the engine that a setting means; `auto` is OpenVINO wherever it works.
+
+    Raises:
+        ConfigurationError: the checkpoint doesn't fit, or OpenVINO was asked for and doesn't work.
+    """
+    precision = resolve(precision)
+    if engine != "tensorflow":
+        try:
+            return _openvino_engine(precision, weights, cutoff, models_directory)
+        except Exception as error:  # whatever it is, TensorFlow can do without
+            logger.warning("%s can't run in OpenVINO", weights.label, exc_info=error)
+            if engine == "openvino":
+                raise ConfigurationError(
+                    f"EZSTEMS_ENGINE=openvino: {weights.label} can't run in OpenVINO here; the log says why"
+                ) from error
+            logger.warning("%s runs in TensorFlow, which is slower", weights.label)
+    from ezstems.audio.tensorflow_engine import TensorflowEngine
+
+    return TensorflowEngine(weights, cutoff, precision)
+
+
+def _openvino_engine(precision: str, weights: Weights, cutoff: str, models_directory: Path) -> Engine:
+    from ezstems.audio.openvino_engine import OpenvinoEngine
+
+    try:
+        return OpenvinoEngine(frozen.require(weights, models_directory), cutoff, precision)
+    except (RuntimeError, OSError) as error:  # OpenVINO's, for a damaged file, too; or it was pruned by another version
+        logger.warning("the frozen %s can't be loaded and is made anew", weights.label, exc_info=error)
+        frozen.discard(weights, models_directory)
+        return OpenvinoEngine(frozen.require(weights, models_directory), cutoff, precision)

@@ -1,0 +1,130 @@
+"""The networks in memory: which weights each number of stems uses, loaded at first use, let go when nobody asks."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from time import monotonic
+
+from ezstems.audio import frozen, memory, weights
+from ezstems.audio.engine import Engine, check, open_engine
+from ezstems.audio.weights import Weights
+
+logger = getLogger(__name__)
+
+Key = tuple[int, str]  # a number of stems and a cutoff
+
+
+@dataclass
+class Resident:
+    """Hold one loaded network, how many separations use it, and when the last one ended."""
+
+    engine: Engine
+    users: int = 0
+    used_at: float = 0.0
+
+
+class Networks:
+    """Load the networks that the settings mean, each when it is first used."""
+
+    def __init__(self, models_directory: Path, model: str, engine: str, precision: str, idle_seconds: float) -> None:
+        """Remember the settings; nothing is loaded. Raises ConfigurationError for an engine or precision unknown."""
+        check(engine, precision)
+        self._models_directory = models_directory
+        self._model = model
+        self._engine = engine
+        self._precision = precision
+        self._idle_seconds = idle_seconds
+        self._chosen: dict[int, Weights] = {}
+        self._slow: set[int] = set()  # the numbers of stems that could not be frozen; tried again after a restart
+        self._residents: dict[Key, Resident] = {}
+        self._latest: Key | None = None
+        self._lock = threading.Lock()  # of the residents; never held while one loads
+        self._loading = threading.Lock()
+        memory.limit_arenas()
+
+    def weights(self, stems: int) -> Weights:
+        """Return the weights of a number of stems; raise ModelMissing where there are none."""
+        # Chosen once: what is named as in use must be what is in use, also after better ones were fetched beside it.
+        if stems not in self._chosen:
+            self._chosen[stems] = weights.find(self._model, stems, self._models_directory)
+        return self._chosen[stems]
+
+    def freeze(self, stems: int) -> bool:
+        """Freeze the network of a number of stems where it isn't yet; return whether the fast engine has it now."""
+        if self._engine == "tensorflow" or stems in self._slow:
+            return False
+        found = self.weights(stems)
+        try:
+            frozen.require(found, self._models_directory)
+        except Exception:  # whatever it is, TensorFlow can do without
+            logger.warning("%s can't be frozen for OpenVINO", found.label, exc_info=True)
+            self._slow.add(stems)
+            return False
+        return True
+
+    @contextmanager
+    def use(self, stems: int, cutoff: str) -> Iterator[Engine]:
+        """Lend the network of a number of stems and a cutoff, loading it first where it isn't here."""
+        resident = self._enter((stems, cutoff))
+        try:
+            yield resident.engine
+        finally:
+            with self._lock:
+                resident.users -= 1
+                resident.used_at = monotonic()
+                self._drop_others()
+
+    def rest(self) -> None:
+        """Let go of the networks that nobody has used for the idle time, and give their memory back."""
+        with self._lock:
+            since = monotonic() - self._idle_seconds
+            idle = [key for key, one in self._residents.items() if not one.users and one.used_at <= since]
+            self._drop(idle)
+        if idle:
+            logger.info("let go of %s after %g idle seconds", _names(idle), self._idle_seconds)
+
+    def _enter(self, key: Key) -> Resident:
+        with self._lock:
+            if resident := self._found(key):
+                return resident
+        stems, cutoff = key
+        # It may take a while: others load meanwhile.
+        name = self._engine if self.freeze(stems) or self._engine == "openvino" else "tensorflow"
+        with self._loading:
+            with self._lock:
+                if resident := self._found(key):  # loaded while this thread waited
+                    return resident
+                self._latest = key
+                self._drop_others()
+            found, started = self.weights(stems), monotonic()
+            engine = open_engine(name, self._precision, found, cutoff, self._models_directory)
+            how = f"{engine.name}, {engine.precision}"
+            logger.info("loaded %s for %s in %.1f s: %s", found.label, cutoff, monotonic() - started, how)
+            with self._lock:
+                resident = self._residents[key] = Resident(engine, users=1)
+            return resident
+
+    def _found(self, key: Key) -> Resident | None:
+        resident = self._residents.get(key)
+        if resident is not None:
+            resident.users += 1
+            self._latest = key
+        return resident
+
+    def _drop_others(self) -> None:
+        """Let go of what loads in no time and isn't the latest: beside it, it would only cost memory."""
+        others = [(key, one) for key, one in self._residents.items() if key != self._latest]
+        self._drop([key for key, one in others if one.engine.quick and not one.users])
+
+    def _drop(self, keys: list[Key]) -> None:
+        for key in keys:
+            del self._residents[key]
+        if keys:
+            memory.give_back()
+
+
+def _names(keys: list[Key]) -> str:
+    return ", ".join(f"{stems} stems for {cutoff}" for stems, cutoff in keys)

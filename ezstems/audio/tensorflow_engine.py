@@ -1,0 +1,45 @@
+"""The reference engine: Spleeter's graph in a persistent TensorFlow session."""
+
+from typing import Any
+
+import numpy as np
+
+from ezstems.audio import unet
+from ezstems.audio.engine import Masks
+from ezstems.audio.runtimes import tensorflow
+from ezstems.audio.weights import Weights
+
+
+class TensorflowEngine:
+    """Keep one network ready in TensorFlow; `runner` may be called from several threads."""
+
+    name = "tensorflow"
+    quick = False  # it loads in seconds, and TensorFlow gives little of its memory back
+
+    def __init__(self, weights: Weights, cutoff: str, precision: str) -> None:
+        """Load the network for a cutoff (11kHz or 16kHz) in float32 or bfloat16.
+
+        Raises:
+            ConfigurationError: the checkpoint doesn't fit the configuration.
+        """
+        params = unet.configuration(weights, cutoff)
+        self.bins: int = params["F"]
+        self.precision = precision
+        graph = unet.build(weights, params)
+        tf = tensorflow()
+        v1 = tf.compat.v1
+        options = v1.ConfigProto()
+        if precision == "bfloat16":
+            options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1
+        with tf.Graph().as_default() as frozen:
+            v1.import_graph_def(graph.definition, name="")
+            session = v1.Session(graph=frozen, config=options)
+            self._call: Any = session.make_callable(list(graph.masks), [graph.magnitudes])
+        self._instruments = graph.instruments
+
+    def runner(self) -> Masks:
+        """Return a function from the magnitudes of one tile to its masks."""
+        return self._masks
+
+    def _masks(self, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self._instruments, self._call(magnitudes[None]), strict=True))

@@ -1,0 +1,57 @@
+"""What the processor is said to offer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ezstems.audio import cpu
+
+X86 = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu vme{}\nvmx flags\t: vnmi\n\nprocessor\t: 1\nflags\t\t: fpu\n"
+ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd{} i8mm\nCPU implementer\t: 0x41\n"
+
+
+@pytest.fixture
+def cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the file that stands for the kernel's, which isn't there yet."""
+    asked: list[str] = []
+
+    def fake(path: str) -> Path:
+        asked.append(path)
+        return tmp_path / "cpuinfo"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cpu, "Path", fake)
+        cpu.has_bfloat16.cache_clear()
+        yield tmp_path / "cpuinfo"
+    cpu.has_bfloat16.cache_clear()
+    assert asked == ["/proc/cpuinfo"]
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        (X86.format(" avx512_bf16 avx512_fp16"), True),
+        (X86.format(" amx_tile amx_bf16"), True),
+        (X86.format(" avx512f avx512_fp16"), False),
+        (X86.format(" avx512_bf16x not_bf16"), False),
+        (ARM.format(" bf16"), True),
+        (ARM.format(" svebf16"), False),
+        ("processor\t: 0\nmodel name\t: bf16\n", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_read_off_the_flags(cpuinfo: Path, text: str, there: bool) -> None:
+    cpuinfo.write_text(text)
+    assert cpu.has_bfloat16() is there
+
+
+def test_a_kernel_that_says_nothing_has_none(cpuinfo: Path) -> None:
+    assert cpu.has_bfloat16() is False
+
+
+def test_the_file_is_read_once(cpuinfo: Path) -> None:
+    cpuinfo.write_text(ARM.format(" bf16"))
+    assert cpu.has_bfloat16()
+    cpuinfo.unlink()
+    assert cpu.has_bfloat16()
