@@ -24,9 +24,10 @@ AHEAD_BLOCKS = 2
 LOUDEST = 65_536.0  # twice what a float file on the 16-bit scale holds; a tile's squared magnitudes stay finite
 
 # Two equal channels at its own level from a mono file, as Spleeter repeats it (ffmpeg's own matrix takes 3 dB off);
-# anything above stereo is down-mixed by ffmpeg, its gains normalised so that nothing is louder than full scale.
+# anything above stereo is down-mixed by ffmpeg, its gains normalised so that nothing is louder than full scale. In
+# blocks: frames of 1152 samples, each handed from thread to thread, take a quarter more of the processor.
 STEREO = (
-    "aformat=sample_fmts=flt:channel_layouts=mono|stereo,pan=stereo|FL<FL+FC|FR<FR+FC,"
+    "asetnsamples=n=16384:p=0,aformat=sample_fmts=flt:channel_layouts=mono|stereo,pan=stereo|FL<FL+FC|FR<FR+FC,"
     f"aresample={SAMPLE_RATE_HZ},aformat=sample_fmts=flt"
 )
 

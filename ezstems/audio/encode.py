@@ -16,14 +16,15 @@ logger = getLogger(__name__)
 
 CHANNELS, SAMPLE_RATE_HZ, SAMPLE_BYTES = 2, 44_100, 2
 QUEUE_BLOCKS = 1
+PCM_CHUNK_SAMPLES = 16_384  # converted at a time: they stay in the cache
 RIFF_LIMIT_BYTES = 0xFFFFFFFF
 
 # Every one of these decodes to exactly the samples that went in: the MP3's LAME tag and the M4A's edit list name delay
 # and padding; a FLAC's block size must not follow a tiny first block; an Ogg on one page loses its first packet's trim.
-# LAME at quality 5: a seventh faster than its default 3, its noise 0.2 dB nearer to the masking threshold; 7 would take
-# half the time, at 1.4 to 2.7 dB.
+# LAME at quality 7 takes half the time of its default 3, and 5 six sevenths. Its noise is no louder, but, not shaped,
+# lies 1 to 3 dB nearer to the masking threshold: far below what separation itself leaves in a stem.
 ENCODERS = {
-    "mp3": ("-c:a", "libmp3lame", "-b:a", "192k", "-compression_level", "5", "-f", "mp3"),
+    "mp3": ("-c:a", "libmp3lame", "-b:a", "192k", "-compression_level", "7", "-f", "mp3"),
     "flac": ("-c:a", "flac", "-frame_size", "4608", "-f", "flac"),
     "m4a": ("-c:a", "aac", "-b:a", "192k", "-f", "ipod"),
     "ogg": ("-c:a", "libvorbis", "-q:a", "6", "-page_duration", "1", "-f", "ogg"),
@@ -192,7 +193,12 @@ class Writer:
 
 def pcm16(block: np.ndarray) -> np.ndarray:
     """Round float32 samples, full scale 1.0, to little-endian int16; what is above full scale is clipped."""
-    scaled = block * np.float32(32768)
-    np.rint(scaled, out=scaled)
-    np.clip(scaled, -32768, 32767, out=scaled)
-    return scaled.astype("<i2")
+    pcm, scaled = np.empty(block.shape, "<i2"), np.empty((PCM_CHUNK_SAMPLES, *block.shape[1:]), np.float32)
+    for start in range(0, len(block), PCM_CHUNK_SAMPLES):
+        chunk = block[start : start + PCM_CHUNK_SAMPLES]
+        part = scaled[: len(chunk)]
+        np.multiply(chunk, np.float32(32768), out=part)
+        np.rint(part, out=part)
+        np.clip(part, -32768, 32767, out=part)
+        pcm[start : start + len(chunk)] = part
+    return pcm

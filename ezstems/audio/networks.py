@@ -43,7 +43,7 @@ class Networks:
         self._latest: Key | None = None
         self._lock = threading.Lock()  # of the residents; never held while one loads
         self._loading = threading.Lock()
-        memory.limit_arenas()
+        memory.settle()
 
     def weights(self, stems: int) -> Weights:
         """Return the weights of a number of stems; raise ModelMissing where there are none."""

@@ -80,7 +80,7 @@ class Workspace:
         self._framed = np.empty((CHUNK_FRAMES, FRAME_SAMPLES), np.complex64)
         self._mirrored = np.empty((CHUNK_FRAMES, kept), np.complex64)
         self._masked = np.empty((CHUNK_FRAMES, kept, 2), np.complex64)
-        self._packed = np.zeros((CHUNK_FRAMES, FRAME_SAMPLES), np.complex64)  # stays 0 above what is kept
+        self._packed = np.empty((CHUNK_FRAMES, FRAME_SAMPLES), np.complex64)
 
     def magnitudes(self, tile: np.ndarray, frames: int = TILE_FRAMES) -> np.ndarray:
         """Transform the first frames of a tile of samples, keep their spectrum, and return their magnitudes.
@@ -126,7 +126,8 @@ class Workspace:
             np.subtract(masked[:, :, 0], masked[:, :, 1], out=mirrored)
             np.conjugate(mirrored[:, 1:], out=packed[:, :-kept:-1])
             np.add(masked[:, :, 0], masked[:, :, 1], out=packed[:, :kept])
-            frames = fft.ifft(packed, axis=1).view(np.float32)
+            packed[:, kept : FRAME_SAMPLES - kept + 1] = 0
+            frames = fft.ifft(packed, axis=1, overwrite_x=True).view(np.float32)
             frames *= _INVERSE
             quarters = frames.reshape(count, OVERLAP, HOP_SAMPLES, 2)
             for quarter in range(OVERLAP):

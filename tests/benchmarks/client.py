@@ -11,7 +11,7 @@ import requests
 
 from tests.servers import Server
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
 CHUNK_BYTES = 1 << 20
 
 
