@@ -9,20 +9,17 @@ Nothing else is ever seen at the last place, however the process ends.
 """
 
 import errno
-import fcntl
 import hashlib
-import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path, PurePosixPath
 
 from ezstems.audio import weights
 from ezstems.audio.download import UNPACKED_RATIO, Download, Progress, check_space
+from ezstems.audio.files import sync, turn
 from ezstems.errors import BadInput, FetchFailed
 
 logger = getLogger(__name__)
@@ -75,7 +72,7 @@ def fetch(
     etag = models_directory / f"{archive.name}.etag"
     try:
         models_directory.mkdir(parents=True, exist_ok=True)
-        with _locked(models_directory / ".fetch.lock"):
+        with turn(models_directory / ".fetch.lock"):
             if _complete(stems, folder):
                 return False
             if not part.exists() or _sha256(part) != archive.sha256:
@@ -92,13 +89,6 @@ def fetch(
         raise FetchFailed(f"{archive.name} can't be written into the folder of the models") from error
     logger.info("fetched the official %sstems weights", stems)
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _complete(stems: int, folder: Path) -> bool:
@@ -140,7 +130,7 @@ def _install(name: str, stems: int, part: Path, folder: Path) -> None:
         weights.load("official", stems, fresh)
         (fresh / ".probe").write_text("OK")  # Spleeter's own mark of a finished download
         for path in (*fresh.iterdir(), fresh):
-            _sync(path)
+            sync(path)
     except weights.Incomplete as error:
         part.unlink()
         _remove(fresh)
@@ -151,7 +141,7 @@ def _install(name: str, stems: int, part: Path, folder: Path) -> None:
     if folder.exists() or folder.is_symlink():
         folder.rename(stale)
     fresh.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     _remove(stale)
 
 
@@ -186,14 +176,6 @@ def _unpack(part: Path, folder: Path) -> None:
     except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
         logger.info("unpacking %s: %r", part, error)
         raise weights.Incomplete("it is not a whole tar.gz archive") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -32,7 +32,7 @@ def freeze(source: str, stems: int, folder: Path, target: Path, key: str) -> Non
         ConfigurationError: the checkpoint doesn't fit the configuration.
         SystemExit: it isn't, or no longer, the one of the key.
     """
-    from ezstems.audio import frozen, rewrite, runtimes, unet, weights
+    from ezstems.audio import files, frozen, rewrite, runtimes, unet, weights
 
     found = weights.load(source, stems, folder)
     configurations = {cutoff: unet.configuration(found, cutoff) for cutoff in unet.CONFIGURATIONS}
@@ -52,11 +52,7 @@ def freeze(source: str, stems: int, folder: Path, target: Path, key: str) -> Non
     openvino.save_model(model, target / frozen.NETWORK, compress_to_fp16=False)
     definition.unlink()
     for path in (*target.iterdir(), target):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.sync(path)
 
 
 def _same(model: Any, original: Any, bins: int) -> bool:

@@ -7,7 +7,6 @@ The key is a hash of the checkpoint and of the versions that decide how it is fr
 right; it is written beside and renamed. TensorFlow is needed once, to freeze, and runs in a process of its own.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,14 +14,13 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from ezstems.audio.files import turn
 from ezstems.audio.weights import Weights
 
 logger = getLogger(__name__)
@@ -59,7 +57,7 @@ def require(weights: Weights, models_directory: Path) -> Path:
         target = folder(weights, models_directory)
         if not _is_whole(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _turn(target.parent / ".lock"):
+            with turn(target.parent / ".lock"):
                 if not _is_whole(target):
                     _freeze(weights, target)
     except OSError as error:
@@ -88,13 +86,6 @@ def _prefix(weights: Weights) -> str:
 
 def _is_whole(target: Path) -> bool:
     return (target / NETWORK).is_file() and (target / WEIGHTS).is_file()
-
-
-@contextmanager
-def _turn(location: Path) -> Iterator[None]:
-    with location.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _remove(target: Path) -> None:

@@ -201,7 +201,7 @@ def test_stopped_before_the_last_rename_leaves_no_model_and_needs_no_second_down
 
     serve(server, pack(), monkeypatch)
     with monkeypatch.context() as stopped:
-        stopped.setattr(fetch, "_sync", stop)
+        stopped.setattr(fetch, "sync", stop)
         with pytest.raises(KeyboardInterrupt):
             fetch.fetch(2, models, base_url=server.base_url)
     assert_no_model(models)
