@@ -1,7 +1,10 @@
 """`/health`: open to all, and honest."""
 
+import logging
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -9,6 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
+from ezstems.audio import weights
+from ezstems.audio.separate import Separator
 from ezstems.errors import ModelMissing
 from ezstems.jobs.worker import Worker
 from tests.conftest import Account
@@ -30,6 +35,23 @@ def test_a_box_that_can_take_work(
         job_of(app, upload())
     assert separator.started.wait(10)
     assert client.get("/health").json["queue_length"] == 2, "one runs, two wait"
+
+
+def test_it_names_the_model_of_each_number_of_stems_as_the_log_does_at_the_start(
+    worker: Worker,
+    client: FlaskClient,
+    separator: FastSeparator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(weights.BUILTIN / "4stems", tmp_path / "models" / "4stems")  # stands in for the official one
+    monkeypatch.setattr(separator, "label", Separator(tmp_path / "models").label)
+    with caplog.at_level(logging.INFO):
+        worker.start()
+    named = "builtin 2stems, official 4stems, builtin 5stems"
+    assert client.get("/health").json["model"] == named
+    assert f"worker {worker.id}: started with the model: {named}" in caplog.text
 
 
 def test_it_costs_no_call(client: FlaskClient, account: Account) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,13 +86,27 @@ def files(instance: Path) -> set[str]:
     }
 
 
-def test_completed(app: Flask, instance: Path, run: Runner, make_job: Callable[..., int]) -> None:
+def test_completed(
+    app: Flask,
+    instance: Path,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     number = make_job()
-    run(number)
+    # Row, ZIP and log bear what made the result, not what would make the next one.
+    monkeypatch.setattr(separator, "label", lambda: "another model")
+    with caplog.at_level(logging.INFO):
+        run(number)
     job = row(app, number)
     assert (job.status, job.progress, job.error, job.model, job.samples) == (COMPLETED, 100, None, LABEL, 441)
     assert job.started_at is not None and job.finished_at is not None and job.finished_at >= job.started_at
     assert files(instance) == {"results/1700000000_2.zip"}
+    with zipfile.ZipFile(instance / "results" / "1700000000_2.zip") as packed:
+        assert packed.comment.decode() == f"Separated by EzStems with the model: {LABEL}"
+    assert f"job 1700000000_2: completed with the model: {LABEL}, after" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The website: login, logout, and the account's keys from a session."""
 
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -10,13 +12,17 @@ from sqlalchemy import select
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
+from ezstems.audio import weights
+from ezstems.audio.separate import Separator
 from ezstems.database import db
+from ezstems.errors import ModelMissing
 from ezstems.models import ApiKey, User
 from tests.conftest import PASSWORD, Account
 from tests.multipart import error_of
-from tests.separators import LABEL
+from tests.separators import LABEL, FastSeparator
 
 KEYS = "/api/v1/keys.php"
+NOTICE = "This server separates with the small bundled model"
 WRONG = "E-mail address or password is wrong."
 
 
@@ -55,6 +61,58 @@ def test_the_landing_page_names_the_model(client: FlaskClient) -> None:
     answer = client.get("/")
     assert answer.status_code == 200
     assert LABEL in answer.text and "/login" in answer.text and "/logout" not in answer.text
+
+
+def notices(client: FlaskClient) -> list[str]:
+    """Return the notice of each page, as it reads: the landing page's, the login's and the account's."""
+    found = []
+    for page in ("/", "/login", "/account"):
+        answer = client.get(page)
+        assert answer.status_code == 200
+        aside = re.search(r"<aside.*?</aside>", answer.text, re.DOTALL)
+        found.append(" ".join(re.sub(r"<.*?>", "", aside[0] if aside else "").split()))
+    return found
+
+
+def test_every_page_says_when_the_bundled_model_is_in_use_and_for_which_stems(
+    session: FlaskClient, separator: FastSeparator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert notices(session) == [""] * 3
+    for fetched, bundled in (
+        ((), "builtin 2stems, builtin 4stems, builtin 5stems"),
+        ((2,), "builtin 4stems, builtin 5stems"),
+        ((4, 5), ""),
+    ):
+        for stems in fetched:
+            shutil.copytree(weights.BUILTIN / f"{stems}stems", tmp_path / f"{stems}stems")
+        monkeypatch.setattr(separator, "label", Separator(tmp_path).label)  # what a restarted server would use
+        for notice in notices(session):
+            if bundled:
+                assert notice.startswith(f"{NOTICE} ({bundled}), which is EzStems' own")
+                assert notice.endswith(
+                    "can fetch Deezer's official weights with ezstems models fetch and restart it."
+                )
+            else:
+                assert notice == ""
+
+
+def test_who_chose_the_bundled_model_is_told_how_to_leave_it(
+    make_app: Callable[..., Flask], separator: FastSeparator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separator, "label", Separator(tmp_path, "builtin").label)
+    page = make_app(model="builtin").test_client().get("/login").text
+    assert NOTICE in page and "set <code>EZSTEMS_MODEL=auto</code> and restart it" in page
+
+
+def test_the_account_needs_no_model(
+    session: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> str:
+        raise ModelMissing("official weights are missing")
+
+    monkeypatch.setattr(separator, "label", missing)
+    answer = session.get("/account")
+    assert answer.status_code == 200 and NOTICE not in answer.text
 
 
 def test_the_login_page(client: FlaskClient) -> None:

@@ -27,8 +27,11 @@ def list_jobs(status: str | None, limit: int) -> None:
     query = select(Job).order_by(Job.number.desc()).limit(limit)
     rows = db.session.scalars(query.where(Job.status == status) if status else query)
     table(
-        [(j.id, j.user.email, state(j), f"{j.progress}%", j.size_bytes, j.created_at, j.original_name) for j in rows],
-        *("ID", "EMAIL", "STATUS", "PROGRESS", "BYTES", "CREATED (UTC)", "FILE"),
+        [
+            (j.id, j.user.email, state(j), f"{j.progress}%", j.model, j.size_bytes, j.created_at, j.original_name)
+            for j in rows
+        ],
+        *("ID", "EMAIL", "STATUS", "PROGRESS", "MODEL", "BYTES", "CREATED (UTC)", "FILE"),
     )
 
 

@@ -70,6 +70,7 @@ class Runner:
             job_id, filename = job.id, job.filename
             started = time.monotonic()
             log.info("job %s: started, %s stems, %s, %s", job_id, job.stems, job.cutoff, job.output)
+            separation: Separation | None = None
             settle: Callable[[], bool]
             try:
                 separation = self._run(job)
@@ -82,13 +83,13 @@ class Runner:
                 settle = partial(Job.fail, number, self._owner, reason)
             else:
                 model, samples = separation.model, separation.samples
-                outcome = "completed"
+                outcome = f"completed with the model: {model},"
                 settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
             taken = time.monotonic() - started
             if not self._insist(number, settle):
                 log.error("job %s: %s after %.2f s, which its row doesn't say", job_id, outcome, taken)
                 return
-            if outcome == "completed":
+            if separation is not None:
                 self._archive.remove_source(filename)
             log.info("job %s: %s after %.2f s", job_id, outcome, taken)
 
