@@ -10,8 +10,8 @@ from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import Separator
 from ezstems.audio.unet import configuration
 from ezstems.audio.weights import find
-from ezstems.builtin import effects, parts
-from ezstems.builtin.midi import midi_file
+from ezstems.builtin import effects, formants, instruments, parts
+from ezstems.builtin.midi import Part, midi_file
 from ezstems.builtin.songs import compose
 from tests.audio.audio_files import RATE_HZ, read, write_wav
 from tests.audio.music import SUNG_SECONDS, backing, sdr_db, voice
@@ -80,10 +80,39 @@ def test_a_song_is_a_function_of_its_seed() -> None:
         rng = np.random.default_rng(seed)
         song = compose(rng, 30.0)
         players = (parts.drums, parts.bass, parts.piano, parts.other)
-        return midi_file([event for play in players for event in play(song, rng)], song.tempo_bpm)
+        return b"".join(midi_file(part, song.tempo_bpm) for play in players for part in play(song, rng))
 
     assert score(1) == score(1) != score(2)
     assert len(score(1)) > 1000
+
+
+@pytest.mark.parametrize("role", ["bass", "piano", "guitar", "pad", "lead", "arpeggio"])
+def test_an_instrument_of_our_own_sounds_while_its_notes_do_and_differs_from_the_next(role: str) -> None:
+    def played(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        song = compose(rng, 8.0)
+        part = Part(np.random.default_rng(seed), role, 0)
+        part.note(2 * song.tempo_bpm / 60, 45, 1.0, 100)
+        part.note(1000, 45, 1.0, 100)  # after the song's end
+        return instruments.play(part, song)
+
+    audio = played(1)
+    assert audio.shape == (8 * RATE_HZ, 2) and audio.dtype == np.float32 and np.isfinite(audio).all()
+    loudness = np.sqrt((audio**2).mean(axis=1))
+    assert not loudness[: int(1.8 * RATE_HZ)].any()
+    assert loudness[2 * RATE_HZ : int(2.4 * RATE_HZ)].mean() > 100 * loudness[int(7.5 * RATE_HZ) :].mean()
+    assert np.array_equal(audio, played(1)) and not np.allclose(audio, played(2))
+
+
+def test_a_voice_of_formants_has_the_resonances_of_its_vowels_and_noise_where_it_has_no_pitch() -> None:
+    rng = np.random.default_rng(3)
+    spectra, noise, voiced = formants.articulate([100] * 40, formants.draw_throat(rng, 1.0), rng)
+    assert spectra.shape == noise.shape == (4000, formants.BINS) and voiced.shape == (4000,)
+    assert (spectra > 0).all() and (noise > 0).all() and (noise < 1).all()
+    assert 0.8 < voiced.mean() < 1.0
+    assert noise[~voiced].min() > 0.99 and noise[voiced, :100].max() < 0.5
+    low = slice(0, int(1200 / 22050 * formants.BINS))
+    assert (spectra[voiced][:, low].sum(axis=1) > 0.5 * spectra[voiced].sum(axis=1)).mean() > 0.9
 
 
 def test_effects_leave_silence_silent_and_their_input_alone() -> None:

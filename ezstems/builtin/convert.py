@@ -5,11 +5,10 @@ from logging import getLogger
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import torch
 from torch import Tensor, nn
 
-from ezstems.builtin.graph import Graph
+from ezstems.builtin.graph import Graph, tf
 from ezstems.builtin.nets import MODELS
 from ezstems.builtin.network import FILTERS, UNet
 

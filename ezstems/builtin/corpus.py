@@ -1,7 +1,5 @@
 """The corpus: one file a song, holding its five stems as int16 (stems, samples, 2) at 44.1 kHz."""
 
-import subprocess
-import tempfile
 from collections.abc import Iterable
 from functools import partial
 from logging import getLogger
@@ -9,16 +7,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from ezstems.builtin import effects, parts, singing, speech
-from ezstems.builtin.midi import Event, midi_file
-from ezstems.builtin.songs import Song, compose
+from ezstems.builtin import effects, parts, singing, sources
+from ezstems.builtin.songs import compose
 
 logger = getLogger(__name__)
 
 STEMS = ("vocals", "drums", "bass", "piano", "other")
-SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 SONG_SECONDS = 45.0
 FULL_SCALE = 32767 * 0.9  # room for peaks above 1.0, which saturate
 
@@ -28,11 +23,14 @@ def render_corpus(
     seeds: Iterable[int],
     *,
     processes: int = 1,
-    sound_font: Path = SOUND_FONT,
-    voices: tuple[str, ...] = speech.VOICES,
+    sound_font: Path | None = None,
+    voices: tuple[str, ...] = singing.TRAINING_VOICES,
     seconds: float = SONG_SECONDS,
 ) -> None:
-    """Render the songs that are not there yet, so that an interrupted run goes on where it stopped."""
+    """Render the songs that are not there yet, so that an interrupted run goes on where it stopped.
+
+    With a sound font given, it alone plays every instrument; without, each part has a source drawn for it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not song_path(directory, seed).exists()]
     if not missing:
@@ -53,13 +51,13 @@ def open_corpus(directory: Path) -> list[np.ndarray]:
     return [np.load(path, mmap_mode="r") for path in sorted(directory.glob("[0-9]*.npy"))]
 
 
-def render_song(seed: int, sound_font: Path, voices: tuple[str, ...], seconds: float) -> np.ndarray:
+def render_song(seed: int, sound_font: Path | None, voices: tuple[str, ...], seconds: float) -> np.ndarray:
     """Compose, play and sing the song of a seed; return int16 (stems, samples, 2), every stem at the same level."""
     rng = np.random.default_rng(seed)
     song = compose(rng, seconds)
     stems = {"vocals": singing.vocals(song, rng, voices)}
     for name, play in (("drums", parts.drums), ("bass", parts.bass), ("piano", parts.piano), ("other", parts.other)):
-        audio = effects.colour(_synthesise(play(song, rng), song, rng, sound_font), rng)
+        audio = effects.colour(sources.perform(play(song, rng), song, rng, sound_font), rng)
         if name in ("bass", "other") and rng.random() < 0.3:
             audio = effects.saturate(audio, rng.uniform(2, 8))
         if name != "bass" and rng.random() < 0.3:
@@ -69,22 +67,7 @@ def render_song(seed: int, sound_font: Path, voices: tuple[str, ...], seconds: f
     return np.clip(audio * FULL_SCALE, -32767, 32767).astype(np.int16)
 
 
-def _synthesise(events: list[Event], song: Song, rng: np.random.Generator, sound_font: Path) -> np.ndarray:
-    """Let fluidsynth play events; return (samples, 2) float32 as long as the song."""
-    room, wet = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)
-    with tempfile.TemporaryDirectory() as folder:
-        score, wav = Path(folder) / "part.mid", Path(folder) / "part.wav"
-        score.write_bytes(midi_file(events, song.tempo_bpm))
-        command = ["fluidsynth", "-niq", "-F", str(wav), "-r", str(effects.SAMPLE_RATE_HZ), "-g", "0.6"]
-        command += ["-o", f"synth.reverb.room-size={room:.2f}", "-o", f"synth.reverb.level={wet:.2f}"]
-        subprocess.run([*command, str(sound_font), str(score)], check=True, capture_output=True)
-        played, _ = soundfile.read(wav, dtype="float32", always_2d=True)
-    audio = np.zeros((int(song.seconds * effects.SAMPLE_RATE_HZ), 2), np.float32)
-    audio[: len(played)] = played[: len(audio)]
-    return audio
-
-
-def _render_file(directory: Path, sound_font: Path, voices: tuple[str, ...], seconds: float, seed: int) -> int:
+def _render_file(directory: Path, sound_font: Path | None, voices: tuple[str, ...], seconds: float, seed: int) -> int:
     """Render one song into its file, never leaving half of one under its name."""
     stems = render_song(seed, sound_font, voices, seconds)
     path = song_path(directory, seed)

@@ -5,6 +5,7 @@ from scipy.signal import fftconvolve, lfilter
 
 SAMPLE_RATE_HZ = 44100
 STEM_RMS = 0.08
+SILENT = 1e-5  # below it there is but the rounding of the filters
 
 
 def equalise(audio: np.ndarray, centre_hz: float, gain_db: float, q: float = 0.8) -> np.ndarray:
@@ -57,9 +58,9 @@ def compress(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def normalise(audio: np.ndarray) -> np.ndarray:
     """Scale to the level of a stem, measured where it is not silent; silence stays silence."""
     level = np.sqrt((audio**2).mean(axis=1))
+    if level.max() < SILENT:
+        return np.zeros_like(audio, np.float32)
     active = level > 0.02 * level.max()
-    if not active.any():
-        return audio
     return (audio * (STEM_RMS / np.sqrt((audio[active] ** 2).mean()))).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Spleeter's own graph of a bundled model, restored from its folder: what conversion and validation compare with."""
+"""Spleeter's own graph of a bundled model, restored from its folder: what conversion is held against."""
 
 import json
 import os

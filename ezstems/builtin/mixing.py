@@ -90,14 +90,17 @@ class Mixer:
         crop = numbers[rng.integers(len(numbers))]
         quiet = rng.random() < 0.3
         level_db = rng.uniform(-26, -8) if quiet else rng.uniform(-8, 5)
+        mono = rng.random() < 0.1
         stems = np.empty((len(STEMS), FRAMES, BINS, 2), np.complex64)
         for index, name in enumerate(STEMS):
             source = self._pool[crop if together else numbers[rng.integers(len(numbers))]][index]
-            absent = rng.random() < (0.08 if name == "vocals" else 0.15)
+            absent = rng.random() < (0.12 if name == "vocals" else 0.15)
             gain = 0.0 if absent else 10 ** ((level_db + rng.normal(1.5 if name == "vocals" else 0.0, 4)) / 20)
             curve = _equaliser(rng) if rng.random() < 0.5 else np.ones((BINS, 1), np.float32)
             flip = -1 if rng.random() < 0.5 else 1
             np.multiply(source[..., ::flip], np.float32(gain) * curve, out=stems[index])
+            if mono:
+                stems[index] = stems[index].mean(axis=-1, keepdims=True)
         return stems
 
 

@@ -21,7 +21,7 @@ MODELS = {
 }
 
 # The nets that start as one body with many heads, and whose copy each net then starts from.
-COMMON = ("vocals", "drums", "bass", "other_of_four")
-ORIGINS = {name: name if name in COMMON else "other_of_four" for name in NETS}
+COMMON = ("vocals", "drums", "bass", "piano", "other_of_five")
+ORIGINS = {name: name if name in COMMON else "other_of_five" for name in NETS}
 
 STEM_INDICES = {name: [STEMS.index(stem) for stem in stems] for name, stems in NETS.items()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FILTERS = (8, 16, 24, 32, 48, 64)
+FILTERS = (16, 24, 32, 40, 48, 48)
 BATCH_NORM_EPSILON = 1e-3  # Keras' default
 BATCH_NORM_MOMENTUM = 0.03
 DROPOUT = 0.1  # Spleeter trains with 0.5, on nets with far more parameters

@@ -1,8 +1,8 @@
-"""The players of a song: drums, bass, piano and the other instruments, as MIDI events."""
+"""The players of a song: drums, bass, piano and the other instruments, as notes."""
 
 import numpy as np
 
-from ezstems.builtin.midi import DRUM_CHANNEL, Event, Part
+from ezstems.builtin.midi import Part
 from ezstems.builtin.songs import Song, active_bars
 
 # General MIDI: percussion keys and programme numbers.
@@ -24,9 +24,9 @@ GROOVES = (
 )  # fmt: skip
 
 
-def drums(song: Song, rng: np.random.Generator) -> list[Event]:
+def drums(song: Song, rng: np.random.Generator) -> list[Part]:
     """Play a groove with hi-hat, crashes, fills and sometimes hand percussion."""
-    part = Part(rng, DRUM_CHANNEL, int(rng.choice(DRUM_KITS)), sway_beats=0.006)
+    part = Part(rng, "drums", int(rng.choice(DRUM_KITS)), sway_beats=0.006)
     kicks, snares = GROOVES[rng.integers(len(GROOVES))]
     kick, snare, hat = int(rng.choice(KICKS)), int(rng.choice(SNARES)), int(rng.choice(HATS))
     hats_per_beat = 2 if song.tempo_bpm > 125 else int(rng.choice([2, 4]))
@@ -50,12 +50,12 @@ def drums(song: Song, rng: np.random.Generator) -> list[Event]:
         if len(percussion):
             for half in range(8):
                 part.note(beat + half / 2, int(rng.choice(percussion)), 0.1, 70)
-    return part.events
+    return [part]
 
 
-def bass(song: Song, rng: np.random.Generator) -> list[Event]:
+def bass(song: Song, rng: np.random.Generator) -> list[Part]:
     """Play roots, walking lines, octaves or held notes below middle C."""
-    part = Part(rng, 0, int(rng.choice(BASSES)))
+    part = Part(rng, "bass", int(rng.choice(BASSES)))
     style = rng.integers(5)
     for bar in active_bars(song, rng, 0.9):
         beat = 4 * bar
@@ -74,12 +74,12 @@ def bass(song: Song, rng: np.random.Generator) -> list[Event]:
             line = [(half / 2, root + 12 * (half % 2), 0.3) for half in range(8)]
         for offset, pitch, length in line:
             part.note(beat + offset, pitch, length, 97)
-    return part.events
+    return [part]
 
 
-def piano(song: Song, rng: np.random.Generator) -> list[Event]:
+def piano(song: Song, rng: np.random.Generator) -> list[Part]:
     """Play block chords, broken chords, held chords or a right-hand line, sometimes with a left hand."""
-    part = Part(rng, 1, int(rng.choice(PIANOS)), int(rng.integers(20, 108)), 0.012)
+    part = Part(rng, "piano", int(rng.choice(PIANOS)), int(rng.integers(20, 108)), 0.012)
     style, octave = rng.integers(5), int(rng.choice([4, 5, 5]))
     for bar in active_bars(song, rng, 0.85):
         beat, chord = 4 * bar, song.triad(bar, octave)
@@ -101,20 +101,20 @@ def piano(song: Song, rng: np.random.Generator) -> list[Event]:
                 if rng.random() < 0.8:
                     degree = song.chords[bar] + int(rng.choice([0, 2, 4, 7, 1]))
                     part.note(beat + half / 2, song.pitch(degree, octave + 1), 0.5, 85)
-    return part.events
+    return [part]
 
 
-def other(song: Song, rng: np.random.Generator) -> list[Event]:
+def other(song: Song, rng: np.random.Generator) -> list[Part]:
     """Play one to three of pads, guitars, leads and arpeggios."""
-    events: list[Event] = []
+    players: list[Part] = []
     kinds = rng.permutation(["pad", "guitar", "guitar", "lead", "arpeggio"])[: rng.integers(1, 4)]
-    for channel, kind in enumerate(kinds, start=2):
+    for kind in kinds:
         programs = {"pad": PADS, "guitar": GUITARS, "lead": LEADS, "arpeggio": ARPEGGIATED}[str(kind)]
-        part = Part(rng, channel, int(rng.choice(programs)), int(rng.integers(20, 108)))
+        part = Part(rng, str(kind), int(rng.choice(programs)), int(rng.integers(20, 108)))
         play = {"pad": _pad, "guitar": _guitar, "lead": _lead, "arpeggio": _arpeggio}[str(kind)]
         play(song, rng, part)
-        events += part.events
-    return events
+        players.append(part)
+    return players
 
 
 def _strum(part: Part, beats: list[float], pitches: list[int], length: float, velocity: float, delay: float) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pyworld
 from scipy.signal import find_peaks, lfilter, resample_poly
 
-from ezstems.builtin import effects
+from ezstems.builtin import effects, formants
+from ezstems.builtin.formants import Throat
 from ezstems.builtin.songs import Phrase, Song, melody
 from ezstems.builtin.speech import VOICES, draw_voice, speak
 
 SAMPLE_RATE_HZ = effects.SAMPLE_RATE_HZ
 FRAMES_PER_SECOND = 200  # WORLD's own default: an analysis frame every 5 ms
+TRAINING_VOICES = VOICES + (formants.NAME,) * 10
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,13 @@ class Singer:
     """Hold how one voice sings: range in MIDI pitches, ornaments in semitones, timbre as factors."""
 
     voice: str
+    throat: Throat | None
     lowest: int
     highest: int
     glide_seconds: float
     vibrato: float
     vibrato_hz: float
+    drift: float
     scoop: float
     formants: float
     breath: float
@@ -32,26 +36,29 @@ class Singer:
 
 def draw_singer(rng: np.random.Generator, voices: tuple[str, ...]) -> Singer:
     """Draw a low, middle or high voice."""
-    lowest, highest, formants = [
+    lowest, highest, higher = [
         (41, 60, rng.uniform(0.85, 1.02)),
         (48, 67, rng.uniform(0.88, 1.08)),
         (55, 76, rng.uniform(1.0, 1.25)),
     ][rng.integers(3)]
+    voice = draw_voice(rng, voices)
     return Singer(
-        voice=draw_voice(rng, voices),
+        voice=voice,
+        throat=formants.draw_throat(rng, higher) if voice == formants.NAME else None,
         lowest=lowest,
         highest=highest,
         glide_seconds=rng.uniform(0.015, 0.07),
-        vibrato=rng.uniform(0, 0.7),
+        vibrato=rng.uniform(0, 0.7) if rng.random() < 0.75 else 0.0,
         vibrato_hz=rng.uniform(4.5, 6.5),
-        scoop=rng.uniform(0, 1.5),
-        formants=formants,
+        drift=rng.uniform(0, 0.014),
+        scoop=rng.uniform(0, 1.5) if rng.random() < 0.75 else 0.0,
+        formants=higher,
         breath=rng.uniform(0.4, 1.3),
-        tilt_db_per_octave=rng.uniform(-1.0, 1.6),
+        tilt_db_per_octave=rng.uniform(-2.5, 1.6),
     )
 
 
-def vocals(song: Song, rng: np.random.Generator, voices: tuple[str, ...] = VOICES) -> np.ndarray:
+def vocals(song: Song, rng: np.random.Generator, voices: tuple[str, ...]) -> np.ndarray:
     """Sing a song, with doublings and harmonies; return (samples, 2) float32, mixed as a studio would."""
     singer = draw_singer(rng, voices)
     length = int(song.seconds * SAMPLE_RATE_HZ)
@@ -88,31 +95,47 @@ def _produce(audio: np.ndarray, beat_seconds: float, rng: np.random.Generator) -
 
 def _sing(phrase: Phrase, interval: int, beat_seconds: float, singer: Singer, rng: np.random.Generator) -> np.ndarray:
     """Sing one phrase, transposed by an interval; return (samples,) float64 at 44.1 kHz."""
-    speech, rate_hz = speak(max(2, int(len(phrase.notes) * 0.8)), singer.voice, rng)
+    lengths = [max(8, int(beats * beat_seconds * FRAMES_PER_SECOND)) for _, beats in phrase.notes]
+    if singer.throat:
+        spectra, noisiness, voiced = formants.articulate(lengths, singer.throat, rng)
+        rate_hz = formants.RATE_HZ
+    else:
+        words = speak(max(2, int(len(phrase.notes) * 0.8)), singer.voice, rng)
+        stretched = _stretch_speech(*words, lengths, singer)
+        if stretched is None:
+            return np.zeros(1)
+        spectra, noisiness, voiced = stretched
+        rate_hz = words[1]
+    curve = []
+    previous = next((pitch for pitch, _ in phrase.notes if pitch is not None), 60)
+    for (pitch, _), frames in zip(phrase.notes, lengths, strict=True):
+        curve.append(np.full(frames, -np.inf) if pitch is None else _pitch_curve(pitch, previous, frames, singer, rng))
+        previous = previous if pitch is None else pitch
+    pitches = np.concatenate(curve) + interval
+    silent = np.isneginf(pitches)
+    sung_hz = np.where(voiced & ~silent, 440 * 2 ** ((np.where(silent, 69, pitches) - 69) / 12), 0.0)
+    spectra[silent] = 1e-12
+    sung = pyworld.synthesize(sung_hz, spectra, noisiness, rate_hz, 1000 / FRAMES_PER_SECOND)
+    if rate_hz != SAMPLE_RATE_HZ:
+        sung = resample_poly(sung, SAMPLE_RATE_HZ // 50, rate_hz // 50)
+    sung *= 0.1 / (np.sqrt((sung**2).mean()) + 1e-6)
+    return np.concatenate([_breath(rng), sung]) if interval == 0 and rng.random() < 0.4 else sung
+
+
+def _stretch_speech(
+    speech: np.ndarray, rate_hz: int, lengths: list[int], singer: Singer
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Hold spoken syllables for the frames of each note; return WORLD's parameters, None if no syllable was found."""
     coarse, times = pyworld.dio(speech, rate_hz, f0_floor=60, f0_ceil=500)
     spoken_hz = pyworld.stonemask(speech, coarse, times, rate_hz)
     spectra = pyworld.cheaptrick(speech, spoken_hz, times, rate_hz)
     noisiness = pyworld.d4c(speech, spoken_hz, times, rate_hz)
     syllables = _syllables(np.sqrt(spectra.sum(axis=1)) * (spoken_hz > 0))
     if not syllables:
-        return np.zeros(1)
-    positions, curve = [], []
-    previous = next((pitch for pitch, _ in phrase.notes if pitch is not None), 60)
-    for number, (pitch, beats) in enumerate(phrase.notes):
-        frames = max(8, int(beats * beat_seconds * FRAMES_PER_SECOND))
-        positions.append(_stretch(syllables[number % len(syllables)], frames))
-        curve.append(np.full(frames, -np.inf) if pitch is None else _pitch_curve(pitch, previous, frames, singer, rng))
-        previous = previous if pitch is None else pitch
+        return None
+    positions = [_stretch(syllables[number % len(syllables)], frames) for number, frames in enumerate(lengths)]
     frame = np.clip(np.concatenate(positions), 0, len(spoken_hz) - 1).astype(int)
-    pitches = np.concatenate(curve) + interval
-    silent = np.isneginf(pitches)
-    sung_hz = np.where((spoken_hz[frame] > 0) & ~silent, 440 * 2 ** ((np.where(silent, 69, pitches) - 69) / 12), 0.0)
-    spectra, noisiness = _timbre(spectra[frame], noisiness[frame], singer)
-    spectra[silent] = 1e-12
-    sung = pyworld.synthesize(sung_hz, spectra, noisiness, rate_hz, 1000 / FRAMES_PER_SECOND)
-    sung = resample_poly(sung, SAMPLE_RATE_HZ // 50, rate_hz // 50)
-    sung *= 0.1 / (np.sqrt((sung**2).mean()) + 1e-6)
-    return np.concatenate([_breath(rng), sung]) if interval == 0 and rng.random() < 0.4 else sung
+    return *_timbre(spectra[frame], noisiness[frame], singer), spoken_hz[frame] > 0
 
 
 def _syllables(loudness: np.ndarray) -> list[tuple[int, int, int]]:
@@ -142,7 +165,7 @@ def _pitch_curve(pitch: int, previous: int, frames: int, singer: Singer, rng: np
     depth = singer.vibrato * np.clip((seconds - 0.15) / 0.25, 0, 1)
     vibrato = depth * np.sin(2 * np.pi * singer.vibrato_hz * seconds + rng.uniform(0, 2 * np.pi))
     scoop = -singer.scoop * np.exp(-seconds / 0.06)
-    return pitch + glide + vibrato + scoop + np.cumsum(rng.normal(0, 0.012, frames))
+    return pitch + glide + vibrato + scoop + np.cumsum(rng.normal(0, 1, frames)) * singer.drift
 
 
 def _timbre(spectra: np.ndarray, noisiness: np.ndarray, singer: Singer) -> tuple[np.ndarray, np.ndarray]:

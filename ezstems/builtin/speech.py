@@ -1,4 +1,4 @@
-"""Speech: espeak-ng says real and made-up words in one of its voices."""
+"""Speech: espeak-ng, or in validation Festival, says real and made-up words in one of its voices."""
 
 import subprocess
 import tempfile
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from ezstems.builtin import festival, formants
 
 VOICES = (
     "en-us", "en-gb", "en-gb-scotland", "fr-fr", "de", "es", "it", "pt-br", "sv", "pl", "tr", "id", "sw", "fi", "hu",
@@ -29,6 +31,8 @@ CODAS = ["", "", "n", "s", "t", "l", "m"]
 def draw_voice(rng: np.random.Generator, voices: tuple[str, ...]) -> str:
     """Draw the name of a voice, mostly with one of espeak-ng's variants of timbre."""
     voice = str(rng.choice(voices))
+    if voice == formants.NAME or voice in festival.FESTIVAL_VOICES:
+        return voice
     return f"{voice}+{rng.choice(VARIANTS)}" if rng.random() < 0.9 else voice
 
 
@@ -39,8 +43,11 @@ def speak(words: int, voice: str, rng: np.random.Generator) -> tuple[np.ndarray,
     speed, pitch = int(rng.integers(120, 170)), int(rng.integers(20, 80))
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
-        command = ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "-w", str(wav), " ".join(text)]
-        subprocess.run(command, check=True, capture_output=True)
+        if voice in festival.FESTIVAL_VOICES:
+            festival.say(" ".join(text), voice, wav)
+        else:
+            command = ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "-w", str(wav), " ".join(text)]
+            subprocess.run(command, check=True, capture_output=True)
         speech, rate_hz = soundfile.read(wav)
     # A trace of noise, because WORLD divides by spectra and digital silence has none.
     return np.ascontiguousarray(speech + 1e-5 * rng.normal(size=len(speech))), rate_hz

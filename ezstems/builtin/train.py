@@ -33,38 +33,49 @@ GROUPS = (
     Group("voice", ("vocals", "accompaniment"), (), 1.0),
     Group("band", ("drums", "bass", "piano", "other_of_four", "other_of_five"), ("vocals",), 0.4),
 )
-COMMON_STAGE = Stage("common", 700, rate=3e-3, last_rate=5e-4, direct_weight=1.0)
-PARTED_STAGE = Stage("parted", 1800, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5)
-TUNED_STAGE = Stage("tuned", 400, rate=3e-4, last_rate=1e-6, direct_weight=0.1, frozen_norms=True)
+COMMON_SONGS = 120
+COMMON_STAGE = Stage("common", 1200, rate=3e-3, last_rate=1e-3, direct_weight=1.0, distortion_weight=0.0)
+PARTED_STAGE = Stage("parted", 7000, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5, distortion_weight=0.01)
+TUNED_STAGE = Stage(
+    "tuned", 1000, rate=3e-4, last_rate=1e-6, direct_weight=0.1, distortion_weight=0.03, frozen_norms=True
+)
 
 
 def main() -> None:
     """Render the songs, train the nets, write the checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="songs, checkpoints and models go here")
-    parser.add_argument("--songs", type=int, default=92, help="how many songs to render (about 50 MB each)")
+    parser.add_argument("--songs", type=int, default=220, help="how many songs to render (20 MB each)")
     parser.add_argument("--processes", type=int, default=2, help="how many cores to use")
     parser.add_argument("--seed", type=int, default=1, help="of the nets and batches; a song's seed is its number")
     for stage in (COMMON_STAGE, PARTED_STAGE, TUNED_STAGE):
         parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"default {stage.steps}")
     options = parser.parse_args()
     _start_logging()
-    render_corpus(options.work / "songs", range(options.songs), processes=options.processes)
-    train_common(options.work, replace(COMMON_STAGE, steps=options.common_steps), options.seed)
+    songs, spawning = options.work / "songs", get_context("spawn")
+    render_corpus(songs, range(min(COMMON_SONGS, options.songs)), processes=options.processes)
+    common_stage = replace(COMMON_STAGE, steps=options.common_steps)
+    common = spawning.Process(target=train_common, args=(options.work, common_stage, options.seed))
+    common.start()
+    render_corpus(songs, range(options.songs), processes=max(1, options.processes - 1))
+    common.join()
+    if common.exitcode:
+        raise SystemExit("the common stage failed; what is done is kept, and the same command goes on")
     for stage in (
         replace(PARTED_STAGE, steps=options.parted_steps),
         replace(TUNED_STAGE, steps=options.tuned_steps),
     ):
-        with get_context("spawn").Pool(min(options.processes, len(GROUPS)), _start_logging) as pool:
+        with spawning.Pool(min(options.processes, len(GROUPS)), _start_logging) as pool:
             pool.map(partial(train_group, options.work, stage, options.seed), GROUPS)
     write_models(load_nets(options.work, TUNED_STAGE.name), options.work / "models")
 
 
 def train_common(work: Path, stage: Stage, seed: int) -> None:
-    """Train the many-headed net that all nets start from."""
+    """Train the many-headed net that all nets start from, while the later songs are still being rendered."""
+    _start_logging()
     torch.manual_seed(seed)
     model = ManyHeaded(COMMON)
-    train(model, stage, Mixer(open_corpus(work / "songs"), seed, stage.name), work / "common.pt")
+    train(model, stage, Mixer(open_corpus(work / "songs")[:COMMON_SONGS], seed, stage.name), work / "common.pt")
 
 
 def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:

@@ -1,90 +1,131 @@
-"""Figures of a model on songs that training never saw: `python -m ezstems.builtin.validation --work DIR`.
+"""Figures of a model on clips that training never heard: `python -m ezstems.builtin.validation --work DIR`.
 
-The songs come from seeds, a sound font and espeak-ng voices that are all held back from training.
+The clips come from seeds, a sound font and voices that are all held back from training, and go through
+`ezstems separate`. SDR is 10 log10 |s|²/|s - ŝ|² of a second; the tables give its median over all clips, in dB.
 """
 
 import argparse
 import logging
+from collections import defaultdict
+from functools import partial
+from logging import getLogger
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-import scipy.fft
 
-from ezstems.builtin.corpus import open_corpus, render_corpus
-from ezstems.builtin.graph import Graph
-from ezstems.builtin.mixing import BINS, FRAME_SAMPLES, HOP_SAMPLES, WINDOW, spectrogram
+from ezstems.builtin import clips
+from ezstems.builtin.clips import AS_IT_IS, VARIANTS, Variant
+from ezstems.builtin.corpus import STEMS, render_song
 from ezstems.builtin.nets import MODELS, STEM_INDICES
+from ezstems.builtin.sdr import distortions_db, ideal_stems
+from ezstems.builtin.separation import read_wav, separate
 
-HELD_BACK_SOUND_FONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
-HELD_BACK_VOICES = ("en-029", "en-us-nyc", "cy", "is", "lv")
-SEEDS = range(900_001, 900_007)
-CLIP_SECONDS = 20.0
-CHUNK_SAMPLES = 44100
-SILENT_RMS = 1e-3
-TILE_FRAMES = 512
-WINDOW_COMPENSATION = 2 / 3  # Spleeter's; four overlapping squared Hann windows sum to 3/2
+logger = getLogger(__name__)
+
+Key = tuple[str, str]  # model and stem
+Figures = dict[Key, float]
 
 
 def main() -> None:
-    """Render what is missing of the validation songs, separate them and print the table."""
+    """Render what is missing of the clips, separate them and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="the validation songs go here")
-    parser.add_argument("--models", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: bundled")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="the clips go to validation/ in it")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="has 2stems/, 4stems/ and 5stems/; default: bundled")
+    parser.add_argument("--invariance", action="store_true", help="also print what changes in changed clips")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     directory = options.work / "validation"
-    render_corpus(directory, SEEDS, sound_font=HELD_BACK_SOUND_FONT, voices=HELD_BACK_VOICES, seconds=CLIP_SECONDS)
-    print("| model | stem | mixture | separated |\n| --- | --- | --- | --- |")
-    for model, instruments in MODELS.items():
-        for name, before, after in evaluate(options.models / model, open_corpus(directory), instruments):
-            print(f"| {model} | {name} | {before:.1f} | {after:.1f} |")
+    songs = render_clips(directory)
+    before, ideal = mixtures_db(songs), ideals_db(songs)
+    after = separated_db(songs, AS_IT_IS, options.models, directory)
+    print("| model | stem | mixture | separated | ideal ratio mask |\n| --- | --- | ---: | ---: | ---: |")
+    for key in after:
+        print(f"| {key[0]} | {key[1]} | {before[key]:.1f} | {after[key]:.1f} | {ideal[key]:.1f} |")
+    if not options.invariance:
+        return
+    varied = [separated_db(songs, variant, options.models, directory) for variant in VARIANTS]
+    print(f"\n| model | stem | {' | '.join(variant.name for variant in VARIANTS)} |")
+    print(f"| --- | --- | {' | '.join('---:' for _ in VARIANTS)} |")
+    for key in after:
+        print(f"| {key[0]} | {key[1]} | {' | '.join(f'{figures[key] - after[key]:+.2f}' for figures in varied)} |")
 
 
-def evaluate(folder: Path, songs: list[np.ndarray], instruments: dict[str, str]) -> list[tuple[str, float, float]]:
-    """Return (instrument, median SDR of the mixture itself, median SDR of the separated stem), in dB."""
-    before: dict[str, list[float]] = {name: [] for name in instruments}
-    after: dict[str, list[float]] = {name: [] for name in instruments}
-    with Graph(folder) as graph:
-        for song in songs:
-            stems = song.astype(np.float32) / 32768
-            mixture = stems.sum(axis=0)
-            for name, separated in zip(instruments, separate(graph, mixture), strict=True):
-                reference = stems[STEM_INDICES[instruments[name]]].sum(axis=0)
-                before[name] += distortions_db(reference, mixture)
-                after[name] += distortions_db(reference, separated)
-    return [(name, float(np.median(before[name])), float(np.median(after[name]))) for name in instruments]
+def render_clips(directory: Path) -> list[np.ndarray]:
+    """Render the clips that are not there yet; return the stems of each, int16 (stems, samples, 2)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"{number:02d}.npy" for number in range(clips.CLIPS)]
+    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    if missing:
+        with get_context("spawn").Pool() as pool:
+            for number, seed in pool.imap_unordered(partial(_render_clip, directory), missing):
+                logger.info("clip %d rendered from seed %d, sung by %s", number, seed, clips.voice(number))
+    return [np.load(path, mmap_mode="r") for path in paths]
 
 
-def separate(graph: Graph, audio: np.ndarray) -> list[np.ndarray]:
-    """Separate float32 (samples, 2) as Spleeter does, nothing above 11 kHz; return the stems, as long as the input."""
-    frames = -(-(len(audio) + FRAME_SAMPLES) // HOP_SAMPLES)
-    tiles = -(-frames // TILE_FRAMES)
-    padded = np.zeros(((tiles * TILE_FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES, 2), np.float32)
-    padded[FRAME_SAMPLES : FRAME_SAMPLES + len(audio)] = audio
-    spectra = spectrogram(padded)
-    masks = graph.masks(np.abs(spectra).reshape(tiles, TILE_FRAMES, BINS, 2))
-    stems = []
-    for mask in masks:
-        masked = np.zeros((len(spectra), FRAME_SAMPLES // 2 + 1, 2), np.complex64)
-        masked[:, :BINS] = spectra * mask.reshape(spectra.shape)
-        blocks = scipy.fft.irfft(masked, axis=1) * (WINDOW[:, None] * np.float32(WINDOW_COMPENSATION))
-        stem = np.zeros_like(padded)
-        for index, block in enumerate(blocks):
-            stem[index * HOP_SAMPLES : index * HOP_SAMPLES + FRAME_SAMPLES] += block
-        stems.append(stem[FRAME_SAMPLES : FRAME_SAMPLES + len(audio)])
-    return stems
+def mixtures_db(songs: list[np.ndarray]) -> Figures:
+    """Take the mixture itself for every stem."""
+    ratios: dict[Key, list[float]] = defaultdict(list)
+    for song in songs:
+        mixture = song.sum(axis=0)
+        for model in MODELS:
+            for stem, truth in _truths(song, model).items():
+                ratios[model, stem] += distortions_db(truth, mixture)
+    return _medians(ratios)
 
 
-def distortions_db(reference: np.ndarray, estimate: np.ndarray) -> list[float]:
-    """Return 10 log10 |s|²/|s - ŝ|² over both channels for each second in which the reference is not silent."""
-    ratios = []
-    for start in range(0, len(reference) - CHUNK_SAMPLES + 1, CHUNK_SAMPLES):
-        truth, guess = (audio[start : start + CHUNK_SAMPLES] for audio in (reference, estimate))
-        energy = float((truth.astype(np.float64) ** 2).mean())
-        if energy > SILENT_RMS**2:
-            error = float(((truth - guess).astype(np.float64) ** 2).mean())
-            ratios.append(10 * np.log10(energy / max(error, 1e-20)))
-    return ratios
+def ideals_db(songs: list[np.ndarray]) -> Figures:
+    """Take what the ratio mask of the true magnitudes lets through."""
+    ratios: dict[Key, list[float]] = defaultdict(list)
+    for song in songs:
+        for model in MODELS:
+            truths = _truths(song, model)
+            for (stem, truth), estimate in zip(truths.items(), ideal_stems(list(truths.values())), strict=True):
+                ratios[model, stem] += distortions_db(truth, estimate)
+    return _medians(ratios)
+
+
+def separated_db(songs: list[np.ndarray], variant: Variant, models: Path | None, directory: Path) -> Figures:
+    """Take what `ezstems separate` makes of a variant of the clips."""
+    ratios: dict[Key, list[float]] = defaultdict(list)
+    with TemporaryDirectory(dir=directory) as folder:
+        files = [Path(folder) / f"{number:02d}.wav" for number in range(len(songs))]
+        for song, file in zip(songs, files, strict=True):
+            variant.write(song.sum(axis=0), file)
+        for model, instruments in MODELS.items():
+            target = Path(folder) / model
+            separate(files, len(instruments), models, target, directory / "instance")
+            for song, file in zip(songs, files, strict=True):
+                for stem, truth in _truths(song, model).items():
+                    estimate = read_wav(target / file.stem / f"{stem}.wav")
+                    ratios[model, stem] += distortions_db(variant.reference(truth), estimate)
+    return _medians(ratios)
+
+
+def _truths(song: np.ndarray, model: str) -> dict[str, np.ndarray]:
+    """Return the true stems of a model, each (samples, 2)."""
+    return {stem: song[STEM_INDICES[net]].sum(axis=0) for stem, net in MODELS[model].items()}
+
+
+def _medians(ratios: dict[Key, list[float]]) -> Figures:
+    return {key: float(np.median(values)) for key, values in ratios.items()}
+
+
+def _render_clip(directory: Path, number: int) -> tuple[int, int]:
+    """Render one clip into its file, never leaving half of one under its name; return its number and seed."""
+    for seed in clips.seeds(number):
+        voices, font = (clips.voice(number),), clips.SOUND_FONT
+        stems = render_song(seed, sound_font=font, voices=voices, seconds=clips.CLIP_SECONDS)
+        if clips.is_full(stems):
+            break
+    mixed = clips.mix(stems, STEMS.index("vocals"), np.random.default_rng([seed, 1]))
+    part = directory / f"{number:02d}.part"
+    with part.open("wb") as stream:
+        np.save(stream, mixed)
+    part.replace(part.with_suffix(".npy"))
+    AS_IT_IS.write(mixed.sum(axis=0), part.with_suffix(".wav"))
+    return number, seed
 
 
 if __name__ == "__main__":
