@@ -141,6 +141,8 @@ SETTINGS = (
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused"),
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
     Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
+    Setting("REGISTRATION", "open", choice("open", "closed"), "whether visitors may make themselves accounts on the "
+            "website: `open`, or `closed`: the operator makes them"),  # fmt: skip
     Setting("CORS_ORIGINS", (), origins, "origins of other websites whose scripts may call the API"),
     Setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "least severity that is logged"),
 )

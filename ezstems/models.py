@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -22,6 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from werkzeug.security import generate_password_hash
 
@@ -31,9 +33,13 @@ QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "compl
 PLAN_MAX_MB = {"basic": 30, "premium": 40, "pro": 75}
 CUSTOM_MAX_MB = 300
 PLANS = (*PLAN_MAX_MB, "custom")
+# No more than this: a box in a private network may well have accounts at `localhost` or `box.lan`.
+ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+MAX_KEY_NAME = 64
 # A job whose process died this often in a row is the likely cause and must not stop the box.
 MAX_CRASHES = 2
 CRASHED = "The server went down twice while it separated this file, which probably crashed the separator."
+DELETED = "Deleted by its account."
 
 
 def utcnow() -> datetime:
@@ -66,11 +72,50 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
     password_hash: Mapped[str]
     plan: Mapped[str]
     max_mb: Mapped[int | None]
+    session_token: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
+    @staticmethod
+    def address(email: str) -> str:
+        """Return an e-mail address as it is stored; raise ValueError when it is none."""
+        address = email.strip().lower()
+        if not (ADDRESS.fullmatch(address) and address.isprintable()):
+            raise ValueError("must be an e-mail address")
+        return address
+
+    @classmethod
+    def with_address(cls, email: str) -> "User | None":
+        """Return the account with an e-mail address, however it is capitalised."""
+        return db.session.scalar(select(cls).where(cls.email == email.strip().lower()))
+
+    @classmethod
+    def register(cls, email: str, plan: str, max_mb: int | None, password: str) -> "User | None":
+        """Add an account and commit; None when its address has one already, ValueError when it is no address."""
+        user = cls(email=cls.address(email), plan=plan, max_mb=max_mb)
+        user.set_password(password)
+        db.session.add(user)
+        try:
+            db.session.commit()
+        except IntegrityError:
+            db.session.rollback()
+            return None
+        return user
+
     def set_password(self, password: str) -> None:
-        """Keep the salted hash of a password."""
+        """Keep the salted hash of a password, and end every session that began with another."""
         self.password_hash = generate_password_hash(password)
+        self.session_token = secrets.token_hex(16)
+
+    def get_id(self) -> str:
+        """Return what a session remembers: who, and until which password change."""
+        return f"{self.id}:{self.session_token}"
+
+    @classmethod
+    def of_session(cls, remembered: str) -> "User | None":
+        """Return the account that a session remembers, unless its password has changed since."""
+        number, _, token = remembered.partition(":")
+        user = db.session.get(cls, int(number))
+        return user if user is not None and hmac.compare_digest(user.session_token, token) else None
 
     @property
     def max_upload_bytes(self) -> int:
@@ -87,6 +132,7 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     key_hash: Mapped[str] = mapped_column(unique=True)
     tail: Mapped[str]
+    name: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(default=True)
     rate_limit: Mapped[int | None]
     window_started_at: Mapped[datetime | None]
@@ -101,11 +147,19 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
         """Return the hash under which a key is stored; 256 random bits need no salt."""
         return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
+    @staticmethod
+    def checked_name(raw: str) -> str | None:
+        """Return a key's name as it is stored, None for a blank one; raise ValueError naming the rule."""
+        name = raw.strip()
+        if len(name) > MAX_KEY_NAME or not name.isprintable():
+            raise ValueError(f"must be at most {MAX_KEY_NAME} printable characters")
+        return name or None
+
     @classmethod
-    def issue(cls, user: User, rate_limit: int | None = None) -> tuple["ApiKey", str]:
+    def issue(cls, user: User, rate_limit: int | None = None, name: str | None = None) -> tuple["ApiKey", str]:
         """Add a new key of an account; return the row and the key in clear."""
         key = secrets.token_hex(32)
-        row = cls(user_id=user.id, key_hash=cls.digest(key), tail=key[-8:], rate_limit=rate_limit)
+        row = cls(user_id=user.id, key_hash=cls.digest(key), tail=key[-8:], name=name, rate_limit=rate_limit)
         db.session.add(row)
         return row, key
 
@@ -203,6 +257,11 @@ class Job(db.Model):  # type: ignore[name-defined]
         ).all()
 
     @classmethod
+    def is_gone(cls, number: int) -> bool:
+        """Tell whether a job's files are gone or must go: it was deleted, or is past its retention."""
+        return db.session.scalar(select(cls.expired_at).where(cls.number == number)) is not None
+
+    @classmethod
     def waiting_before(cls, job: "Job") -> int:
         """Count the rows of the same owner that run before a job."""
         same = cls.owner == job.owner if job.owner is not None else cls.owner.is_(None)
@@ -273,4 +332,17 @@ class Job(db.Model):  # type: ignore[name-defined]
         """Note that a finished job's files are past their retention."""
         return cls.move(
             number, cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None), expired_at=utcnow()
+        )
+
+    @classmethod
+    def delete(cls, number: int) -> bool:
+        """Note that its account deleted a job and its files go; one that isn't finished has failed by that."""
+        unfinished, now = cls.status.in_((QUEUED, PROCESSING)), utcnow()
+        return cls.move(
+            number,
+            cls.expired_at.is_(None),
+            status=case((unfinished, FAILED), else_=cls.status),
+            error=case((unfinished, DELETED), else_=cls.error),
+            finished_at=case((unfinished, now), else_=cls.finished_at),
+            expired_at=now,
         )

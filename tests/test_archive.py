@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ezstems.audio.peaks import Peaks
 from ezstems.errors import ServerFull
 from ezstems.jobs.archive import Archive
 
@@ -15,6 +16,9 @@ from ezstems.jobs.archive import Archive
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     return Archive(tmp_path, "me")
+
+
+PEAKS = Peaks(3, 64, {"vocals": b"\xff", "accompaniment": b"\x00"})
 
 
 def tree(folder: Path) -> set[str]:
@@ -61,8 +65,9 @@ def test_the_zip_holds_the_stems_stored_and_names_the_model(archive: Archive, tm
         for stem in stems:
             stem.write_bytes(stem.name.encode() * 1000)
         (folder / "scratch").write_bytes(b"not a stem")
-        archive.pack("1_2", stems, "made by a model")
-    assert tree(tmp_path) == {"results/1_2.zip"}
+        archive.pack("1_2", stems, "made by a model", PEAKS)
+    assert tree(tmp_path) == {"results/1_2.zip", "results/1_2.peaks"}
+    assert archive.peaks("1_2").read_text() == PEAKS.json()
     with zipfile.ZipFile(archive.result("1_2")) as packed:
         assert packed.namelist() == ["vocals.wav", "accompaniment.wav"]
         assert {info.compress_type for info in packed.infolist()} == {zipfile.ZIP_STORED}
@@ -73,9 +78,66 @@ def test_the_zip_holds_the_stems_stored_and_names_the_model(archive: Archive, tm
 
 def test_a_failure_while_packing_leaves_nothing(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), archive.workspace("1_2") as folder:
-        archive.pack("1_2", [folder / "missing.wav"], "")
+        archive.pack("1_2", [folder / "missing.wav"], "", PEAKS)
     assert tree(tmp_path) == set()
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_the_zip_is_announced_last(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, renamed = Path.replace, []
+
+    def spying(path: Path, target: Path) -> Path:
+        renamed.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", spying)
+    with archive.workspace("1_2") as folder:
+        (folder / "vocals.wav").write_bytes(b"x")
+        archive.pack("1_2", [folder / "vocals.wav"], "", PEAKS)
+    assert renamed == ["1_2.peaks", "1_2.zip"]
+
+
+def test_a_job_goes_with_all_its_files(archive: Archive, tmp_path: Path) -> None:
+    names = {"uploads/1_2_00000.wav", "results/1_2.zip", "results/1_2.peaks"}
+    for name in (*names, "results/11_2.zip", "results/11_2.peaks"):
+        (tmp_path / name).write_bytes(b"x")
+    archive.remove("1_2", "1_2_00000.wav")
+    archive.remove("1_2", "1_2_00000.wav")
+    assert tree(tmp_path) == {"results/11_2.zip", "results/11_2.peaks"}
+
+
+def test_a_stem_is_a_window_on_its_entry(archive: Archive) -> None:
+    contents = {"vocals.wav": b"v" * 100, "drums.wav": bytes(range(256)) * 3000, "bass.wav": b""}
+    with archive.workspace("1_4") as folder:
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+        archive.pack("1_4", [folder / name for name in contents], "a comment", PEAKS)
+    etags = set()
+    for name, content in contents.items():
+        with archive.stem("1_4", name) as stem:
+            etags.add(stem.etag)
+            assert stem.size_bytes == len(content)
+            assert stem.read() == content and stem.read(1) == b""
+            places = ((0, 1), (50, 60), (99, 5), (1000, 100_000), (767_999, 9), (10**12, 3), (len(content), 1))
+            for start, count in places:
+                assert stem.seek(start) == stem.tell() == start
+                assert stem.read(count) == content[start : start + count], (name, start)
+            assert stem.seek(0, os.SEEK_END) == len(content)
+            with pytest.raises(ValueError, match="before"):
+                stem.seek(-1)
+            # A server that finds a descriptor sends the whole file.
+            with pytest.raises(OSError, match="fileno"):
+                stem.fileno()
+        with pytest.raises(ValueError, match="closed"):
+            stem.read(1)
+    assert len(etags) == 3
+    with archive.stem("1_4", "drums.wav") as again:
+        assert again.etag in etags
+    for missing in ("other.wav", "drums", "../1_4.zip", ""):
+        with pytest.raises(KeyError):
+            archive.stem("1_4", missing)
+    with pytest.raises(FileNotFoundError):
+        archive.stem("1_5", "vocals.wav")
 
 
 def test_what_a_dead_worker_left_goes_and_nothing_else(archive: Archive, tmp_path: Path) -> None:
@@ -84,6 +146,7 @@ def test_what_a_dead_worker_left_goes_and_nothing_else(archive: Archive, tmp_pat
     (tmp_path / "results" / "dead.1_2.part").mkdir()
     (tmp_path / "results" / "dead.1_2.part" / "vocals.wav").write_bytes(b"half")
     (tmp_path / "results" / "dead.1_2.zip.part").write_bytes(b"half")
+    (tmp_path / "results" / "dead.1_2.peaks.part").write_bytes(b"half")
     mine = archive.incoming()
     (tmp_path / "results" / "7_2.zip").write_bytes(b"whole")
     archive.clean("dead")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
@@ -15,6 +16,7 @@ from ezstems.database import db
 from ezstems.models import ApiKey, User, utcnow
 from tests.conftest import Account
 from tests.multipart import error_of
+from tests.sessions import log_in, token
 
 URL = "/api/v1/keys.php"
 KEYS = ["id", "api_key", "is_active", "rate_limit", "calls_count", "created_at", "last_used_at"]
@@ -139,3 +141,36 @@ def test_the_tail_alone_opens_nothing(client: FlaskClient, account: Account) -> 
     key = account.key
     for guess in (key[-8:], "*" * 8 + key[-8:], key[:-1], f"{key}0", ApiKey.digest(key)):
         assert error_of(client.get(URL, headers=bearer(guess)), 401)
+
+
+def test_a_named_key_reads_as_any_other(app: Flask, client: FlaskClient, account: Account) -> None:
+    log_in(client, account.email)
+    headers = {"X-CSRFToken": token(client, "/account")}
+    names = []
+    for fields in ({"name": " My app "}, {"name": "x" * 64}, {"name": "  "}, {}, {"name": ["first", "last"]}):
+        answer = client.post(URL, data=fields, headers=headers)
+        assert answer.status_code == 200
+        assert list(answer.json["data"]) == ["api_key", "message"]
+    assert len(listed(client, account.key)) == 6
+    with app.app_context():
+        names = list(db.session.scalars(select(ApiKey.name).order_by(ApiKey.id)))
+    assert names == [None, "My app", "x" * 64, None, None, "last"]
+
+
+def test_a_name_that_cannot_be_shown_makes_no_key(client: FlaskClient, account: Account) -> None:
+    log_in(client, account.email)
+    headers = {"X-CSRFToken": token(client, "/account")}
+    for name in ("x" * 65, "two\nlines", "bell\x07"):
+        told = error_of(client.post(URL, data={"name": name}, headers=headers))
+        assert "name=" in told and "must be at most 64 printable characters" in told and len(told) < 200
+    assert len(listed(client, account.key)) == 1
+
+
+def test_the_command_names_keys_too(account: Account, run: Callable[..., Result]) -> None:
+    assert re.fullmatch(r"[0-9a-f]{64}\n", run("keys", "add", account.email, "--name", " My app ").stdout)
+    header, unnamed, named = run("keys", "list").output.splitlines()
+    assert " NAME " in header
+    assert "My app" in named and "My app" not in unnamed
+    refused = run("keys", "add", account.email, "--name", "a\nb", code=1).output
+    assert "must be at most 64 printable characters" in refused
+    assert len(run("keys", "list").output.splitlines()) == 3

@@ -50,6 +50,7 @@ def test_jobs_run_in_the_order_of_their_numbers_whatever_the_order_of_put(run: R
     eventually(lambda: run.ran == [1])
     for number in (5, 3, 9, 4):
         queue.put(number)
+    assert queue.waiting() == [3, 4, 5, 9]
     assert [queue.position(number) for number in (3, 4, 5, 9)] == [1, 2, 3, 4]
     assert [queue.position(number) for number in (1, 2, 10)] == [None, None, None]
     run.gate.set()
@@ -104,11 +105,29 @@ def test_a_job_that_is_here_already_is_not_lined_up_again(run: Recorder) -> None
     eventually(lambda: run.ran == [1])
     queue.reserve()
     queue.put(1, reserved=True)
-    assert (len(queue), queue.position(3)) == (2, 2)
+    assert queue.waiting() == [2, 3]
     run.gate.set()
     eventually(lambda: run.ran == [1, 2, 3])
     assert queue.close(10) == []
     assert run.ran == [1, 2, 3]
+
+
+def test_a_dropped_job_leaves_its_place_and_its_seat(run: Recorder) -> None:
+    queue = JobQueue(run, threads=1, seats=3)
+    for number in (1, 2, 3, 4):
+        queue.put(number)
+    eventually(lambda: run.ran == [1])
+    assert queue.full
+    for number in (3, 3, 1, 99):
+        queue.drop(number)
+    assert queue.waiting() == [2, 4] and not queue.full
+    assert [queue.position(number) for number in (2, 3, 4)] == [1, None, 2]
+    queue.put(3)  # it may come back
+    queue.drop(2)
+    run.gate.set()
+    eventually(lambda: run.ran == [1, 3, 4])
+    assert queue.close(10) == []
+    assert run.ran == [1, 3, 4]
 
 
 def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: pytest.LogCaptureFixture) -> None:

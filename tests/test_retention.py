@@ -42,13 +42,13 @@ def test_a_result_is_kept_for_its_time_and_no_longer(app: Flask, archive: Archiv
     age(app, job_id, 71.9)
     with app.app_context():
         assert sweep(archive, 72) == 0
-    assert archive.result(job_id).exists()
+    assert archive.result(job_id).exists() and archive.peaks(job_id).exists()
     age(app, job_id, 72.1)
     with app.app_context():
         assert sweep(archive, 72) == 1
         assert sweep(archive, 72) == 0
         assert db.session.scalars(select(Job.expired_at)).one() is not None
-    assert not archive.result(job_id).exists()
+    assert list(archive.result(job_id).parent.iterdir()) == []
 
 
 def test_a_disk_too_full_for_the_row_is_emptied_first(
@@ -103,14 +103,16 @@ def test_files_that_no_row_speaks_of_go_when_they_are_old(
     app: Flask, instance: Path, archive: Archive, job_id: str
 ) -> None:
     old = time.time() - ORPHAN_AGE_SECONDS - 10
-    orphans = [instance / "uploads" / "1_2_00000.wav", instance / "results" / "1_2.zip"]
+    orphans = [instance / "uploads" / "1_2_00000.wav"]
+    orphans += [instance / "results" / name for name in ("1_2.zip", "1_2.peaks")]
     for path in orphans:
         path.write_bytes(b"x")
     with app.app_context():
         sweep(archive, 72)
         assert all(path.exists() for path in orphans)  # their rows may be about to be committed
-        for path in (*orphans, archive.result(job_id)):
+        kept = (archive.result(job_id), archive.peaks(job_id))
+        for path in (*orphans, *kept):
             os.utime(path, (old, old))
         sweep(archive, 72)
     assert not any(path.exists() for path in orphans)
-    assert archive.result(job_id).exists()
+    assert all(path.exists() for path in kept)

@@ -16,7 +16,7 @@ from ezstems.errors import DecodingFailed, EncodingFailed, UnreadableAudio
 from ezstems.jobs import runner
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.runner import Runner
-from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
+from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job
 from tests.conftest import Account
 from tests.separators import LABEL, FastSeparator
 
@@ -103,7 +103,7 @@ def test_completed(
     job = row(app, number)
     assert (job.status, job.progress, job.error, job.model, job.samples) == (COMPLETED, 100, None, LABEL, 441)
     assert job.started_at is not None and job.finished_at is not None and job.finished_at >= job.started_at
-    assert files(instance) == {"results/1700000000_2.zip"}
+    assert files(instance) == {"results/1700000000_2.zip", "results/1700000000_2.peaks"}
     with zipfile.ZipFile(instance / "results" / "1700000000_2.zip") as packed:
         assert packed.comment.decode() == f"Separated by EzStems with the model: {LABEL}"
     assert f"job 1700000000_2: completed with the model: {LABEL}, after" in caplog.text
@@ -155,6 +155,85 @@ def test_interrupted(
     job = row(app, number)
     assert (job.status, job.progress, job.crashes, job.owner) == (QUEUED, 0, 0, OWNER)
     assert files(instance) == {"uploads/1700000000_2_00000.wav"}
+
+
+def settled(app: Flask, number: int) -> tuple[str, str | None, bool]:
+    job = row(app, number)
+    return job.status, job.error, job.expired_at is not None
+
+
+def test_deleted_while_it_runs(
+    app: Flask,
+    instance: Path,
+    archive: Archive,
+    separator: FastSeparator,
+    make_job: Callable[..., int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    number = make_job()
+    separator.hold()  # only the row can end it
+    looks = iter((False, False, True))
+
+    def stopping() -> bool:
+        if next(looks, False):
+            with app.app_context():
+                assert Job.delete(number)
+        return False
+
+    with caplog.at_level(logging.INFO):
+        Runner(app, OWNER, archive, separator, stopping)(number)
+    assert settled(app, number) == (FAILED, DELETED, True)
+    assert files(instance) == set()
+    assert "job 1700000000_2: deleted while it ran" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("whatever")])
+def test_deleted_too_late_to_stop_it(
+    app: Flask,
+    instance: Path,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception | None,
+) -> None:
+    number = make_job()
+    separator.error = error
+    complete, fail = Job.complete, Job.fail
+
+    def first_delete(settle: Callable[..., bool]) -> Callable[..., bool]:
+        def settling(*arguments: object, **values: object) -> bool:
+            assert Job.delete(number)
+            return settle(*arguments, **values)
+
+        return settling
+
+    monkeypatch.setattr(Job, "complete", first_delete(complete))
+    monkeypatch.setattr(Job, "fail", first_delete(fail))
+    run(number)
+    assert settled(app, number) == (FAILED, DELETED, True)
+    assert files(instance) == set(), "what was packed after the deletion goes too"
+
+
+def test_whether_it_was_deleted_cannot_be_read_for_a_while(
+    app: Flask,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def locked(_number: int) -> bool:
+        raise OperationalError("SELECT jobs", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(runner, "LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(Job, "is_gone", locked)
+    separator.seconds = 0.02
+    number = make_job()
+    run(number)
+    assert row(app, number).status == COMPLETED
+    assert "whether it was deleted could not be read" in caplog.text
 
 
 @pytest.mark.parametrize("values", [{"status": PROCESSING}, {"status": COMPLETED}, {"owner": "somebody else"}])
@@ -244,4 +323,4 @@ def test_a_result_is_replaced_not_appended(
     archive.result("1700000000_2").write_bytes(b"of an earlier run whose row was never committed")
     run(number)
     assert archive.result("1700000000_2").read_bytes()[:2] == b"PK"
-    assert files(instance) == {"results/1700000000_2.zip"}
+    assert files(instance) == {"results/1700000000_2.zip", "results/1700000000_2.peaks"}

@@ -10,7 +10,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.security import generate_password_hash
-from werkzeug.test import TestResponse
 
 from ezstems.audio import weights
 from ezstems.audio.separate import Separator
@@ -20,20 +19,11 @@ from ezstems.models import ApiKey, User
 from tests.conftest import PASSWORD, Account
 from tests.multipart import error_of
 from tests.separators import LABEL, FastSeparator
+from tests.sessions import log_in, token
 
 KEYS = "/api/v1/keys.php"
 NOTICE = "This server separates with the small bundled model"
 WRONG = "E-mail address or password is wrong."
-
-
-def token(client: FlaskClient, page: str = "/login") -> str:
-    """Return the CSRF token of a page, as its scripts find it."""
-    return re.search(r'<meta name="csrf-token" content="([^"]+)">', client.get(page).text)[1]
-
-
-def log_in(client: FlaskClient, email: str, password: str = PASSWORD, **fields: str) -> TestResponse:
-    data = {"email": email, "password": password, "csrf_token": token(client)} | fields
-    return client.post("/login", data=data)
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +152,7 @@ def test_login_needs_the_token(client: FlaskClient, account: Account) -> None:
     for sent in ("", "junk", token(other), ApiKey.digest("x")):
         answer = log_in(client, account.email, csrf_token=sent)
         assert (answer.status_code, answer.mimetype) == (400, "text/html")
+        assert "token" in answer.text and "load it again" in answer.text
         assert client.get("/account").status_code == 302
 
 
@@ -171,10 +162,28 @@ def test_the_account_needs_a_login(client: FlaskClient) -> None:
     assert answer.headers["Location"].startswith("/login")
 
 
-def test_login_leads_to_the_account_whatever_next_says(client: FlaskClient, account: Account) -> None:
-    data = {"email": account.email, "password": PASSWORD, "csrf_token": token(client)}
-    answer = client.post("/login?next=https://evil.example/", data=data)
-    assert answer.headers["Location"] == "/account"
+@pytest.mark.parametrize("path", ["/password", "/account?a=1&b=%C3%BC", "/docs", "/a//b", "/login?next=/x"])
+def test_login_leads_back_to_where_it_was_asked_for(client: FlaskClient, account: Account, path: str) -> None:
+    answer = log_in(client, account.email, query={"next": path})
+    assert (answer.status_code, answer.headers["Location"]) == (302, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example", " //evil.example", "@evil", ""]
+    + ["/\t/evil.example", "/\n/evil.example", "/\x00/evil.example", "http:evil.example", "evil.example", "data:x"],
+)
+def test_login_leads_to_no_other_site(client: FlaskClient, account: Account, path: str) -> None:
+    assert log_in(client, account.email, query={"next": path}).headers["Location"] == "/account"
+
+
+def test_who_is_asked_to_log_in_comes_back_to_pages_only(client: FlaskClient) -> None:
+    assert client.get("/account?a=b").headers["Location"] == "/login?next=/account?a%3Db"
+    assert client.get("/account").headers["Location"] == "/login?next=/account"
+    sent = client.post("/account/keys", data={"csrf_token": token(client)})
+    assert (sent.status_code, sent.headers["Location"]) == (302, "/login")
+    refused = client.get("/account", headers={"Accept": "application/json"})
+    assert "login" in error_of(refused, 401), "a script is told, not shown a page"
 
 
 def test_login_begins_a_fresh_session(client: FlaskClient, account: Account) -> None:
@@ -302,6 +311,10 @@ def test_a_forged_or_orphaned_session_is_none(app: Flask, session: FlaskClient, 
     forged = app.test_client()
     forged.set_cookie("session", "eyJfdXNlcl9pZCI6IjEifQ.aaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaa")
     assert error_of(forged.get(KEYS), 401)
+    for remembered in (str(account.user_id), f"{account.user_id}:", f"{account.user_id}:{'0' * 32}", "99:x"):
+        with forged.session_transaction() as planted:
+            planted["_user_id"] = remembered
+        assert error_of(forged.get(KEYS), 401), "a session must know the account's token"
     with app.app_context():
         db.session.query(ApiKey).delete()
         db.session.query(User).delete()

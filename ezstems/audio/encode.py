@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ezstems.audio.ffmpeg import Child, command
+from ezstems.audio.peaks import Meter
 from ezstems.errors import EncodingFailed
 
 logger = getLogger(__name__)
@@ -128,6 +129,7 @@ class Writer:
 
     def __init__(self, path: Path, output: str) -> None:
         """Open `path` for one of `OUTPUTS`; raise EncodingFailed where that is impossible."""
+        self.meter = Meter()  # of what is written; to be read when the context has ended
         self._path = path
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
         self._dropped = False
@@ -156,8 +158,10 @@ class Writer:
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
             if self._error is None and not self._dropped:  # else the queue is only emptied, so that nobody waits
+                pcm = pcm16(block)
+                self.meter.add(pcm)  # while the cache has it
                 try:
-                    self._sink.write(pcm16(block))
+                    self._sink.write(pcm)
                 except OSError as error:
                     self._fail(error)
 

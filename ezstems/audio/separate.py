@@ -17,6 +17,7 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ, Decoding, decode
 from ezstems.audio.encode import OUTPUTS, Writer
 from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.audio.networks import Networks
+from ezstems.audio.peaks import Peaks
 from ezstems.errors import BadInput, Interrupted, UnreadableAudio
 
 logger = getLogger(__name__)
@@ -35,11 +36,12 @@ IDLE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Separation:
-    """Say what a separation wrote: one file a stem, the samples in each, and the weights that made them."""
+    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks."""
 
     files: tuple[Path, ...]
     samples: int
     model: str
+    peaks: Peaks
 
 
 def separate_blocks(
@@ -181,7 +183,8 @@ class Separator:
         progress(100.0)
         seconds = samples / SAMPLE_RATE_HZ
         logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
-        return Separation(files, samples, label)
+        meters = {name: writer.meter for name, writer in zip(names, writers, strict=True)}
+        return Separation(files, samples, label, Peaks.of(meters))
 
     def _limited(self, decoding: Decoding) -> Iterator[np.ndarray]:
         for block in decoding:

@@ -5,10 +5,8 @@ from functools import wraps
 from typing import Any
 
 import click
-from sqlalchemy import select
 
 from ezstems import create_app, log
-from ezstems.database import db
 from ezstems.models import User
 
 Command = Callable[..., Any]
@@ -29,7 +27,7 @@ def with_app(command: Command) -> Command:
 
 def account(email: str) -> User:
     """Return the account with an e-mail address."""
-    user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
+    user = User.with_address(email)
     if user is None:
         raise click.ClickException(f"there is no account {email!r}; make it with: ezstems users add {email}")
     return user

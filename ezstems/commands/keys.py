@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from ezstems.commands import account, table, with_app
 from ezstems.database import db
-from ezstems.models import ApiKey
+from ezstems.models import MAX_KEY_NAME, ApiKey
 
 
 @click.group()
@@ -16,10 +16,15 @@ def keys() -> None:
 @keys.command()
 @click.argument("email")
 @click.option("--rate-limit", type=click.IntRange(1), help="Calls in a window, instead of the server's setting.")
+@click.option("--name", default="", help="What the key is for; shown in lists.")
 @with_app
-def add(email: str, rate_limit: int | None) -> None:
+def add(email: str, rate_limit: int | None, name: str) -> None:
     """Make a key for an account and print it, alone; it is shown this once."""
-    _, key = ApiKey.issue(account(email), rate_limit)
+    try:
+        checked = ApiKey.checked_name(name)
+    except ValueError as error:
+        raise click.ClickException(f"--name {name[:MAX_KEY_NAME]!r} {error}") from error
+    _, key = ApiKey.issue(account(email), rate_limit, checked)
     db.session.commit()
     click.echo(key)
 
@@ -35,6 +40,7 @@ def list_keys() -> None:
                 key.id,
                 key.user.email,
                 f"********{key.tail}",
+                key.name,
                 "yes" if key.is_active else "no",
                 key.rate_limit or "default",
                 key.created_at,
@@ -42,7 +48,7 @@ def list_keys() -> None:
             )
             for key in rows
         ],
-        *("ID", "EMAIL", "KEY", "ACTIVE", "RATE LIMIT", "CREATED (UTC)", "LAST USED (UTC)"),
+        *("ID", "EMAIL", "KEY", "NAME", "ACTIVE", "RATE LIMIT", "CREATED (UTC)", "LAST USED (UTC)"),
     )
 
 

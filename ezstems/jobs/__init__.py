@@ -1,9 +1,20 @@
 """The jobs: from an upload's bytes to a ZIP. The web uses what is named here and the rows, nothing else."""
 
-from ezstems.audio.decode import DEMUXERS
+from ezstems.audio.decode import DEMUXERS, SAMPLE_RATE_HZ
 from ezstems.audio.encode import OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.archive import Incoming
+from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
 
-__all__ = ["CUTOFFS", "DEMUXERS", "Incoming", "OUTPUTS", "STEMS", "Worker", "current_worker"]
+__all__ = [
+    "CUTOFFS",
+    "DEMUXERS",
+    "Incoming",
+    "OUTPUTS",
+    "SAMPLE_RATE_HZ",
+    "STEMS",
+    "StemFile",
+    "Worker",
+    "current_worker",
+]

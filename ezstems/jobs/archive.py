@@ -13,7 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ezstems.audio.peaks import Peaks
 from ezstems.disk import full_refused
+from ezstems.jobs.stem import StemFile
 
 PART = ".part"
 COPY_BYTES = 256 << 10  # zipfile's own blocks of 8 KiB take twice the time
@@ -81,6 +83,14 @@ class Archive:
         """Return where a job's ZIP lies once it is complete."""
         return self._results / f"{job_id}.zip"
 
+    def peaks(self, job_id: str) -> Path:
+        """Return where the peaks of a job's stems lie, as JSON, once it is complete."""
+        return self._results / f"{job_id}.peaks"
+
+    def stem(self, job_id: str, name: str) -> StemFile:
+        """Open one stem inside a job's ZIP; raise FileNotFoundError without a ZIP, KeyError without that stem."""
+        return StemFile(self.result(job_id), name)
+
     @contextmanager
     def workspace(self, job_id: str) -> Iterator[Path]:
         """Lend a folder for a job's stems; it is gone afterwards, however the block ends."""
@@ -92,10 +102,14 @@ class Archive:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def pack(self, job_id: str, stems: Iterable[Path], comment: str) -> None:
-        """Move finished stems into the job's ZIP; finished audio doesn't deflate, so it is stored."""
-        part = self._results / f"{self._owner}.{job_id}.zip{PART}"
+    def pack(self, job_id: str, stems: Iterable[Path], comment: str, peaks: Peaks) -> None:
+        """Move finished stems into the job's ZIP and put their peaks beside it.
+
+        Finished audio doesn't deflate, so it is stored as it is, which is what `stem` relies on.
+        """
+        part, peaks_part = (self._results / f"{self._owner}.{job_id}.{kind}{PART}" for kind in ("zip", "peaks"))
         try:
+            _write(peaks_part, peaks.json())
             # The disk takes what is in while the rest is copied: one sync at the end would take half as long again.
             with part.open("wb") as handle, ThreadPoolExecutor(1, thread_name_prefix="sync") as disk:
                 syncs: list[Future[None]] = []
@@ -114,9 +128,12 @@ class Archive:
                 for sync in syncs:
                     sync.result()  # an error is told once, to whoever syncs first
                 os.fsync(handle.fileno())
+            # The ZIP last: where it is, everything is.
+            peaks_part.replace(self.peaks(job_id))
             part.replace(self.result(job_id))
             _sync_folder(self._results)
         finally:
+            peaks_part.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
 
     def remove_source(self, filename: str) -> None:
@@ -126,7 +143,8 @@ class Archive:
     def remove(self, job_id: str, filename: str) -> None:
         """Delete all files of a job."""
         self.remove_source(filename)
-        self.result(job_id).unlink(missing_ok=True)
+        for path in (self.result(job_id), self.peaks(job_id)):
+            path.unlink(missing_ok=True)
 
     def clean(self, owner: str) -> None:
         """Delete what a dead worker left half-written."""
@@ -143,6 +161,13 @@ class Archive:
             for entry in folder.iterdir():
                 if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
                     yield entry
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

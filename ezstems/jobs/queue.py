@@ -64,6 +64,17 @@ class JobQueue:
         with self._lock:
             return self._place(number)
 
+    def waiting(self) -> list[int]:
+        """Return the numbers of the waiting jobs, the next to run first."""
+        with self._lock:
+            return self._waiting.copy()
+
+    def drop(self, number: int) -> None:
+        """Take a job out of the line; harmless when it isn't waiting, or no longer."""
+        with self._lock:
+            if self._place(number) is not None:
+                self._waiting.remove(number)
+
     def _place(self, number: int) -> int | None:
         index = bisect_left(self._waiting, number)
         return index + 1 if index < len(self._waiting) and self._waiting[index] == number else None

@@ -1,7 +1,8 @@
-"""What is past its time: expired results, and files that no row speaks of."""
+"""What must go: expired results, what an account deletes, and files that no row speaks of."""
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy import exists, or_, select
@@ -27,23 +28,30 @@ def sweep(archive: Archive, retention_hours: float) -> int:
     )
     expired = 0
     for job in db.session.scalars(due).all():
-        number, job_id, filename = job.number, job.id, job.filename
-        # The row first: a client must never be sent to a file that is going.
-        try:
-            done = Job.expire(number)
-        except OperationalError as error:
-            if not disk.is_full(error):
-                raise
-            # Except where the disk has no room even for that: these files are what fills it.
-            db.session.rollback()
-            archive.remove(job_id, filename)
-            done = Job.expire(number)
-        if done:
-            archive.remove(job_id, filename)
+        job_id = job.id
+        if let_go(archive, job, Job.expire):
             log.info("job %s: expired", job_id)
             expired += 1
     _remove_orphans(archive)
     return expired
+
+
+def let_go(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
+    """Note in a job's row that its files go, then delete them; False, and nothing deleted, when they went before."""
+    number, job_id, filename = job.number, job.id, job.filename
+    # The row first: a client must never be sent to a file that is going.
+    try:
+        noted = note(number)
+    except OperationalError as error:
+        if not disk.is_full(error):
+            raise
+        # Except where the disk has no room even for that: these files are what fills it.
+        db.session.rollback()
+        archive.remove(job_id, filename)
+        noted = note(number)
+    if noted:
+        archive.remove(job_id, filename)
+    return noted
 
 
 def _remove_orphans(archive: Archive) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # Often enough to look live, rarely enough to cost nothing.
 REPORT_EVERY_SECONDS = 0.5
+# Less than most tiles take, so that a deleted job stops at its next one.
+LOOK_EVERY_SECONDS = 0.05
 INSIST_EVERY_SECONDS = 2.0
 NO_ROOM = "The server's disk was full. Nothing is wrong with the file; upload it again later."
 BROKEN = "The separation failed on the server. Its operator finds the reason in the log under this job's id."
@@ -86,12 +88,16 @@ class Runner:
                 outcome = f"completed with the model: {model},"
                 settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
             taken = time.monotonic() - started
-            if not self._insist(number, settle):
+            if self._insist(number, settle):
+                if separation is not None:
+                    self._archive.remove_source(filename)
+                log.info("job %s: %s after %.2f s", job_id, outcome, taken)
+            elif self._insist(number, partial(Job.is_gone, number)):
+                # What was packed after the account's call is its last trace.
+                self._archive.remove(job_id, filename)
+                log.info("job %s: deleted while it ran, after %.2f s", job_id, taken)
+            else:
                 log.error("job %s: %s after %.2f s, which its row doesn't say", job_id, outcome, taken)
-                return
-            if separation is not None:
-                self._archive.remove_source(filename)
-            log.info("job %s: %s after %.2f s", job_id, outcome, taken)
 
     def _run(self, job: Job) -> Separation:
         job_id, number = job.id, job.number
@@ -108,6 +114,16 @@ class Runner:
                     log.exception("job %s: its progress could not be stored", job_id)
                     db.session.rollback()
 
+        looked = reported
+
+        def stopping() -> bool:
+            nonlocal looked
+            now = time.monotonic()
+            if now - looked < LOOK_EVERY_SECONDS:
+                return self._stopping()
+            looked = now
+            return self._stopping() or self._is_gone(number)
+
         stems, cutoff, output = job.stems, job.cutoff, job.output
         source = self._archive.source(job.filename)
         db.session.rollback()  # nothing was changed: hand the connection back for as long as the separation takes
@@ -119,10 +135,20 @@ class Runner:
                 cutoff=cutoff,
                 output=output,
                 progress=progress,
-                stopping=self._stopping,
+                stopping=stopping,
             )
-            self._archive.pack(job_id, separation.files, f"Separated by EzStems with the model: {separation.model}")
+            comment = f"Separated by EzStems with the model: {separation.model}"
+            self._archive.pack(job_id, separation.files, comment, separation.peaks)
         return separation
+
+    def _is_gone(self, number: int) -> bool:
+        try:
+            return Job.is_gone(number)
+        except SQLAlchemyError:  # the job's end finds it out
+            log.exception("job number %s: whether it was deleted could not be read", number)
+            return False
+        finally:
+            db.session.rollback()
 
     def _insist(self, number: int, act: Callable[[], Result]) -> Result | None:
         # A job whose row can't be read or written now (a full disk) must be neither lost nor left as if it ran for

@@ -18,6 +18,7 @@ from ezstems.jobs import recovery, retention
 from ezstems.jobs.archive import Archive, Incoming
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
+from ezstems.jobs.stem import StemFile
 from ezstems.models import QUEUED, Job, User
 
 log = logging.getLogger(__name__)
@@ -155,9 +156,29 @@ class Worker:
         place = self._queue.position(job.number) if job.owner == self.id else None
         return place or Job.waiting_before(job) + 1
 
+    def cancel(self, job: Job) -> bool:
+        """Delete a job in whatever state, and its files; False when they were gone before.
+
+        One that runs, here or in another worker, stops as soon as its runner sees the row.
+        """
+        number, job_id = job.number, job.id
+        if not retention.let_go(self._archive, job, Job.delete):
+            return False
+        self._queue.drop(number)
+        log.info("job %s: deleted by its account", job_id)
+        return True
+
     def result(self, job: Job) -> Path:
         """Return the finished ZIP of a completed job."""
         return self._archive.result(job.id)
+
+    def peaks(self, job: Job) -> Path:
+        """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
+        return self._archive.peaks(job.id)
+
+    def stem(self, job: Job, name: str) -> StemFile:
+        """Open a completed job's stem; raise FileNotFoundError when the ZIP is gone."""
+        return self._archive.stem(job.id, f"{name}.{job.output}")
 
     def health(self) -> dict[str, object]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
@@ -190,7 +211,11 @@ class Worker:
         """Adopt what nobody looks after, then bring the queue in line with the rows: these are the truth."""
         with self._app.app_context():
             recovery.adopt(self._life, self.id, self._archive)
-            for number in Job.waiting(self.id):
+            lined_up = self._queue.waiting()  # looked at first: what joins after this has a row by then
+            rows = Job.waiting(self.id)
+            for number in set(lined_up).difference(rows):
+                self._queue.drop(number)
+            for number in rows:
                 self._queue.put(number)
 
     def _prepare(self) -> None:

@@ -6,14 +6,16 @@ from datetime import timedelta, timezone
 from functools import wraps
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
-from flask_login import LoginManager, current_user
+from flask import Flask, Response, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
+from flask_login import LoginManager, current_user, login_user
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
 
-from ezstems.database import db
 from ezstems.errors import BadInput, RateLimited, Unauthenticated
 from ezstems.models import ApiKey, User, utcnow
+from ezstems.web.errors import wants_json
 
 View = Callable[..., Response]
 
@@ -23,24 +25,54 @@ csrf = CSRFProtect()
 _BEARER = re.compile(r"\s*bearer\s+(\S+)\s*", re.IGNORECASE)
 NO_KEY = "Send your API key in the header: Authorization: Bearer YOUR_API_KEY"
 BAD_KEY = "The API key is unknown or deactivated. Make a new one on the website, or ask the server's operator."
+OLD_PAGE = "The page may be older than your login: load it again, then repeat what you did."
 NO_SESSION = "This call needs a login on the website; an API key is not enough."
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Keep the session in a signed cookie, which goes over TLS alone once it came over TLS."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Tell whether the present request came over TLS."""
+        return request.is_secure
 
 
 def init_app(app: Flask) -> None:
     """Set up sessions, CSRF tokens and the rate limit's headers."""
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax", WTF_CSRF_SSL_STRICT=False)
+    # A page may stay open for hours while songs are separated: its token lives as long as its session.
+    app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_CHECK_DEFAULT=False)
+    app.session_interface = Sessions()
     login_manager.init_app(app)
-    login_manager.login_view = "login.login"
+    login_manager.user_loader(User.of_session)
+    login_manager.unauthorized_handler(_ask_to_log_in)
     csrf.init_app(app)
 
-    @login_manager.user_loader
-    def load(user_id: str) -> User | None:
-        return db.session.get(User, int(user_id))
+    @app.before_request
+    def check_token() -> None:
+        try:
+            csrf.protect(apply_exemptions=True)
+        except CSRFError as error:
+            raise BadInput(f"{error.description} {OLD_PAGE}") from error
 
     @app.after_request
     def rate_headers(response: Response) -> Response:
         response.headers.update(g.get("rate_headers", {}))
         return response
+
+
+def begin_session(user: User) -> None:
+    """Log an account in; nothing of a session that somebody else may have planted survives it."""
+    session.clear()
+    login_user(user)
+
+
+def _ask_to_log_in() -> ResponseReturnValue:
+    if wants_json():
+        raise Unauthenticated(NO_SESSION)
+    # Back to a page only: what a form was sent to can't be looked at.
+    here = request.full_path.removesuffix("?") if request.method in ("GET", "HEAD") else None
+    return redirect(url_for("login.login", next=here))
 
 
 def key_required(view: View) -> View:

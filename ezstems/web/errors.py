@@ -50,6 +50,11 @@ def is_api() -> bool:
     return request.path == "/api" or request.path.startswith("/api/")
 
 
+def wants_json() -> bool:
+    """Tell whether the answer is to be JSON: every one of the API's, and any that a script prefers as JSON."""
+    return is_api() or request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json"
+
+
 def _domain(error: errors.EzStemsError) -> ResponseReturnValue:
     found = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), None)
     if found is None:
@@ -105,7 +110,7 @@ def _broken() -> str:
 
 
 def _answer(status: int, title: str, text: str) -> Response:
-    if is_api():
+    if wants_json():
         return answers.error(status, title, text)
     page = Response(render_template("error.html", title=title, text=text), mimetype="text/html")
     page.status_code = status

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from ezstems.database import db
 from ezstems.errors import BadInput, NotFound
 from ezstems.jobs import STEMS
-from ezstems.models import Job
+from ezstems.models import Job, User
 
 _ID = re.compile(rf"[0-9]{{1,12}}_[{''.join(map(str, STEMS))}]")
 
@@ -27,17 +27,23 @@ def called_job() -> Job:
         raise BadInput("The parameter id is missing: the id that upload.php answered.")
     if not _ID.fullmatch(job_id):
         raise BadInput(f"id={job_id[:64]!r} must look like 1699567234_2: what upload.php answered.")
-    job = db.session.scalar(select(Job).where(Job.id == job_id, Job.user_id == g.user.id))
+    return job_of(g.user, job_id)
+
+
+def job_of(user: User, job_id: str) -> Job:
+    """Return an account's job; another account's is unknown."""
+    found = select(Job).where(Job.id == job_id, Job.user_id == user.id)
+    job = db.session.scalar(found) if _ID.fullmatch(job_id) else None
     if job is None:
-        raise NotFound(f"There is no job {job_id}.")
+        raise NotFound(f"There is no job {job_id[:64]}.")
     if job.expired_at is not None:
         raise expired(job)
     return job
 
 
 def expired(job: Job) -> NotFound:
-    """Return what to raise for a job past its retention."""
-    return NotFound(f"The stems of job {job.id} expired and were deleted. Upload the file again.")
+    """Return what to raise for a job past its retention, or deleted."""
+    return NotFound(f"Job {job.id} expired or was deleted. Upload the file again.")
 
 
 def endpoint_url(endpoint: str, job: Job) -> str:

@@ -1,7 +1,7 @@
 """`upload.php`: a file becomes a job."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +10,7 @@ from flask import Blueprint, Response, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
 from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS, current_worker
+from ezstems.models import Job, User
 from ezstems.web.answers import success
 from ezstems.web.api.form import UploadForm
 from ezstems.web.api.jobs import endpoint_url
@@ -33,23 +34,8 @@ OVERHEAD_BYTES = 1024 * 1024
 @blueprint.post("/upload.php")
 @key_required
 def upload() -> Response:
-    """Stream the file to the disk, check it, and line its job up."""
-    worker = current_worker()
-    limit = g.user.max_upload_bytes
-    declared = request.content_length or 0
-    if declared > limit + OVERHEAD_BYTES:
-        raise too_large(limit)
-    worker.admit(declared)
-    request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
-    with closing(UploadForm(worker.incoming, limit, too_large(limit))) as form:
-        form.read(request)
-        if form.incoming is None:
-            raise BadInput("The part file is missing: the audio file, sent as multipart/form-data.")
-        name, extension = named(form.filename)
-        options = chosen(form.fields)
-        if form.incoming.size_bytes == 0:
-            raise BadInput(f"The file {name!r} is empty.")
-        job = worker.submit(g.user, form.incoming, name=name, extension=extension, **options)
+    """Take in a file and answer with its job."""
+    job = receive(g.user)
     return success(
         {
             "id": job.id,
@@ -61,9 +47,26 @@ def upload() -> Response:
     )
 
 
-def too_large(limit_bytes: int) -> UploadTooLarge:
-    """Say that a file is over the plan's limit."""
-    return UploadTooLarge(f"The file is over the {limit_bytes // 1024**2} MB that the {g.user.plan} plan allows.")
+def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fields: None) -> Job:
+    """Stream the request's file to the disk, check it, and line its job up; `check` may refuse the other fields."""
+    worker = current_worker()
+    limit = user.max_upload_bytes
+    too_large = UploadTooLarge(f"The file is over the {limit // 1024**2} MB that the {user.plan} plan allows.")
+    declared = request.content_length or 0
+    if declared > limit + OVERHEAD_BYTES:
+        raise too_large
+    worker.admit(declared)
+    request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
+    with closing(UploadForm(worker.incoming, limit, too_large)) as form:
+        form.read(request)
+        check(form.fields)
+        if form.incoming is None:
+            raise BadInput("The part file is missing: the audio file, sent as multipart/form-data.")
+        name, extension = named(form.filename)
+        options = chosen(form.fields)
+        if form.incoming.size_bytes == 0:
+            raise BadInput(f"The file {name!r} is empty.")
+        return worker.submit(user, form.incoming, name=name, extension=extension, **options)
 
 
 def named(filename: str) -> tuple[str, str]:

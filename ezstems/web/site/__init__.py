@@ -1,10 +1,10 @@
-"""The website: landing page, login, and the account with its keys."""
+"""The website: landing page, registration and login, the account with its keys, the upload, the songs."""
 
 from flask import Flask
 
-from ezstems.web.site import account, landing, login, notice
+from ezstems.web.site import account, docs, landing, login, notice, password, register, songs, stems, upload
 
-# Forms are small; uploads go through the API, which has its own limits.
+# Forms are small; uploads have their own limits.
 MAX_FORM_BYTES = 1024 * 1024
 
 
@@ -12,5 +12,5 @@ def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     app.add_template_global(notice.bundled_models)
-    for page in (landing, login, account):
+    for page in (landing, register, login, password, account, upload, songs, stems, docs):
         app.register_blueprint(page.blueprint)

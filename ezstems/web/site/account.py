@@ -1,18 +1,107 @@
-"""The account: its plan and its keys, which are made and deactivated through keys.php."""
+"""The account: its plan, what was used of it, and its keys, as keys.php makes and deactivates them."""
 
-from flask import Blueprint, render_template
+from dataclasses import dataclass
+
+from flask import Blueprint, current_app, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ezstems.database import db
-from ezstems.models import ApiKey
+from ezstems.errors import BadInput
+from ezstems.jobs import current_worker
+from ezstems.models import COMPLETED, Job, User, utcnow
+from ezstems.web.api import keys
 
 blueprint = Blueprint("account", __name__)
+
+UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Hold what an account uses: the songs whose files are here, their size, the songs of this month."""
+
+    songs: int
+    size_bytes: int
+    songs_this_month: int
 
 
 @blueprint.get("/account")
 @login_required
 def account() -> str:
     """Show the account."""
-    keys = db.session.scalars(select(ApiKey).where(ApiKey.user_id == current_user.id).order_by(ApiKey.id)).all()
-    return render_template("account.html", keys=keys)
+    return _page()
+
+
+@blueprint.post("/account/keys")
+@login_required
+def new_key() -> ResponseReturnValue:
+    """Make a key and show it this once."""
+    try:
+        # No redirect: the session's cookie, which could carry the key to another page, is signed but not secret.
+        return _page(keys.issue(current_user))
+    except BadInput as error:
+        flash(str(error), "error")
+        return redirect(url_for(".account"))
+
+
+@blueprint.post("/account/keys/<raw_id>/name")
+@login_required
+def name_key(raw_id: str) -> ResponseReturnValue:
+    """Give a key another name."""
+    key = keys.key_of(current_user, raw_id)
+    try:
+        key.name = keys.sent_name()
+        db.session.commit()
+        flash(f"The key ending in {key.tail} is named “{key.name}” now." if key.name else "The key has no name now.")
+    except BadInput as error:
+        flash(str(error), "error")
+    return redirect(url_for(".account"))
+
+
+@blueprint.post("/account/keys/<raw_id>/deactivate")
+@login_required
+def deactivate_key(raw_id: str) -> ResponseReturnValue:
+    """Deactivate a key."""
+    keys.deactivate(keys.key_of(current_user, raw_id))
+    flash(f"{keys.DEACTIVATED}.")
+    return redirect(url_for(".account"))
+
+
+def _page(shown_key: str | None = None) -> str:
+    return render_template(
+        "account.html",
+        keys=[keys.described(key) | {"name": key.name} for key in keys.keys_of(current_user)],
+        rate_limit=current_app.config["EZSTEMS_RATE_LIMIT"],
+        window=_words(current_app.config["EZSTEMS_RATE_WINDOW_SECONDS"]),
+        usage=_usage(current_user),
+        shown_key=shown_key,
+        store_it=keys.STORE_IT,
+    )
+
+
+def _words(seconds: int) -> str:
+    """Name a time in the largest unit that divides it: `hour`, `2 days`, `90 seconds`."""
+    size, unit = next(((size, unit) for size, unit in UNITS if seconds % size == 0), (1, "second"))
+    count = seconds // size
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+def _usage(user: User) -> Usage:
+    mine = Job.user_id == user.id
+    stored = db.session.scalars(select(Job).where(mine, Job.expired_at.is_(None))).all()
+    month = utcnow().replace(day=1, hour=0, minute=0, second=0)
+    count = db.session.scalar(select(func.count()).where(mine, Job.created_at >= month))
+    return Usage(len(stored), sum(map(_size_bytes, stored)), count or 0)
+
+
+def _size_bytes(job: Job) -> int:
+    """Return what a job's files take: the upload until it is separated, the ZIP afterwards."""
+    if job.status != COMPLETED:
+        return job.size_bytes
+    try:
+        return current_worker().result(job).stat().st_size
+    except FileNotFoundError:
+        # The sweep took it meanwhile.
+        return 0

@@ -1,0 +1,66 @@
+"""One stem inside a stored ZIP, read in place: a window on the file, not a copy."""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+# Of an entry's own header: what stands before the lengths of its name and of its extra field, and those.
+_LOCAL_HEADER = struct.Struct("<26xHH")
+
+
+class StemFile(io.RawIOBase):
+    """Read the bytes of one entry and nothing beside them.
+
+    It has no `fileno` on purpose: a server would send from that to the end of the whole file.
+    """
+
+    def __init__(self, archive: Path, name: str) -> None:
+        """Open an entry that is stored as it is; raise KeyError where there is none of that name."""
+        self._file = archive.open("rb", buffering=0)
+        descriptor = self._file.fileno()
+        try:
+            entry = ZipFile(self._file).getinfo(name)
+            lengths = _LOCAL_HEADER.unpack(os.pread(descriptor, _LOCAL_HEADER.size, entry.header_offset))
+        except BaseException:
+            self._file.close()
+            raise
+        self._start = entry.header_offset + _LOCAL_HEADER.size + sum(lengths)
+        self._at = 0
+        self.size_bytes = entry.file_size
+        # The stem's own checksum, and when it was made.
+        self.etag = f"{entry.CRC:08x}-{entry.file_size:x}-{os.fstat(descriptor).st_mtime_ns:x}"
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it can be sought."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with what comes next; 0 at the stem's end."""
+        descriptor, view = self._file.fileno(), memoryview(buffer)[: max(0, self.size_bytes - self._at)]
+        count = os.preadv(descriptor, [view], self._start + self._at) if len(view) else 0
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place in the stem; beyond its end there is nothing to read."""
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size_bytes}[whence]
+        if at < 0:
+            raise ValueError(f"offset={offset} leads before the stem's beginning")
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        """Return the place in the stem."""
+        return self._at
+
+    def close(self) -> None:
+        """Close the ZIP; harmless when it is closed."""
+        self._file.close()
+        super().close()

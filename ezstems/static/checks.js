@@ -1,0 +1,23 @@
+// Check a file before it is sent, by the server's own limits.
+
+const MB = 1024 * 1024;
+
+/** Write a size as the server does: in MB of 1024 × 1024 bytes. */
+export function sizeText(bytes) {
+  if (bytes < MB) return `${Math.max(1, Math.round(bytes / 1024))} KB`;
+  return `${(bytes / MB).toFixed(1)} MB`;
+}
+
+/** Return why a file would be refused, in words, or null. */
+export function whyNot({ name, size }, { maxBytes, extensions }) {
+  const extension = /\.([^.]+)$/.exec(name)?.[1].toLowerCase();
+  if (!extensions.includes(extension)) {
+    const known = extensions.map((each) => `.${each}`);
+    return `Its name must end in ${known.slice(0, -1).join(", ")} or ${known.at(-1)}.`;
+  }
+  if (size === 0) return "It is empty.";
+  // Rounded up: a file just over the limit must not read like one at the limit.
+  const megabytes = (Math.ceil((size / MB) * 10) / 10).toFixed(1);
+  if (size > maxBytes) return `It is ${megabytes} MB; your plan allows ${Math.floor(maxBytes / MB)} MB a file.`;
+  return null;
+}

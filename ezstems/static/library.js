@@ -1,0 +1,42 @@
+// The library: songs that are under way show how far they are; one that is done gets its new card from the server.
+
+import { announce, confirmForms, fetchPage, showProblem } from "./page.js";
+import { isActive, spokenText, stateText, Watcher } from "./states.js";
+
+const list = document.querySelector("[data-songs]");
+
+/** Return the card of a song. */
+function cardOf(id, page = document) {
+  return page.querySelector(`[data-song="${CSS.escape(id)}"]`);
+}
+
+/** Show a song's state in its card; replace the whole card when the song is done. */
+async function show(item) {
+  const card = cardOf(item.id);
+  if (!card || !isActive(card.dataset)) return;
+  if (!isActive(item)) {
+    card.dataset.status = item.status;
+    const fresh = cardOf(item.id, await fetchPage(location.href));
+    const focused = card.contains(document.activeElement);
+    card.replaceWith(...(fresh ? [fresh] : []));
+    if (focused) fresh?.querySelector("a").focus();
+    announce(`${item.name}: ${spokenText(item)}`);
+    return;
+  }
+  card.dataset.status = item.status;
+  const badge = card.querySelector("[data-part=badge]");
+  badge.dataset.status = badge.textContent = item.status;
+  card.querySelector("[data-part=text]").textContent = stateText(item);
+  const progress = card.querySelector("[data-part=progress]");
+  progress.hidden = item.status !== "processing";
+  progress.value = (item.progress ?? 0) / 100;
+}
+
+confirmForms();
+if (list) {
+  const watcher = new Watcher(list.dataset.states, {
+    show: (items) => items.forEach((item) => show(item).catch(showProblem)),
+    tell: showProblem,
+  });
+  if (list.querySelector("[data-song][data-status=queued], [data-song][data-status=processing]")) watcher.start();
+}

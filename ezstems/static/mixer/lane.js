@@ -1,0 +1,73 @@
+// One stem's lane on the page: its buttons, slider, meter and waveform.
+
+import { Wave } from "./wave.js";
+
+const QUIETEST_DB = 60; // below this the meter is empty
+
+export class Lane {
+  /** `changed` is called whenever a button or the slider was used; the mixer sets it. */
+  changed = () => {};
+
+  constructor(element) {
+    this.element = element;
+    this.stem = element.dataset.lane;
+    this.url = element.dataset.url;
+    this.muted = false;
+    this.solo = false;
+    this.volume = 100;
+    this.canvas = this.#part("wave");
+    this.wave = new Wave(this.canvas);
+    this.#part("mute").addEventListener("click", () => this.toggle("muted"));
+    this.#part("solo").addEventListener("click", () => this.toggle("solo"));
+    const slider = this.#part("volume");
+    // What a browser remembers of the form of an earlier visit isn't what is heard.
+    slider.value = this.volume;
+    slider.addEventListener("input", () => {
+      this.volume = Number(slider.value);
+      slider.setAttribute("aria-valuetext", `${this.volume} %`);
+      this.changed();
+    });
+    for (const name of ["controls", "volume", "level"]) this.#part(name).hidden = false;
+  }
+
+  #part(name) {
+    return this.element.querySelector(`[data-part="${name}"]`);
+  }
+
+  /** Switch `muted` or `solo`; return what to say of it. */
+  toggle(what) {
+    this[what] = !this[what];
+    this.#part(what === "solo" ? "solo" : "mute").setAttribute("aria-pressed", String(this[what]));
+    this.changed();
+    return `${this.stem}${this[what] ? "" : " not"} ${what}`;
+  }
+
+  /** Show whether the lane is heard at all. */
+  showGain(gain) {
+    this.element.toggleAttribute("data-muted", gain === 0);
+  }
+
+  /** Mark the lane as the one that keys act on. */
+  select(isSelected) {
+    if (isSelected) this.element.setAttribute("aria-current", "true");
+    else this.element.removeAttribute("aria-current");
+  }
+
+  /** Show how much of the stem has arrived, null for a while of unknown length; 1 ends it. */
+  showLoading(fraction) {
+    const progress = this.#part("loading");
+    progress.hidden = fraction === 1;
+    if (fraction === null) progress.removeAttribute("value");
+    else progress.value = fraction;
+  }
+
+  /** Show a loudness, RMS of full scale. */
+  showLevel(rms) {
+    this.#part("level").value = meterOf(rms);
+  }
+}
+
+/** Return how full a meter is at a loudness: by decibels, as it is heard. */
+export function meterOf(rms) {
+  return rms > 0 ? Math.max(0, 1 + (20 * Math.log10(rms)) / QUIETEST_DB) : 0;
+}

@@ -1,0 +1,79 @@
+// The loop's controls: its two ends, whether it is on, and what that means for a song that is playing.
+
+import { loopOf } from "./plan.js";
+import { preciseText, RATE_HZ } from "./time.js";
+
+export class Loop {
+  #transport;
+  #length;
+  #changed;
+  #region = null;
+  #isOn = false;
+
+  /** `changed` is called after every change. */
+  constructor(transport, length, changed) {
+    this.#transport = transport;
+    this.#length = length;
+    this.#changed = changed;
+  }
+
+  /** Begin the loop at a frame. */
+  setStart(frame) {
+    this.#set(frame, this.#region?.end > frame ? this.#region.end : this.#length);
+  }
+
+  /** End the loop at a frame. */
+  setEnd(frame) {
+    this.#set(this.#region?.start < frame ? this.#region.start : 0, frame);
+  }
+
+  /** Make a loop of two fractions of the song; one that is still being drawn isn't played yet. */
+  mark(one, other, isDone) {
+    const region = loopOf(one * this.#length, other * this.#length, this.#length);
+    if (!region) return;
+    this.#region = region;
+    this.#isOn = true;
+    if (isDone) this.#apply();
+    else this.#changed();
+  }
+
+  /** Switch it on, without ends the whole song, or off. */
+  toggle() {
+    this.#isOn = !this.#isOn;
+    this.#region ??= loopOf(0, this.#length, this.#length);
+    this.#apply();
+  }
+
+  #set(start, end) {
+    const region = loopOf(start, end, this.#length);
+    if (!region) return;
+    this.#region = region;
+    this.#isOn = true;
+    this.#apply();
+  }
+
+  #apply() {
+    const region = this.#isOn ? this.#region : null;
+    this.#transport.setLoop(region);
+    const { position, isPlaying } = this.#transport;
+    // Who has just heard the end of the loop wants to hear its beginning.
+    if (region && isPlaying && (position < region.start || position >= region.end)) this.#transport.seek(region.start);
+    this.#changed();
+  }
+
+  get isOn() {
+    return this.#isOn && this.#region !== null;
+  }
+
+  /** The ends as fractions of the song, for the waveforms. */
+  get fractions() {
+    if (!this.#region) return null;
+    return { start: this.#region.start / this.#length, end: this.#region.end / this.#length, isOn: this.#isOn };
+  }
+
+  /** The ends in words. */
+  get text() {
+    if (!this.#region) return "";
+    return `${preciseText(this.#region.start / RATE_HZ)} – ${preciseText(this.#region.end / RATE_HZ)}`;
+  }
+}

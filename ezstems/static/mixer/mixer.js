@@ -1,0 +1,198 @@
+// The mixer of one song: lanes, transport and controls put together.
+
+import { announce, showProblem } from "../page.js";
+import { Chunks } from "./chunks.js";
+import { listenToDownload } from "./download.js";
+import { gainsOf } from "./gains.js";
+import { Graph } from "./graph.js";
+import { listenToKeys, skipOf } from "./keyboard.js";
+import { Lane } from "./lane.js";
+import { Loop } from "./loop.js";
+import { mixdown } from "./mixdown.js";
+import { listenToPointer } from "./pointer.js";
+import { Scrubber } from "./scrub.js";
+import { openStems, showPeaks } from "./stems.js";
+import { RATE_HZ } from "./time.js";
+import { Transport } from "./transport.js";
+import { View } from "./view.js";
+import { onNewLook } from "./wave.js";
+
+const TICK_MS = 200;
+
+/** Open the mixer of a page's section: show its lanes, then make its controls work once the stems are there. */
+export async function openMixer(root) {
+  const lanes = [...root.querySelectorAll("[data-lane]")].map((element) => new Lane(element));
+  onNewLook(() => lanes.forEach((lane) => lane.wave.restyle()));
+  root.querySelector('[data-part="toolbar"]').hidden = false;
+  showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
+  try {
+    new Mixer(root, lanes, await openStems(lanes, root.dataset.output));
+    announce("The mixer is ready.");
+  } catch (problem) {
+    root.dataset.state = "failed";
+    lanes.forEach((lane) => lane.showLoading(1));
+    showProblem(problem);
+  }
+}
+
+class Mixer {
+  #root;
+  #lanes;
+  #sources;
+  #length;
+  #transport;
+  #loop;
+  #scrubber;
+  #graph;
+  #view;
+  #drag = null; // while the pointer scrubs: {wasPlaying}
+  #selected = 0;
+  #timer = null;
+
+  constructor(root, lanes, sources) {
+    this.#root = root;
+    this.#lanes = lanes;
+    this.#sources = sources;
+    this.#length = Math.max(...sources.map((source) => source.frames));
+    this.#graph = new Graph(lanes.length);
+    const chunks = new Chunks(sources, this.#length);
+    this.#transport = new Transport(chunks, this.#graph, this.#length, {
+      changed: () => this.#stateChanged(),
+      failed: showProblem,
+    });
+    this.#scrubber = new Scrubber(chunks, this.#graph, this.#length);
+    this.#loop = new Loop(this.#transport, this.#length, () => this.#view.showLoop());
+    this.#view = new View(root, { lanes, transport: this.#transport, loop: this.#loop, length: this.#length });
+    this.#listenToLanes();
+    this.#listenToControls();
+    window.addEventListener("pagehide", () => {
+      this.#transport.pause();
+      chunks.abandon();
+      this.#graph.close();
+    });
+    for (const control of root.querySelectorAll("[data-needs-stems]")) control.disabled = false;
+    this.#setGains();
+    this.#view.showPosition();
+    this.#view.showState("ready");
+  }
+
+  #part(name) {
+    return this.#root.querySelector(`[data-part="${name}"]`);
+  }
+
+  #setGains() {
+    const gains = gainsOf(this.#lanes);
+    this.#graph.setGains(gains);
+    this.#lanes.forEach((lane, number) => lane.showGain(gains[number]));
+  }
+
+  #listenToLanes() {
+    this.#lanes.forEach((lane, number) => {
+      lane.changed = () => this.#setGains();
+      for (const name of ["pointerdown", "focusin"]) lane.element.addEventListener(name, () => this.#select(number));
+      listenToPointer(lane.canvas, {
+        scrub: (fraction) => this.#scrub(fraction * this.#length),
+        drop: (fraction) => this.#drop(fraction * this.#length),
+        cancel: () => this.#drop(this.#transport.position),
+        mark: (one, other, isDone) => this.#loop.mark(one, other, isDone),
+      });
+    });
+  }
+
+  #listenToControls() {
+    const commands = { play: "toggle", loop: "loop", "loop-start": "loopIn", "loop-end": "loopOut", keys: "help" };
+    for (const [name, command] of Object.entries(commands)) {
+      this.#part(name).addEventListener("click", () => this.#act({ do: command }));
+    }
+    const seek = this.#part("seek");
+    seek.addEventListener("change", () => this.#seek(Number(seek.value) * RATE_HZ));
+    seek.addEventListener("keydown", (event) => {
+      const seconds = skipOf(event);
+      if (seconds === null) return;
+      event.preventDefault();
+      this.#act({ do: "skip", seconds });
+    });
+    const shortcuts = this.#part("shortcuts");
+    shortcuts.checked = localStorage.getItem("shortcuts") !== "off";
+    shortcuts.addEventListener("change", () => localStorage.setItem("shortcuts", shortcuts.checked ? "on" : "off"));
+    listenToKeys((command) => this.#act(command), () => shortcuts.checked);
+    listenToDownload((name) => this.#part(name), this.#root.dataset.name, (options) =>
+      mixdown(this.#sources, gainsOf(this.#lanes), this.#length, options),
+    );
+  }
+
+  #act(command) {
+    const transport = this.#transport;
+    const lane = this.#lanes[command.lane ?? this.#selected];
+    const acts = {
+      toggle: () => (transport.isPlaying ? transport.pause() : this.#play()),
+      skip: () => this.#seek(transport.position + command.seconds * RATE_HZ),
+      toStart: () => this.#seek(0),
+      toEnd: () => this.#seek(this.#length),
+      loop: () => this.#loop.toggle(),
+      loopIn: () => this.#loop.setStart(transport.position),
+      loopOut: () => this.#loop.setEnd(transport.position),
+      mute: () => announce(lane.toggle("muted")),
+      solo: () => announce(lane.toggle("solo")),
+      soloLane: () => lane && announce(lane.toggle("solo")),
+      select: () => announce(`${this.#select(this.#selected + command.by).stem} selected`),
+      help: () => this.#part("help").showModal(),
+    };
+    acts[command.do]();
+  }
+
+  #play() {
+    showProblem(null);
+    this.#transport.play();
+  }
+
+  #seek(frame) {
+    this.#transport.seek(frame);
+    this.#view.showPosition();
+  }
+
+  #select(number) {
+    this.#selected = Math.max(0, Math.min(this.#lanes.length - 1, number));
+    this.#lanes.forEach((lane, other) => lane.select(other === this.#selected));
+    return this.#lanes[this.#selected];
+  }
+
+  #scrub(frame) {
+    if (!this.#drag) {
+      this.#drag = { wasPlaying: this.#transport.isPlaying };
+      this.#transport.pause();
+    }
+    this.#seek(frame);
+    this.#scrubber.move(frame);
+  }
+
+  /** End a drag, or a click, at a frame. */
+  #drop(frame) {
+    const drag = this.#drag;
+    this.#drag = null;
+    if (drag) this.#scrubber.end();
+    this.#seek(frame);
+    if (drag?.wasPlaying) this.#play();
+  }
+
+  #stateChanged() {
+    this.#view.showState(this.#transport.state);
+    if (this.#transport.isPlaying && this.#timer === null) {
+      this.#timer = setInterval(() => this.#tick(), TICK_MS);
+      this.#view.animate();
+    }
+    if (!this.#transport.isPlaying) {
+      clearInterval(this.#timer);
+      this.#timer = null;
+      this.#view.showLevels({ stems: this.#lanes.map(() => 0), mix: 0 });
+    }
+    this.#view.showPosition();
+  }
+
+  #tick() {
+    this.#transport.tick();
+    if (this.#timer === null) return; // the song has just ended
+    this.#view.showLevels(this.#graph.levels());
+    this.#view.showPosition();
+  }
+}

@@ -1,0 +1,183 @@
+// Play all stems as one: blocks are scheduled back to back on the output's clock, seconds ahead of what is heard.
+//
+// All times are whole frames, of the song or of the output's clock. If a block comes too late the song's clock stands
+// still until it is there, for all stems alike: late data costs a pause, never the stems' common time.
+
+import { planBlock } from "./plan.js";
+import { RATE_HZ } from "./time.js";
+import { Timeline } from "./timeline.js";
+
+// A hidden page's timers run once a second or less: what is scheduled must last for several turns of them.
+const AHEAD_FRAMES = 8 * RATE_HZ;
+// From now to the first frame that a script can still rely on to schedule in time.
+const LEAD_FRAMES = Math.round(0.06 * RATE_HZ);
+const MARGIN_FRAMES = LEAD_FRAMES / 2;
+// The same where the sound must not break off: time enough to make the next buffers.
+const REPLAN_FRAMES = Math.round(0.2 * RATE_HZ);
+
+export class Transport {
+  #chunks;
+  #output;
+  #length;
+  #changed;
+  #failed;
+  #loop = null;
+  #isWanted = false; // that it plays
+  #rest = 0; // where it begins when it is wanted to play
+  #timeline = null; // what is scheduled; null while nothing is to be
+  #cursor = null; // the song's frame after it, null behind the end
+  #generation = 0; // whoever waits for data of an earlier plan leaves it at that
+  #pumping = null;
+  #told = "paused";
+
+  /** `changed` is called on every new state, `failed` with the Problem that stopped the playing. */
+  constructor(chunks, output, length, { changed, failed }) {
+    this.#chunks = chunks;
+    this.#output = output;
+    this.#length = length;
+    this.#changed = changed;
+    this.#failed = failed;
+  }
+
+  get isPlaying() {
+    return this.#isWanted;
+  }
+
+  get state() {
+    if (!this.#isWanted) return "paused";
+    if (!this.#timeline || this.#timeline.isEmpty) return "buffering";
+    return this.#output.frame < this.#timeline.end || this.#cursor === null ? "playing" : "buffering";
+  }
+
+  /** The song's frame that is heard. */
+  get position() {
+    if (!this.#timeline || this.#timeline.isEmpty) return this.#rest;
+    return this.#timeline.frameAt(this.#output.heardFrame);
+  }
+
+  /** Play on, from the start if the end was reached. */
+  async play() {
+    if (this.#isWanted) return;
+    this.#isWanted = true;
+    if (this.#rest >= this.#length) this.#rest = 0;
+    const generation = ++this.#generation;
+    this.tick();
+    try {
+      await this.#output.wake();
+      if (generation === this.#generation) this.#begin(this.#rest);
+    } catch (error) {
+      this.#stopFor(error);
+    }
+  }
+
+  pause() {
+    if (!this.#isWanted) return;
+    this.#rest = this.position;
+    this.#halt();
+    this.#isWanted = false;
+    this.#output.rest();
+    this.tick();
+  }
+
+  /** Go to a frame, playing or not. */
+  seek(frame) {
+    this.#rest = Math.round(Math.max(0, Math.min(this.#length, frame)));
+    this.#chunks.abandon(this.#rest);
+    if (this.#timeline) {
+      this.#halt();
+      this.#begin(this.#rest);
+    }
+    this.tick();
+  }
+
+  /** Repeat a part of the song from now on, or, with null, none. */
+  setLoop(loop) {
+    this.#loop = loop;
+    if (this.#timeline) this.#replan();
+  }
+
+  /** Do what time has made due; to be called several times a second while the song plays. */
+  tick() {
+    if (this.#timeline) {
+      const heard = this.#output.heardFrame;
+      this.#timeline.forget(heard);
+      if (this.#cursor === null && heard >= this.#timeline.end) this.#finish();
+      else this.#pump();
+    }
+    if (this.state !== this.#told) {
+      this.#told = this.state;
+      this.#changed();
+    }
+  }
+
+  #begin(frame) {
+    this.#rest = frame;
+    this.#timeline = new Timeline();
+    this.#cursor = frame < this.#length ? frame : null;
+    this.tick();
+  }
+
+  #halt() {
+    this.#generation += 1;
+    const silentFrom = this.#output.fadeOut();
+    this.#timeline?.stop(silentFrom);
+    this.#timeline = null;
+  }
+
+  #finish() {
+    this.#generation += 1;
+    this.#timeline = null;
+    this.#rest = this.#length;
+    this.#isWanted = false;
+    this.#output.rest();
+  }
+
+  /** Keep what is about to be heard, drop what is scheduled after it, and go on from there by the new plan. */
+  #replan() {
+    this.#generation += 1;
+    this.#rest = this.position;
+    this.#cursor = this.#timeline.cut(this.#output.frame + REPLAN_FRAMES) ?? this.#cursor;
+    this.tick();
+  }
+
+  #stopFor(problem) {
+    this.pause();
+    this.#failed(problem);
+  }
+
+  async #pump() {
+    const generation = this.#generation;
+    if (this.#pumping === generation) return;
+    this.#pumping = generation;
+    try {
+      while (this.#cursor !== null && this.#timeline.end - this.#output.frame < AHEAD_FRAMES) {
+        const block = planBlock(this.#cursor, this.#length, this.#loop);
+        const stems = await this.#chunks.read(block.pieces);
+        if (generation !== this.#generation) return;
+        this.#schedule(block, this.#output.prepare(stems));
+      }
+    } catch (problem) {
+      if (generation === this.#generation) this.#stopFor(problem);
+    } finally {
+      if (this.#pumping === generation) this.#pumping = null;
+    }
+  }
+
+  #schedule({ pieces, frames, next }, buffers) {
+    for (let lead = LEAD_FRAMES; ; lead *= 2) {
+      const { end } = this.#timeline;
+      const follows = end >= this.#output.frame + MARGIN_FRAMES;
+      const at = follows ? end : this.#output.frame + lead;
+      const handle = this.#output.start(buffers, at, () => this.tick());
+      // If the clock has passed the block's begin by now, some stems began in time and others did not: once more.
+      if (this.#output.frame < at) {
+        if (!follows) this.#output.fadeIn(at);
+        this.#timeline.add({ pieces, frames, at, handle });
+        break;
+      }
+      handle.stop(0);
+    }
+    this.#cursor = next;
+    this.tick();
+  }
+}

@@ -1,0 +1,86 @@
+// What the mixer shows, and what it tells tests and styles in `data-` attributes of its section.
+
+import { meterOf } from "./lane.js";
+import { clockText, RATE_HZ, spokenTime } from "./time.js";
+
+const PATIENCE_MS = 400; // shorter waits for data aren't worth words
+
+export class View {
+  #root;
+  #lanes;
+  #transport;
+  #loop;
+  #length;
+  #isSliding = false; // that the slider is held
+  #frame = 0;
+
+  constructor(root, { lanes, transport, loop, length }) {
+    this.#root = root;
+    this.#lanes = lanes;
+    this.#transport = transport;
+    this.#loop = loop;
+    this.#length = length;
+    const seek = this.#part("seek");
+    seek.max = length / RATE_HZ;
+    seek.addEventListener("input", () => (this.#isSliding = true));
+    for (const name of ["change", "pointerup", "blur"]) seek.addEventListener(name, () => (this.#isSliding = false));
+  }
+
+  #part(name) {
+    return this.#root.querySelector(`[data-part="${name}"]`);
+  }
+
+  /** Show whether it plays; the words for a wait come only if it lasts. */
+  showState(state) {
+    this.#root.dataset.state = state;
+    this.#part("play").textContent = this.#transport.isPlaying ? "Pause" : "Play";
+    setTimeout(() => {
+      this.#part("status").textContent = this.#transport.state === "buffering" ? "Waiting for data…" : "";
+    }, PATIENCE_MS);
+  }
+
+  /** Show where the song is. */
+  showPosition() {
+    const seconds = this.#transport.position / RATE_HZ;
+    const total = this.#length / RATE_HZ;
+    this.#root.dataset.position = seconds.toFixed(3);
+    this.#part("time").textContent = `${clockText(seconds)} / ${clockText(total)}`;
+    const seek = this.#part("seek");
+    if (!this.#isSliding) seek.value = seconds;
+    // A focused slider whose text changes by itself would be read aloud without end.
+    if (!this.#transport.isPlaying || document.activeElement !== seek) {
+      seek.setAttribute("aria-valuetext", spokenTime(seconds, total));
+    }
+    this.#showWaves();
+  }
+
+  #showWaves() {
+    const position = this.#transport.position / this.#length;
+    const loop = this.#loop.fractions;
+    for (const lane of this.#lanes) lane.wave.show({ position, loop });
+  }
+
+  /** Move the playheads with the screen, as long as it plays. */
+  animate() {
+    cancelAnimationFrame(this.#frame);
+    this.#showWaves();
+    if (this.#transport.isPlaying) this.#frame = requestAnimationFrame(() => this.animate());
+  }
+
+  /** Show the loop's ends and whether it is on. */
+  showLoop() {
+    this.#part("loop").setAttribute("aria-pressed", String(this.#loop.isOn));
+    this.#part("loop-text").textContent = this.#loop.text;
+    this.#showWaves();
+  }
+
+  /** Show how loud each stem and the mix are. */
+  showLevels({ stems, mix }) {
+    const rounded = (level) => Number(level.toFixed(4));
+    const byName = this.#lanes.map((lane, number) => [lane.stem, rounded(stems[number])]);
+    this.#root.dataset.levels = JSON.stringify(Object.fromEntries(byName));
+    this.#root.dataset.mixLevel = rounded(mix);
+    this.#part("mix-level").value = meterOf(mix);
+    this.#lanes.forEach((lane, number) => lane.showLevel(stems[number]));
+  }
+}

@@ -1,0 +1,66 @@
+// The headers of WAV files: RIFF, and RF64 as EBU Tech 3306 has it.
+
+import { RATE_HZ } from "./time.js";
+
+// Chunks before the samples; our server's own take 80 bytes.
+export const MAX_HEADER_BYTES = 4096;
+const HEADER_BYTES = 44;
+const BLOCK_BYTES = 4;
+const PCM = 1;
+const EXTENSIBLE = 0xfffe; // its sub-format begins with the code that stands for it
+const UNKNOWN_BYTES = 0xffffffff; // RF64: see ds64
+
+/** Parse the beginning of a file: how its samples are kept, where they begin, and their bytes. */
+export function parseHeader(buffer) {
+  const view = new DataView(buffer);
+  const name = (at) => String.fromCharCode(...new Uint8Array(buffer, at, 4));
+  if (view.byteLength < 12 || !["RIFF", "RF64"].includes(name(0)) || name(8) !== "WAVE") throw new Error("no WAV file");
+  let wideBytes = null;
+  let format = null;
+  for (let at = 12; at + 8 <= view.byteLength; ) {
+    const bytes = view.getUint32(at + 4, true);
+    const body = at + 8;
+    if (name(at) === "data") {
+      if (format === null) throw new Error("a WAV file whose format comes after its samples");
+      return { ...format, dataOffset: body, dataBytes: bytes === UNKNOWN_BYTES ? (wideBytes ?? bytes) : bytes };
+    }
+    if (name(at) === "ds64") wideBytes = Number(view.getBigUint64(body + 8, true));
+    if (name(at) === "fmt ") {
+      const code = view.getUint16(body, true);
+      format = {
+        code: code === EXTENSIBLE ? view.getUint16(body + 24, true) : code,
+        channels: view.getUint16(body + 2, true),
+        rateHz: view.getUint32(body + 4, true),
+        bits: view.getUint16(body + 14, true),
+      };
+    }
+    at = body + bytes + (bytes % 2); // chunks begin at even bytes
+  }
+  throw new Error("a WAV file whose samples begin too late");
+}
+
+/** Tell whether a parsed header is that of a stem: 16 bits, stereo, at the mixer's rate. */
+export function isStem({ code, channels, rateHz, bits }) {
+  return code === PCM && channels === 2 && rateHz === RATE_HZ && bits === 16;
+}
+
+/** Build the header of a stereo file of 16 bits; null where RIFF's 32-bit sizes don't reach. */
+export function buildHeader(frames) {
+  const dataBytes = frames * BLOCK_BYTES;
+  if (dataBytes + HEADER_BYTES - 8 > UNKNOWN_BYTES) return null;
+  const view = new DataView(new ArrayBuffer(HEADER_BYTES));
+  const put = (at, text) => [...text].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
+  put(0, "RIFF");
+  view.setUint32(4, dataBytes + HEADER_BYTES - 8, true);
+  put(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, PCM, true);
+  view.setUint16(22, 2, true);
+  view.setUint32(24, RATE_HZ, true);
+  view.setUint32(28, RATE_HZ * BLOCK_BYTES, true);
+  view.setUint16(32, BLOCK_BYTES, true);
+  view.setUint16(34, 16, true);
+  put(36, "data");
+  view.setUint32(40, dataBytes, true);
+  return view.buffer;
+}

@@ -1,0 +1,62 @@
+// What the pages share: the CSRF token, words for screen readers, fresh parts of a page, and asking before a deletion.
+
+import { request, SessionEnded } from "./http.js";
+
+const TOKEN = 'meta[name="csrf-token"]';
+
+/** Return the token that a request which changes something must carry. */
+export function csrfToken() {
+  return document.querySelector(TOKEN).content;
+}
+
+/** Take the token of a session that began after this page was loaded. */
+export async function renewToken() {
+  document.querySelector(TOKEN).content = (await fetchPage(location.href)).querySelector(TOKEN).content;
+}
+
+/** Say something to screen readers, when they are done with what they read. */
+export function announce(text) {
+  const place = document.querySelector("[data-announce]");
+  if (place.textContent !== text) place.textContent = text;
+}
+
+/** Show a Problem in the page's place for it, or take it away; an ended session gets a link to the login. */
+export function showProblem(problem) {
+  const place = document.querySelector("[data-problem]");
+  const [words, link] = place.children;
+  const text = problem?.message ?? "";
+  if (words.textContent !== text) words.textContent = text;
+  link.hidden = !(problem instanceof SessionEnded);
+  place.hidden = !problem;
+}
+
+/** Fetch a page of this site as a document. */
+export async function fetchPage(url) {
+  const response = await request(url, { headers: { Accept: "text/html" } });
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+/** Clone the element in one of the page's templates. */
+export function clone(id) {
+  return document.getElementById(id).content.firstElementChild.cloneNode(true);
+}
+
+/** Ask before any form with `data-confirm`, the question, is sent; forms that come later included. */
+export function confirmForms() {
+  const dialog = clone("confirm");
+  document.body.append(dialog);
+  let asked = null;
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (!question || event.target === asked) return;
+    event.preventDefault();
+    asked = event.target;
+    dialog.querySelector("p").textContent = question;
+    dialog.returnValue = "";
+    dialog.showModal();
+  });
+  dialog.addEventListener("close", () => {
+    if (dialog.returnValue === "yes") asked.requestSubmit();
+    asked = null;
+  });
+}

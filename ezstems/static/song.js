@@ -1,0 +1,55 @@
+// The page of one song: how far it is, then, in the same place, the mixer or why it failed.
+
+import { persist } from "./http.js";
+import { openMixer } from "./mixer/mixer.js";
+import { announce, confirmForms, fetchPage, showProblem } from "./page.js";
+import { isActive, spokenText, stateText, Watcher } from "./states.js";
+
+const find = () => document.querySelector("[data-song-page]");
+
+/** Open the mixer if it's there; otherwise follow the song until it is. */
+function begin() {
+  const mixer = document.querySelector("[data-mixer]");
+  if (mixer) openMixer(mixer);
+  else if (isActive(find().dataset)) follow(find().dataset.songPage);
+}
+
+function follow(id) {
+  let spoken = null;
+  const own = (items) => items.find((item) => item.id === id);
+  new Watcher(find().dataset.states, {
+    tell: showProblem,
+    goesOn: (items) => isActive(own(items) ?? {}),
+    show: (items) => {
+      const item = own(items);
+      if (!item || !isActive(item)) {
+        persist(replace).catch(showProblem);
+        return;
+      }
+      show(item);
+      if (spoken !== null && spoken !== spokenText(item)) announce(spokenText(item));
+      spoken = spokenText(item);
+    },
+  }).start();
+}
+
+function show(item) {
+  const part = (name) => find().querySelector(`[data-part="${name}"]`);
+  part("badge").dataset.status = part("badge").textContent = item.status;
+  part("text").textContent = stateText(item);
+  part("progress").hidden = item.status !== "processing";
+  part("progress").value = (item.progress ?? 0) / 100;
+}
+
+/** Put what the server has now in the place of what it had. */
+async function replace() {
+  const hadFocus = find().contains(document.activeElement);
+  const fresh = (await fetchPage(location.href)).querySelector("[data-song-page]");
+  find().replaceWith(fresh);
+  if (hadFocus) fresh.querySelector("h1").focus();
+  announce(fresh.dataset.status === "failed" ? "The separation failed." : "The song is separated.");
+  begin();
+}
+
+confirmForms();
+begin();

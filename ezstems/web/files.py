@@ -1,0 +1,61 @@
+"""Files as answers: whole, by a range, or not again when the client has them."""
+
+from pathlib import Path
+from typing import IO, Any
+
+from flask import Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.utils import send_file
+from werkzeug.wsgi import FileWrapper
+
+from ezstems.jobs import StemFile
+
+# Conditions that Werkzeug would answer with a code (412, or 304 to who didn't ask by ETag) the contract doesn't know.
+_IGNORED_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_MODIFIED_SINCE")
+BLOCK_BYTES = 256 * 1024
+
+
+class Blocks(FileWrapper):
+    """Hand a file to the server in blocks; the server's own wrapper can't seek: it reads all that is before a range."""
+
+    def __init__(self, file: IO[bytes], _buffer_bytes: int) -> None:
+        super().__init__(file, BLOCK_BYTES)
+
+
+def send(file: Path | StemFile, mimetype: str, download_name: str | None = None) -> Response:
+    """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved.
+
+    Raises FileNotFoundError.
+    """
+    environ = _environ()
+    response = send_file(
+        file,  # type: ignore[arg-type]
+        environ,
+        mimetype,
+        as_attachment=download_name is not None,
+        download_name=download_name,
+        conditional=False,
+        etag=file.etag if isinstance(file, StemFile) else True,
+        max_age=0,
+        response_class=Response,
+    )
+    assert isinstance(response, Response)
+    if isinstance(file, StemFile):
+        response.content_length = file.size_bytes
+    response.cache_control.private = True
+    # Past Werkzeug's shortcut for whole files, so that the end of the answer is noticed, and logged.
+    response.direct_passthrough = False
+    try:
+        response.make_conditional(environ, accept_ranges=True, complete_length=response.content_length)
+    except RequestedRangeNotSatisfiable:
+        response.close()
+        raise
+    return response
+
+
+def _environ() -> dict[str, Any]:
+    """Return the request as Werkzeug is to see it."""
+    # It would answer 416 to several ranges, other units and nonsense, which RFC 9110 lets a server ignore.
+    asks = request.range is not None and request.range.units == "bytes" and len(request.range.ranges) == 1
+    ignored = _IGNORED_CONDITIONS if asks else (*_IGNORED_CONDITIONS, "HTTP_RANGE")
+    return {n: v for n, v in request.environ.items() if n not in ignored} | {"wsgi.file_wrapper": Blocks}

@@ -1,0 +1,60 @@
+"""The API's documentation: for programs, and for people."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from markupsafe import Markup, escape
+
+from ezstems.web import description
+from ezstems.web.api import PREFIX
+from ezstems.web.description.samples import samples
+
+blueprint = Blueprint("docs", __name__)
+
+
+@blueprint.get("/api/openapi.json")
+def openapi() -> Response:
+    """Answer with the description of this very server."""
+    return jsonify(description.document(_base_url(), current_app.config))
+
+
+@blueprint.get("/docs")
+def docs() -> str:
+    """Show the same, and programs that use it."""
+    base_url, settings = _base_url(), current_app.config
+    document = description.document(base_url, settings)
+    return render_template(
+        "docs.html",
+        api=description.inlined(document, document),
+        base_url=base_url,
+        prefix=PREFIX,
+        rules=description.rules(settings),
+        limits=description.limits(settings),
+        samples=samples(base_url),
+    )
+
+
+@blueprint.app_template_filter()
+def prose(text: str) -> Markup:
+    """Mark what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+@blueprint.app_template_filter()
+def basename(path: str) -> str:
+    """Return what stands behind the last slash."""
+    return path.rpartition("/")[2]
+
+
+@blueprint.app_template_filter()
+def pretty(value: Any) -> str:
+    """Write JSON to be read by people, in its own order."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _base_url() -> str:
+    # Percent-encoded, it means nothing to the shells and languages of the samples.
+    return quote(request.url_root.removesuffix("/"), safe=":/[]%")

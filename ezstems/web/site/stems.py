@@ -1,0 +1,54 @@
+"""A song's files from the website's session: its waveforms, its stems, its ZIP."""
+
+from flask import Blueprint, Response, request
+from flask_login import current_user, login_required
+
+from ezstems.errors import NotFound
+from ezstems.jobs import STEMS, current_worker
+from ezstems.models import Job
+from ezstems.web import files
+from ezstems.web.api.download import require_completed, saved_name, zipped
+from ezstems.web.api.jobs import expired, job_of
+
+blueprint = Blueprint("stems", __name__)
+
+TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "m4a": "audio/mp4", "ogg": "audio/ogg"}
+
+
+@blueprint.get("/songs/<job_id>/peaks")
+@login_required
+def peaks(job_id: str) -> Response:
+    """Answer with the peaks of every stem, for the mixer's waveforms."""
+    job = _completed(job_id)
+    try:
+        return files.send(current_worker().peaks(job), "application/json")
+    except FileNotFoundError:
+        raise NotFound(f"Job {job.id} has no waveforms: it was separated before these were measured.") from None
+
+
+@blueprint.get("/songs/<job_id>/stems/<name>")
+@login_required
+def stem(job_id: str, name: str) -> Response:
+    """Answer with one stem out of the ZIP, whole or the range that was asked for; `?download=1` is to save it."""
+    job = _completed(job_id)
+    if name not in STEMS[job.stems]:
+        raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
+    download_name = saved_name(job, f"{name}.{job.output}") if request.args.get("download") == "1" else None
+    try:
+        return files.send(current_worker().stem(job, name), TYPES[job.output], download_name)
+    except FileNotFoundError:
+        # The sweep took it between the row's read and the file's opening.
+        raise expired(job) from None
+
+
+@blueprint.get("/songs/<job_id>/zip")
+@login_required
+def zipped_stems(job_id: str) -> Response:
+    """Answer with the ZIP, as download.php does."""
+    return zipped(job_of(current_user, job_id))
+
+
+def _completed(job_id: str) -> Job:
+    job = job_of(current_user, job_id)
+    require_completed(job)
+    return job

@@ -1,0 +1,106 @@
+// Requests: every failure in words, ranges of a WAV file, and what an upload's answer means.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+
+import { askJson, Offline, persist, Problem, request, SessionEnded } from "../../ezstems/static/http.js";
+import { WavSource } from "../../ezstems/static/mixer/pcm.js";
+import { buildHeader } from "../../ezstems/static/mixer/wavfile.js";
+import { outcome } from "../../ezstems/static/sending.js";
+
+const realFetch = globalThis.fetch;
+afterEach(() => (globalThis.fetch = realFetch));
+const answer = (status, body) => (globalThis.fetch = async () => new Response(body, { status }));
+
+test("an error's own words are shown", async () => {
+  answer(400, JSON.stringify({ error: "Bad request", message: "stems='3' must be 2, 4 or 5." }));
+  await assert.rejects(request("/upload"), { message: "stems='3' must be 2, 4 or 5." });
+  answer(404, "<h1>Not found</h1>");
+  await assert.rejects(request("/songs/1_2"), /no longer on the server/);
+  answer(502, "<h1>Bad gateway</h1>");
+  await assert.rejects(request("/songs"), /Try again/);
+});
+
+test("a session that ended, by 401 or by a redirect to the login, is told apart", async () => {
+  answer(401, "{}");
+  await assert.rejects(request("/songs/states"), SessionEnded);
+  globalThis.fetch = async (_, { redirect }) => {
+    assert.equal(redirect, "manual");
+    return { ok: false, status: 0, type: "opaqueredirect" };
+  };
+  await assert.rejects(request("/songs/states"), SessionEnded);
+});
+
+test("a lost connection is one, an abort stays one", async () => {
+  globalThis.fetch = async () => {
+    throw new TypeError("fetch failed");
+  };
+  await assert.rejects(request("/songs"), Offline);
+  globalThis.fetch = async () => {
+    throw new DOMException("gone", "AbortError");
+  };
+  await assert.rejects(request("/songs"), { name: "AbortError" });
+});
+
+test("data is unwrapped; what isn't the API's shape is a problem", async () => {
+  answer(200, JSON.stringify({ success: true, data: [1] }));
+  assert.deepEqual(await askJson("/songs/states"), [1]);
+  for (const body of ["<html>", "{}", "null"]) {
+    answer(200, body);
+    await assert.rejects(askJson("/songs/states"), Problem);
+  }
+});
+
+test("only a lost connection is tried again, and not for ever", async () => {
+  let attempts = 0;
+  const failing = (kind) => async () => {
+    attempts += 1;
+    throw new kind("lost");
+  };
+  await assert.rejects(persist(failing(Offline), { delaysMs: [0, 0] }), Offline);
+  assert.equal(attempts, 3);
+  await assert.rejects(persist(failing(SessionEnded), { delaysMs: [0, 0] }), SessionEnded);
+  assert.equal(attempts, 4);
+  const abort = new AbortController();
+  const waiting = persist(failing(Offline), { delaysMs: [60_000], signal: abort.signal });
+  setTimeout(() => abort.abort(), 5);
+  await assert.rejects(waiting, { name: "AbortError" });
+});
+
+test("a WAV file is read by ranges", async () => {
+  const pcm = Int16Array.from({ length: 2000 }, (_, i) => i);
+  const file = new Uint8Array(44 + 4000);
+  file.set(new Uint8Array(buildHeader(1000)));
+  file.set(new Uint8Array(pcm.buffer), 44);
+  const ranges = [];
+  globalThis.fetch = async (_, { headers }) => {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.Range);
+    ranges.push(headers.Range);
+    const part = file.slice(Number(first), Number(last) + 1);
+    const contentRange = `bytes ${first}-${Number(first) + part.length - 1}/${file.length}`;
+    return new Response(part, { status: 206, headers: { "Content-Range": contentRange } });
+  };
+  const source = await WavSource.open("/songs/1_2/stems/vocals");
+  assert.equal(source.frames, 1000);
+  assert.deepEqual([...(await source.read(10, 12))], [20, 21, 22, 23]);
+  assert.deepEqual([...(await source.read(999, 1000))], [1998, 1999]);
+  assert.deepEqual(ranges.slice(1), ["bytes=84-91", "bytes=4040-4043"]);
+});
+
+test("a server that knows no ranges isn't read to the end", async () => {
+  let isCancelled = false;
+  const body = { cancel: () => (isCancelled = true) };
+  globalThis.fetch = async () => ({ ok: true, status: 200, headers: new Headers(), body });
+  await assert.rejects(WavSource.open("/songs/1_2/stems/vocals"), /no ranges/);
+  assert.ok(isCancelled);
+});
+
+test("an upload's answer", () => {
+  assert.deepEqual(outcome(200, '{"success": true, "data": {"id": "1_2"}}'), { id: "1_2" });
+  assert.throws(() => outcome(200, "<!doctype html><h1>Log in</h1>"), SessionEnded);
+  assert.throws(() => outcome(401, '{"error": "Unauthorized", "message": "Send your API key"}'), SessionEnded);
+  const full = '{"error": "Server full", "message": "The disk is full."}';
+  assert.throws(() => outcome(500, full), { message: "The disk is full." });
+  assert.throws(() => outcome(413, "<html>nginx</html>"), /too large/);
+  assert.throws(() => outcome(502, "<html>nginx</html>"), /Try again/);
+});

@@ -1,0 +1,50 @@
+// Keys: what they ask for, and where they are left to others.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { commandOf, skipOf } from "../../ezstems/static/mixer/keyboard.js";
+
+const press = (key, place = "page", more = {}) => commandOf({ key, ...more }, place);
+
+test("every key of the help", () => {
+  assert.deepEqual(press(" "), { do: "toggle" });
+  assert.deepEqual(press("ArrowLeft"), { do: "skip", seconds: -5 });
+  assert.deepEqual(press("ArrowRight", "page", { shiftKey: true }), { do: "skip", seconds: 1 });
+  assert.deepEqual(press("ArrowUp"), { do: "select", by: -1 });
+  assert.deepEqual(press("ArrowDown"), { do: "select", by: 1 });
+  assert.deepEqual(press("5"), { do: "soloLane", lane: 4 });
+  for (const [key, command] of [["m", "mute"], ["S", "solo"], ["l", "loop"], ["i", "loopIn"], ["O", "loopOut"]]) {
+    assert.deepEqual(press(key), { do: command });
+  }
+  assert.deepEqual(press("Home"), { do: "toStart" });
+  assert.deepEqual(press("End"), { do: "toEnd" });
+  assert.deepEqual(press("?"), { do: "help" });
+});
+
+test("a field keeps all its keys, a button its space bar, a slider its arrows", () => {
+  for (const key of [" ", "m", "1", "ArrowLeft", "?"]) assert.equal(press(key, "text"), null);
+  assert.equal(press(" ", "control"), null);
+  assert.deepEqual(press("ArrowLeft", "control"), { do: "skip", seconds: -5 });
+  for (const key of ["ArrowLeft", "ArrowUp", "Home", "End"]) assert.equal(press(key, "range"), null);
+  assert.deepEqual(press(" ", "range"), { do: "toggle" });
+  assert.deepEqual(press("m", "range"), { do: "mute" });
+});
+
+test("other keys, and those of the browser, are left alone", () => {
+  for (const key of ["x", "Tab", "Enter", "Escape", "0", "F5"]) assert.equal(press(key), null, key);
+  for (const modifier of ["ctrlKey", "altKey", "metaKey"]) {
+    for (const key of ["s", "l", "1", "ArrowLeft", " "]) assert.equal(press(key, "page", { [modifier]: true }), null);
+  }
+});
+
+test("a held key skips on, but doesn't flutter", () => {
+  assert.deepEqual(press("ArrowRight", "page", { repeat: true }), { do: "skip", seconds: 5 });
+  for (const key of [" ", "m", "1"]) assert.equal(press(key, "page", { repeat: true }), null);
+});
+
+test("the song's slider moves by seconds", () => {
+  const keys = ["ArrowLeft", "ArrowDown", "ArrowRight", "ArrowUp", "PageUp"];
+  assert.deepEqual(keys.map((key) => skipOf({ key, shiftKey: false })), [-5, -5, 5, 5, null]);
+  assert.equal(skipOf({ key: "ArrowUp", shiftKey: true }), 1);
+});

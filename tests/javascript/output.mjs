@@ -1,0 +1,42 @@
+// The graph's stand-in: a clock that a test turns, and notes of what would be heard.
+
+/** Stand for the graph: note what is scheduled, as the song's frames of every frame of the clock. */
+export class Output {
+  frame = 1000;
+  started = [];
+  wake = async () => {};
+  rest() {}
+  fadeIn() {}
+  get heardFrame() {
+    return this.frame;
+  }
+  prepare(stems) {
+    return stems;
+  }
+  start(pieces, at) {
+    const note = { pieces, at, until: Infinity };
+    this.started.push(note);
+    return { stop: (frame) => (note.until = Math.min(note.until, frame)) };
+  }
+  fadeOut() {
+    return this.frame;
+  }
+
+  /** Return what was heard in a span of the clock: [clock frame, song frame, frames] where either jumps. */
+  heard() {
+    const spans = [];
+    for (const { pieces, at, until } of this.started) {
+      let begin = at;
+      for (const { start, end } of pieces) {
+        const frames = Math.min(end - start, until - begin, this.frame - begin);
+        if (frames > 0) {
+          const last = spans.at(-1);
+          if (last && last[0] + last[2] === begin && last[1] + last[2] === start) last[2] += frames;
+          else spans.push([begin, start, frames]);
+        }
+        begin += end - start;
+      }
+    }
+    return spans;
+  }
+}

@@ -1,0 +1,186 @@
+// The transport on a clock that the test turns: every stem at the same frame, none lost, none twice.
+
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+
+import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
+import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
+import { Transport } from "../../ezstems/static/mixer/transport.js";
+import { Output } from "./output.mjs";
+
+const LENGTH = 60 * RATE_HZ + 17;
+let output, chunks, transport, states, problems;
+
+const settle = () => new Promise((resolve) => setTimeout(resolve));
+
+/** Let the clock run for seconds, ticking several times in each. */
+async function run(seconds, tickSeconds = 0.2) {
+  const end = output.frame + Math.round(seconds * RATE_HZ);
+  while (output.frame < end) {
+    output.frame = Math.min(end, output.frame + Math.round(tickSeconds * RATE_HZ));
+    transport.tick();
+    await settle();
+  }
+}
+
+beforeEach(() => {
+  [output, states, problems] = [new Output(), [], []];
+  chunks = { read: async (pieces) => pieces, abandon() {} };
+  transport = new Transport(chunks, output, LENGTH, {
+    changed: () => states.push(transport.state),
+    failed: (problem) => problems.push(problem.message),
+  });
+});
+
+test("it plays the song once, without a gap, and stops at its end", async () => {
+  await transport.play();
+  await run(70);
+  const [[, start, frames], ...more] = output.heard();
+  assert.deepEqual([start, frames, more], [0, LENGTH, []]);
+  assert.deepEqual([transport.state, transport.isPlaying, transport.position], ["paused", false, LENGTH]);
+  assert.deepEqual(states, ["buffering", "playing", "paused"]);
+  await transport.play();
+  await run(1);
+  assert.ok(transport.position > 0 && transport.position < RATE_HZ, "from the start again");
+});
+
+test("it schedules far enough ahead for a hidden page, and no further than it must", async () => {
+  await transport.play();
+  await settle();
+  const ahead = (note) => note.at + note.pieces.reduce((sum, { start, end }) => sum + end - start, 0) - output.frame;
+  assert.ok(ahead(output.started.at(-1)) >= 8 * RATE_HZ);
+  assert.ok(ahead(output.started.at(-1)) <= 8 * RATE_HZ + 2 * CHUNK_FRAMES);
+  await run(30, 5);
+  assert.equal(output.heard().length, 1, "timers that come every five seconds are enough");
+});
+
+test("it pauses and goes on at the same frame", async () => {
+  await transport.play();
+  await run(3);
+  transport.pause();
+  const { position } = transport;
+  await run(2);
+  assert.equal(transport.position, position);
+  await transport.play();
+  await run(3);
+  const [first, second, ...more] = output.heard();
+  assert.deepEqual([first[1], first[2], second[1], more], [0, position, position, []]);
+});
+
+test("it seeks while it plays and while it doesn't", async () => {
+  transport.seek(1e9);
+  assert.equal(transport.position, LENGTH);
+  transport.seek(10 * RATE_HZ);
+  assert.equal(transport.state, "paused");
+  await transport.play();
+  await run(2);
+  transport.seek(30 * RATE_HZ);
+  assert.equal(transport.position, 30 * RATE_HZ);
+  await run(2);
+  assert.deepEqual(output.heard().map(([, song]) => song), [10 * RATE_HZ, 30 * RATE_HZ]);
+  transport.seek(LENGTH);
+  assert.deepEqual([transport.state, transport.position], ["paused", LENGTH]);
+});
+
+test("a loop wraps to the frame, and its end of being one doesn't interrupt", async () => {
+  const loop = { start: 5 * RATE_HZ + 3, end: 7 * RATE_HZ + 11 };
+  transport.setLoop(loop);
+  transport.seek(6 * RATE_HZ);
+  await transport.play();
+  await run(9.5);
+  transport.setLoop(null);
+  await settle();
+  await run(6);
+  const heard = output.heard();
+  assert.deepEqual(heard[0].slice(1), [6 * RATE_HZ, loop.end - 6 * RATE_HZ]);
+  for (const round of heard.slice(1, -1)) assert.deepEqual(round.slice(1), [loop.start, loop.end - loop.start]);
+  assert.ok(heard.at(-1)[2] > loop.end - loop.start, "on behind the loop's end");
+  for (let i = 1; i < heard.length; i += 1) assert.equal(heard[i][0], heard[i - 1][0] + heard[i - 1][2], "no gap");
+});
+
+test("a loop that begins while the song plays takes effect, also where blocks are scheduled already", async () => {
+  await transport.play();
+  await run(2);
+  transport.setLoop({ start: RATE_HZ, end: 3 * RATE_HZ });
+  await settle();
+  await run(6);
+  const heard = output.heard();
+  assert.deepEqual(heard[0].slice(1), [0, 3 * RATE_HZ]);
+  assert.deepEqual(heard[1].slice(1), [RATE_HZ, 2 * RATE_HZ]);
+});
+
+test("late data costs a pause of all stems, no frame", async () => {
+  let release;
+  chunks.read = async (pieces) => {
+    if (pieces[0].start >= 2 * CHUNK_FRAMES) await new Promise((resolve) => (release = resolve));
+    return pieces;
+  };
+  await transport.play();
+  await run(20);
+  assert.equal(transport.state, "buffering");
+  assert.equal(transport.position, 2 * CHUNK_FRAMES, "the clock stands still");
+  const wait = release;
+  chunks.read = async (pieces) => pieces;
+  wait();
+  await run(10);
+  const [first, second, ...more] = output.heard();
+  assert.deepEqual([first[1], first[2], second[1], more], [0, 2 * CHUNK_FRAMES, 2 * CHUNK_FRAMES, []]);
+  assert.deepEqual(states, ["buffering", "playing", "buffering", "playing"]);
+});
+
+test("stems that would have begun apart are scheduled once more", async () => {
+  const start = output.start.bind(output);
+  let isBusy = true;
+  output.start = (pieces, at) => {
+    const handle = start(pieces, at);
+    if (isBusy) output.frame = at + 5; // the page was kept from running while it scheduled
+    isBusy = false;
+    return handle;
+  };
+  await transport.play();
+  await run(2);
+  const [first, second] = output.started;
+  assert.equal(first.until, 0);
+  assert.ok(second.at > first.at && second.until === Infinity);
+  assert.deepEqual(second.pieces, first.pieces);
+});
+
+test("data of before a jump isn't played after it", async () => {
+  const waiting = [];
+  chunks.read = (pieces) => new Promise((resolve) => waiting.push(() => resolve(pieces)));
+  await transport.play();
+  await settle();
+  transport.seek(20 * RATE_HZ);
+  await settle();
+  for (const answer of waiting) answer();
+  await settle();
+  assert.equal(output.started.length, 1);
+  assert.equal(output.started[0].pieces[0].start, 20 * RATE_HZ);
+});
+
+test("what can't be fetched stops it, in words; it can be tried again", async () => {
+  chunks.read = async () => {
+    throw new Error("no connection");
+  };
+  await transport.play();
+  await settle();
+  assert.deepEqual(problems, ["no connection"]);
+  assert.equal(transport.state, "paused");
+  chunks.read = async (pieces) => pieces;
+  await transport.play();
+  await run(1);
+  assert.equal(transport.state, "playing");
+});
+
+test("a pause before the sound card is ready leaves it at that", async () => {
+  let ready;
+  output.wake = () => new Promise((resolve) => (ready = resolve));
+  const played = transport.play();
+  transport.seek(RATE_HZ);
+  transport.pause();
+  ready();
+  await played;
+  await settle();
+  assert.equal(output.started.length, 0);
+  assert.deepEqual([transport.state, transport.position], ["paused", RATE_HZ]);
+});
