@@ -17,6 +17,7 @@ FRAMES = 128
 BATCH = 4
 POOL = 96  # crops in memory at once, 10 MB each
 FRESH_PER_STEP = 1
+LEVELS_DB = (-28.0, 4.0)  # of a whole mixture: quiet music is as common as loud music
 WINDOW = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
 CROP_SAMPLES = (FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES
 
@@ -88,8 +89,7 @@ class Mixer:
         numbers = sorted(self._pool)
         together = rng.random() < 0.5
         crop = numbers[rng.integers(len(numbers))]
-        quiet = rng.random() < 0.3
-        level_db = rng.uniform(-26, -8) if quiet else rng.uniform(-8, 5)
+        level_db = rng.uniform(*LEVELS_DB)
         mono = rng.random() < 0.1
         stems = np.empty((len(STEMS), FRAMES, BINS, 2), np.complex64)
         for index, name in enumerate(STEMS):
