@@ -7,14 +7,18 @@ import wave
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from ezstems.audio.peaks import Meter, Peaks
 from ezstems.audio.separate import STEMS, Separation
 from ezstems.errors import Interrupted
 
 LABEL = "fast test model"
+SAMPLES = 441
 
 
 class FastSeparator:
-    """Write a short file a stem; `hold` and `fail` let a test decide when and how a separation ends."""
+    """Write a short file of noise a stem; `hold` and `error` let a test decide when and how a separation ends."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -64,14 +68,16 @@ class FastSeparator:
             progress(42.0)
         if self.error is not None:
             raise self.error
-        files = []
-        for name in STEMS[stems]:
+        files, meters = [], {name: Meter() for name in STEMS[stems]}
+        noise = np.random.default_rng(0).integers(-32768, 32768, (stems, SAMPLES, 2)).astype("<i2")
+        for name, pcm in zip(STEMS[stems], noise, strict=True):
             file = directory / f"{name}.{output}"
             with wave.open(str(file), "wb") as out:
                 out.setnchannels(2)
                 out.setsampwidth(2)
                 out.setframerate(44_100)
-                out.writeframes(bytes(4 * 441))
+                out.writeframes(pcm.tobytes())
             files.append(file)
+            meters[name].add(pcm)
         shutil.copy(source, directory / "scratch")  # what isn't a stem must not reach the ZIP
-        return Separation(tuple(files), 441, LABEL)
+        return Separation(tuple(files), SAMPLES, LABEL, Peaks.of(meters))
