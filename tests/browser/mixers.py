@@ -1,0 +1,110 @@
+"""The mixer of a page, as a test drives and reads it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.known_stems import AMPLITUDE
+
+STEMS = ("vocals", "drums", "bass", "other")
+TONES_SECONDS = 20.0
+# An analyser averages both channels, of which the right one is half as loud.
+TONE_LEVEL = 0.75 * AMPLITUDE / 32768 / sqrt(2)
+
+_READ = """(root) => ({
+  seconds: performance.now() / 1000,
+  state: root.dataset.state,
+  position: Number(root.dataset.position),
+  levels: JSON.parse(root.dataset.levels ?? "{}"),
+  mix: Number(root.dataset.mixLevel ?? 0),
+})"""
+_FOLLOW = f"""async (root, seconds) => {{
+  const moments = [];
+  const read = {_READ};
+  const observer = new MutationObserver(() => moments.push(read(root)));
+  observer.observe(root, {{ attributes: true, attributeFilter: ["data-position"] }});
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  observer.disconnect();
+  return moments;
+}}"""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Hold what the mixer told at a time of the page's clock."""
+
+    seconds: float
+    state: str
+    position: float
+    levels: dict[str, float]
+    mix: float
+
+
+class Mixer:
+    """Drive the mixer of a song's page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.root = page.locator("[data-mixer]")
+
+    @classmethod
+    def open(cls, page: Page, job_id: str) -> "Mixer":
+        """Open a finished song and wait until it can be played."""
+        page.goto(f"/songs/{job_id}")
+        mixer = cls(page)
+        mixer.expect("ready")
+        return mixer
+
+    def expect(self, state: str) -> None:
+        """Wait for a state."""
+        expect(self.root).to_have_attribute("data-state", state)
+
+    def part(self, name: str) -> Locator:
+        """Find a part of the toolbar or of what is below the lanes."""
+        return self.root.locator(f":not([data-lane] *)[data-part={name}]")
+
+    def lane(self, stem: str, part: str) -> Locator:
+        """Find a part of a lane."""
+        return self.root.locator(f"[data-lane={stem}] [data-part={part}]")
+
+    def wave(self, stem: str, fraction: float) -> dict[str, Any]:
+        """Return where a place of a song is on a lane's waveform, for `click` and the mouse."""
+        box = self.lane(stem, "wave").bounding_box()
+        return {"x": box["width"] * fraction, "y": box["height"] / 2}
+
+    def play(self) -> None:
+        """Press the button, and wait until the song sounds."""
+        self.part("play").click()
+        self.expect("playing")
+
+    def now(self) -> Moment:
+        """Read what the mixer tells."""
+        return Moment(**self.root.evaluate(_READ))
+
+    def follow(self, seconds: float) -> list[Moment]:
+        """Read every change of the position for a while."""
+        return [Moment(**moment) for moment in self.root.evaluate(_FOLLOW, seconds)]
+
+    def until(self, condition: Callable[[Moment], bool], seconds: float = 30.0) -> Moment:
+        """Wait until the mixer tells what a condition wants; return it."""
+        deadline = time.monotonic() + seconds
+        while not condition(moment := self.now()):
+            assert time.monotonic() < deadline, moment
+            self.page.wait_for_timeout(50)
+        return moment
+
+    def until_heard(self, gains: dict[str, float]) -> None:
+        """Wait until every tone sounds at its gain."""
+
+        def is_heard(moment: Moment) -> bool:
+            wanted = {stem: TONE_LEVEL * gain for stem, gain in gains.items()}
+            # The analyser's window holds no whole number of periods.
+            return moment.levels.keys() == wanted.keys() and all(
+                abs(level - wanted[stem]) <= 0.06 * wanted[stem] for stem, level in moment.levels.items()
+            )
+
+        self.until(is_heard)

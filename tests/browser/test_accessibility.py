@@ -1,0 +1,45 @@
+"""Every page, light and dark, on a phone and on a desk: readable by everybody, and never wider than the screen.
+
+Where the environment names a folder in SCREENSHOTS, it gets a picture of each.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser import axe
+from tests.browser.gallery import NO_PAGE, every_page
+from tests.servers import Server
+
+WIDTHS = (390, 1280)
+WIDTH = "() => document.documentElement.scrollWidth"
+
+
+def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Page], trouble: list[str]) -> None:
+    unavailable = None
+    try:
+        axe.script()
+    except axe.Unavailable as error:
+        unavailable = str(error)
+    names, wide, wrong = [], [], []
+    for name, page in every_page(server, open_page):
+        names.append(name)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            if page.evaluate(WIDTH) > width:
+                wide.append(f"{name}, {width}")
+            for scheme in () if unavailable else ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                wrong += [f"{name}, {width}, {scheme}: {what}" for what in axe.violations(page)]
+                if folder := os.environ.get("SCREENSHOTS"):
+                    file = f"{name.strip('/').replace('/', '-') or 'landing'}-{width}-{scheme}.png"
+                    page.screenshot(path=Path(folder) / file, full_page=True)
+    assert len(names) == 19
+    trouble.remove(next(each for each in trouble if f"{NO_PAGE}: " in each and "status of 404" in each))
+    assert wide == []
+    assert wrong == []
+    if unavailable:
+        pytest.skip(f"{unavailable}: only the pages' widths were looked at")

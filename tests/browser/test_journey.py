@@ -1,0 +1,228 @@
+"""A visitor's way through the website: an account, a key, uploads to watch, stems and mixes to take home."""
+
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.audio import audio_files
+from tests.browser.dropping import drop
+from tests.browser.known_stems import RATE_HZ, stem
+from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer
+from tests.browser.visitors import Visitor, silence
+from tests.servers import PASSWORD, Server
+
+
+def read_pcm(path: Path) -> np.ndarray:
+    """Decode a 16-bit file: int32 (samples, 2), which sums don't overflow."""
+    return np.rint(audio_files.read(path) * 32768).astype(np.int32)
+
+
+def saved(page: Page, link: Locator, folder: Path) -> Path:
+    """Press what downloads; return the file."""
+    with page.expect_download() as download:
+        link.click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_an_account_and_a_key_that_works(server: Server, open_context: Callable[..., BrowserContext]) -> None:
+    context = open_context(server, permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("link", name="Make an account").click()
+    page.get_by_label("E-mail").fill("journey@example.com")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Make an account").click()
+    page.wait_for_url("**/account")
+
+    page.get_by_label("Name of a new key").fill("my program")
+    page.get_by_role("button", name="Make a key").click()
+    dialog = page.get_by_role("dialog", name="Your new API key")
+    key = dialog.get_by_label("API key").input_value()
+    dialog.get_by_role("button", name="Copy").click()
+    expect(dialog.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == key
+    answer = requests.get(f"{server.api}/keys.php", headers={"Authorization": f"Bearer {key}"}, timeout=60)
+    assert (answer.status_code, answer.json()["success"]) == (200, True)
+
+    dialog.get_by_role("button", name="Done, I stored it").click()
+    row = page.get_by_role("row").filter(has_text="my program")
+    expect(row).to_contain_text(key[-8:])
+    expect(row).to_contain_text("1 of ")
+    assert key not in page.content()
+    row.get_by_text("Deactivate", exact=False).first.click()
+    row.get_by_role("button", name="Deactivate for good").click()
+    expect(row).to_contain_text("deactivated")
+    answer = requests.get(f"{server.api}/keys.php", headers={"Authorization": f"Bearer {key}"}, timeout=60)
+    assert answer.status_code == 401
+
+
+@pytest.fixture
+def visitor(server: Server) -> Visitor:
+    """Return somebody without any songs."""
+    return Visitor(server, f"visitor-{len(server.rows('SELECT id FROM users'))}@example.com")
+
+
+@pytest.fixture
+def held(server: Server) -> Iterator[Server]:
+    """Return the server, which finishes no separation until the test lets it."""
+    server.hold()
+    yield server
+    server.release()
+
+
+def show_percent(server: Server, percent: int) -> None:
+    """Let the running separation say how far it is."""
+    (server.instance / "percent").write_text(str(percent))
+
+
+def test_dropped_songs_are_watched_until_they_can_be_mixed(
+    held: Server, visitor: Visitor, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(held, visitor)
+    page.goto("/upload")
+    drop(page, "[data-dropzone]", {"one.wav": silence(1), "two.wav": silence(1), "three.wav": silence(2)})
+    drop(page, "[data-dropzone]", {"notes.txt": b"no song"})
+    rows = {name: page.get_by_role("article").filter(has_text=name) for name in ("one", "two", "three", "notes")}
+    expect(rows["three"]).to_contain_text("Ready to send")
+    expect(rows["notes"]).to_contain_text("Its name must end in")
+    page.get_by_label("Stems").select_option("4")
+    page.evaluate("window.isSamePage = true")
+    page.get_by_role("button", name="Upload").click()
+
+    for percent in (10, 40, 85):
+        show_percent(held, percent)
+        expect(rows["one"]).to_contain_text(f"Separating: {percent} %")
+    expect(rows["one"].get_by_role("progressbar")).to_have_js_property("value", 0.85)
+    expect(rows["two"]).to_contain_text("Waiting: next in the queue")
+    expect(rows["three"]).to_contain_text("Waiting: number 2 in the queue")
+    first = rows["one"].get_by_role("link", name="Open").get_attribute("href").rpartition("/")[2]
+    (held.instance / f"let-{first}").touch()
+    expect(rows["one"]).to_contain_text("Done")
+    expect(rows["two"]).to_contain_text("Separating: 85 %")
+    expect(rows["three"]).to_contain_text("Waiting: next in the queue")
+    assert page.evaluate("window.isSamePage")
+
+    # Who leaves the page and comes back finds everything as it is by then.
+    page.get_by_role("link", name="API", exact=True).click()
+    page.wait_for_url("**/docs")
+    page.get_by_role("link", name="Upload", exact=True).click()
+    expect(rows["one"]).to_contain_text("Done")
+    expect(rows["two"]).to_contain_text("Separating: 85 %")
+    expect(rows["three"]).to_contain_text("Waiting: next in the queue")
+    expect(rows["notes"]).to_have_count(0)
+
+    rows["three"].get_by_role("link", name="Open").click()
+    expect(page.get_by_text("Waiting: next in the queue")).to_be_visible()
+    page.evaluate("window.isSamePage = true")
+    second = next(row["id"] for row in held.rows("SELECT id FROM jobs WHERE status = 'processing'"))
+    (held.instance / f"let-{second}").touch()
+    expect(page.get_by_text("Separating: 85 %")).to_be_visible()
+    held.release()
+    Mixer(page).expect("ready")
+    assert page.evaluate("window.isSamePage")
+    Mixer(page).play()
+
+    page.goto("/songs")
+    expect(page.get_by_role("article")).to_have_count(3)
+    page.get_by_role("searchbox").fill("Two")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("article")).to_have_text(re.compile("two.wav"))
+
+
+def test_a_file_that_the_server_refuses(
+    server: Server, visitor: Visitor, open_page: Callable[..., Page], trouble: list[str]
+) -> None:
+    page = open_page(server, visitor)
+    page.goto("/upload")
+    page.get_by_label("Drop songs here").set_input_files(
+        [
+            {"name": "noise.wav", "mimeType": "audio/wav", "buffer": b"no audio at all"},
+            {"name": "empty.mp3", "mimeType": "audio/mpeg", "buffer": b""},
+            {"name": "song.wav", "mimeType": "audio/wav", "buffer": silence(1)},
+        ]
+    )
+    expect(page.get_by_role("article").filter(has_text="empty.mp3")).to_contain_text("It is empty.")
+    page.get_by_role("button", name="Upload").click()
+    row = page.get_by_role("article").filter(has_text="noise.wav")
+    expect(row.get_by_role("button", name="Try again")).to_be_visible()
+    expect(row).to_contain_text("The file's content is not WAV audio")
+    expect(page.get_by_role("article").filter(has_text="song.wav")).to_contain_text("Done")
+    assert len(trouble) == 1 and "status of 400" in trouble.pop(), trouble
+
+
+def test_the_library_follows_its_songs(held: Server, visitor: Visitor, open_page: Callable[..., Page]) -> None:
+    names = {visitor.upload(name): name for name in ("good.wav", "bad.wav")}
+    good, bad = names
+    page = open_page(held, visitor)
+    page.goto("/songs")
+    cards = {name: page.get_by_role("article").filter(has_text=name) for name in names.values()}
+    show_percent(held, 30)
+    expect(cards["good.wav"]).to_contain_text("Separating: 30 %")
+    expect(cards["bad.wav"]).to_contain_text("Waiting: next in the queue")
+    (held.instance / f"let-{good}").touch()
+    expect(cards["good.wav"].get_by_role("link", name="Open")).to_be_visible()
+    (held.instance / "failure").write_text("The file is broken after 3 seconds.")
+    (held.instance / f"let-{bad}").touch()
+    expect(cards["bad.wav"]).to_contain_text("The file is broken after 3 seconds.")
+    expect(cards["bad.wav"]).to_contain_text("failed")
+
+
+def test_downloads_are_exact_to_the_sample(
+    server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    samples = round(TONES_SECONDS * RATE_HZ)
+    known = {name: stem(name, 4, samples).astype(np.int32) for name in STEMS}
+    page = open_page(server, owner)
+    mixer = Mixer.open(page, tones)
+
+    file = saved(page, page.get_by_role("link", name="Download bass"), tmp_path)
+    assert np.array_equal(read_pcm(file), known["bass"])
+
+    file = saved(page, page.get_by_role("link", name="Download ZIP"), tmp_path)
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == [f"{name}.wav" for name in STEMS]
+        archive.extractall(tmp_path)
+    for name in STEMS:
+        assert np.array_equal(read_pcm(tmp_path / f"{name}.wav"), known[name])
+
+    file = saved(page, mixer.part("mix"), tmp_path)
+    assert file.name == "tones mix.wav"
+    assert np.array_equal(read_pcm(file), sum(known.values()))
+    expect(mixer.part("mix-text")).to_contain_text("Saved as “tones mix.wav”.")
+
+    # The mix as it is: one stem louder, one muted.
+    mixer.lane("vocals", "volume").fill("150")
+    mixer.lane("other", "mute").click()
+    mixed = read_pcm(saved(page, mixer.part("mix"), tmp_path))
+    wanted = 1.5 * known["vocals"] + known["drums"] + known["bass"]
+    assert mixed.shape == wanted.shape
+    assert np.abs(mixed - wanted).max() <= 0.5
+
+
+def test_a_deleted_song_is_gone_at_once(server: Server, visitor: Visitor, open_page: Callable[..., Page]) -> None:
+    song = visitor.wait(visitor.upload("gone.wav"))
+    key = {"Authorization": f"Bearer {visitor.key()}"}
+    assert [path.name for path in server.instance.glob(f"results/{song}*")]
+    page = open_page(server, visitor)
+    page.goto(f"/songs/{song}")
+    page.get_by_role("button", name="Delete gone.wav").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Delete “gone.wav”? Its files go at once.")
+    dialog.get_by_role("button", name="Keep").click()
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Delete gone.wav").click()
+    dialog.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/songs")
+    expect(page.get_by_text("No songs yet.")).to_be_visible()
+    assert [path for folder in ("uploads", "results") for path in server.instance.glob(f"{folder}/{song}*")] == []
+    for call in ("status", "download"):
+        answer = requests.get(f"{server.api}/{call}.php", params={"id": song}, headers=key, timeout=60)
+        assert answer.status_code == 404, answer.text

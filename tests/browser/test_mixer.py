@@ -1,0 +1,228 @@
+"""The mixer plays in a real browser: its clock, its lanes, its loop, its keys."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer
+from tests.browser.visitors import Visitor, silence
+from tests.servers import Server
+
+ALL = dict.fromkeys(STEMS, 1.0)
+SLOWEST, FASTEST = 0.5, 1.1  # of real time: on a busy machine a sound card that isn't one stutters, but never hurries
+
+
+@pytest.fixture
+def mixer(server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page]) -> Mixer:
+    """Return the mixer of the song of tones."""
+    return Mixer.open(open_page(server, owner), tones)
+
+
+def test_the_song_plays_at_its_own_speed(mixer: Mixer) -> None:
+    mixer.play()
+    moments = mixer.follow(3)
+    assert len(moments) > 5
+    assert [each.position for each in moments] == sorted(each.position for each in moments)
+    seconds, played = (moments[-1].seconds - moments[0].seconds), moments[-1].position - moments[0].position
+    assert SLOWEST < played / seconds < FASTEST, (played, seconds)
+    expect(mixer.part("time")).to_have_text(re.compile(r"^0:\d\d / 0:20$"))
+    mixer.part("play").click()
+    mixer.expect("paused")
+    still = mixer.now().position
+    mixer.page.wait_for_timeout(500)
+    assert mixer.now().position == still > 1
+    assert set(mixer.now().levels.values()) == {0}
+
+
+def test_lanes_are_muted_solo_and_turned_down(mixer: Mixer) -> None:
+    mixer.play()
+    mixer.until_heard(ALL)
+    mixer.lane("drums", "solo").click()
+    expect(mixer.lane("drums", "solo")).to_have_attribute("aria-pressed", "true")
+    mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"drums": 1.0})
+    mixer.lane("bass", "solo").click()
+    mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"drums": 1.0, "bass": 1.0})
+    mixer.lane("drums", "mute").click()
+    mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"bass": 1.0})
+    for stem, part in (("drums", "mute"), ("drums", "solo"), ("bass", "solo")):
+        mixer.lane(stem, part).click()
+    mixer.until_heard(ALL)
+    for percent in (50, 150, 0):
+        mixer.lane("vocals", "volume").fill(str(percent))
+        mixer.until_heard(ALL | {"vocals": percent / 100})
+    expect(mixer.root.locator("[data-lane=vocals]")).to_have_attribute("data-muted", "")
+
+
+def test_a_click_on_a_waveform_goes_there(mixer: Mixer) -> None:
+    for fraction in (0.75, 0.25):
+        mixer.lane("bass", "wave").click(position=mixer.wave("bass", fraction))
+        assert mixer.now().position == pytest.approx(fraction * TONES_SECONDS, abs=0.05)
+    mixer.play()
+    mixer.lane("other", "wave").click(position=mixer.wave("other", 0.5))
+    positions = [each.position for each in mixer.follow(1)]
+    assert 0.5 * TONES_SECONDS <= min(positions) < 0.9 * TONES_SECONDS, positions
+    mixer.until_heard(ALL)
+
+
+def test_the_song_ends_and_begins_again(mixer: Mixer) -> None:
+    mixer.part("seek").fill(str(TONES_SECONDS - 1))
+    mixer.play()
+    mixer.expect("paused")
+    assert mixer.now().position == TONES_SECONDS
+    expect(mixer.part("play")).to_have_text("Play")
+    mixer.play()
+    assert mixer.now().position < 5
+
+
+def test_a_loop_is_never_left(mixer: Mixer) -> None:
+    box = mixer.lane("vocals", "wave").bounding_box()
+    start, end = (box["x"] + fraction * box["width"] for fraction in (0.3, 0.36))
+    middle = box["y"] + box["height"] / 2
+    mixer.page.keyboard.down("Shift")
+    mixer.page.mouse.move(start, middle)
+    mixer.page.mouse.down()
+    mixer.page.mouse.move((start + end) / 2, middle)
+    mixer.page.mouse.move(end, middle)
+    mixer.page.mouse.up()
+    mixer.page.keyboard.up("Shift")
+    expect(mixer.part("loop")).to_have_attribute("aria-pressed", "true")
+    expect(mixer.part("loop-text")).to_have_text("0:06.0 – 0:07.2")
+    mixer.lane("vocals", "wave").click(position=mixer.wave("vocals", 0.31))
+    mixer.play()
+    positions = [each.position for each in mixer.follow(3.2)]
+    first, last = 0.299 * TONES_SECONDS, 0.361 * TONES_SECONDS
+    assert all(first <= position <= last for position in positions), positions
+    wraps = sum(after < before for before, after in zip(positions, positions[1:], strict=False))
+    assert wraps >= 1, positions
+    mixer.until_heard(ALL)
+    mixer.part("loop").click()
+    mixer.until(lambda moment: moment.position > last + 0.5)
+
+
+def test_dragging_scrubs(mixer: Mixer) -> None:
+    box = mixer.lane("drums", "wave").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    mixer.page.mouse.move(box["x"] + 0.2 * box["width"], middle)
+    mixer.page.mouse.down()
+    for fraction in (0.3, 0.5, 0.7, 0.8):
+        mixer.page.mouse.move(box["x"] + fraction * box["width"], middle)
+        assert mixer.now().position == pytest.approx(fraction * TONES_SECONDS, abs=0.05)
+    mixer.page.mouse.up()
+    assert mixer.now().state in ("ready", "paused")
+    assert mixer.now().position == pytest.approx(0.8 * TONES_SECONDS, abs=0.05)
+
+
+def test_stems_that_cancel_out_are_silent_together(
+    server: Server, owner: Visitor, open_page: Callable[..., Page]
+) -> None:
+    """Were one stem a single sample late, ever, the noise and its opposite would be loud."""
+    song = owner.wait(owner.upload("inverted.wav", silence(15), stems=2))
+    mixer = Mixer.open(open_page(server, owner), song)
+    mixer.play()
+    moments = []
+    for second in (3, 11.3, 7):  # chunks end after 4, 8 and 12
+        mixer.part("seek").fill(str(second))
+        moments += mixer.follow(1.4)
+    mixer.part("loop-start").click()
+    mixer.page.wait_for_timeout(600)
+    mixer.part("loop-end").click()
+    moments += mixer.follow(2)
+    loud = [each for each in moments if each.levels and min(each.levels.values()) > 0.05]
+    assert len(loud) > 10, moments
+    assert max(each.mix for each in moments) == 0, moments
+    mixer.lane("vocals", "mute").click()
+    assert mixer.until(lambda moment: moment.levels["vocals"] == 0 and moment.mix > 0.05)
+
+
+NAME = """(element) =>
+  `${element.closest("[data-lane]")?.dataset.lane ?? ""} ${element.dataset.part ?? element.textContent.trim()}`"""
+CONTROLS = f"""() => [...document.querySelectorAll("main :is(a[href], button, input, select, summary)")]
+  .filter((each) => !each.disabled && each.type !== "hidden" && each.checkVisibility()).map({NAME})"""
+FOCUSED = f"""() => ({{
+  name: ({NAME})(document.activeElement), outline: getComputedStyle(document.activeElement).outlineStyle,
+}})"""
+
+
+def test_the_tab_key_reaches_every_control(mixer: Mixer) -> None:
+    expected = mixer.page.evaluate(CONTROLS)
+    assert len(expected) > 6 + 4 * len(STEMS), expected
+    mixer.page.locator("main").focus()
+    reached = []
+    for _ in expected:
+        mixer.page.keyboard.press("Tab")
+        focused = mixer.page.evaluate(FOCUSED)
+        reached.append(focused["name"])
+        assert focused["outline"] != "none", focused
+    assert reached == expected
+
+
+def test_keys_play_seek_and_mix(mixer: Mixer) -> None:
+    page, press = mixer.page, mixer.page.keyboard.press
+
+    def pressed(stem: str, part: str) -> None:
+        expect(mixer.lane(stem, part)).to_have_attribute("aria-pressed", "true")
+
+    press("Space")
+    mixer.expect("playing")
+    press("Space")
+    mixer.expect("paused")
+    press("Home")
+    assert mixer.now().position == 0
+    for keys, seconds in (("ArrowRight", 5), ("ArrowRight", 10), ("Shift+ArrowLeft", 9), ("ArrowLeft", 4)):
+        press(keys)
+        assert mixer.now().position == pytest.approx(seconds, abs=0.01), keys
+    for number, stem in enumerate(STEMS, start=1):
+        press(str(number))
+        pressed(stem, "solo")
+        press(str(number))
+        expect(mixer.lane(stem, "solo")).to_have_attribute("aria-pressed", "false")
+    press("5")  # there is no fifth lane
+    press("m")
+    pressed("vocals", "mute")
+    press("ArrowDown")
+    press("ArrowDown")
+    press("s")
+    pressed("bass", "solo")
+    press("ArrowUp")
+    press("Shift+M")
+    pressed("drums", "mute")
+    press("i")
+    press("ArrowRight")
+    press("o")
+    expect(mixer.part("loop-text")).to_have_text("0:04.0 – 0:09.0")
+    press("l")
+    expect(mixer.part("loop")).to_have_attribute("aria-pressed", "false")
+    press("End")
+    assert mixer.now().position == TONES_SECONDS
+    press("?")
+    expect(page.get_by_role("dialog", name="Keyboard and pointer")).to_be_visible()
+    press("Home")
+    assert mixer.now().position == TONES_SECONDS
+    press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_keys_are_left_alone_where_one_types(mixer: Mixer) -> None:
+    page = mixer.page
+    page.evaluate("document.querySelector('main').append(document.createElement('input'))")
+    field = page.locator("main > input")
+    field.press_sequentially("ms1 l")
+    field.press("ArrowLeft")
+    expect(field).to_have_value("ms1 l")
+    page.locator("main").focus()
+    page.keyboard.press("Control+s")
+    for button in mixer.root.locator("[aria-pressed]").all():
+        expect(button).to_have_attribute("aria-pressed", "false")
+    assert (mixer.now().state, mixer.now().position) == ("ready", 0)
+    # Whose program reads the page aloud with keys of its own can switch these off.
+    page.keyboard.press("?")
+    page.get_by_label("Keys work on the whole page").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("m")
+    expect(mixer.lane("vocals", "mute")).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    mixer.expect("ready")
+    page.keyboard.press("m")
+    expect(mixer.lane("vocals", "mute")).to_have_attribute("aria-pressed", "false")
