@@ -186,6 +186,7 @@ def test_the_library_has_an_end_and_the_search_finds_what_is_past_it(
     for query, expected in (("", ["3", "2"]), ("song", ["3", "2"]), ("0", ["0"])):
         session.get("/songs", query_string={"q": query})
         assert [re.findall(r"\d", song.name)[0] for song in shown[-1]["songs"]] == expected
+    assert len(states(session)) == 4  # what a page polls has none: a song's own page must find it
 
 
 def test_the_states(

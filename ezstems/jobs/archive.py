@@ -159,8 +159,9 @@ class Archive:
         """Yield the files with final names that were last changed before a time in seconds since the epoch."""
         for folder in (self._uploads, self._results):
             for entry in folder.iterdir():
-                if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
-                    yield entry
+                with suppress(FileNotFoundError):  # somebody deletes it at the same time
+                    if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
+                        yield entry
 
 
 def _write(path: Path, text: str) -> None:

@@ -56,7 +56,9 @@ export function confirmForms() {
     dialog.showModal();
   });
   dialog.addEventListener("close", () => {
-    if (dialog.returnValue === "yes") asked.requestSubmit();
+    // What was asked about may have been replaced meanwhile by its newer state.
+    if (asked && !asked.isConnected) asked = [...document.forms].find((form) => form.action === asked.action) ?? null;
+    if (dialog.returnValue === "yes") asked?.requestSubmit();
     asked = null;
   });
 }

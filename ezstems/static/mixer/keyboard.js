@@ -24,7 +24,8 @@ export function commandOf({ key, shiftKey, ctrlKey, altKey, metaKey, repeat }, p
 }
 
 /** Return by how many seconds an arrow key moves the song's own slider, whose steps are finer; null for other keys. */
-export function skipOf({ key, shiftKey }) {
+export function skipOf({ key, shiftKey, altKey, ctrlKey, metaKey }) {
+  if (altKey || ctrlKey || metaKey) return null; // the browser's own
   const step = shiftKey ? SMALL_STEP_SECONDS : STEP_SECONDS;
   if (key === "ArrowLeft" || key === "ArrowDown") return -step;
   return key === "ArrowRight" || key === "ArrowUp" ? step : null;

@@ -16,6 +16,7 @@ export class Scrubber {
   #output;
   #length;
   #wanted = null; // the frame of the grain that is due
+  #drag = 0; // counts the drags that have ended
   #isRunning = false;
   #isOpen = false; // that the fader was opened for this drag
 
@@ -33,6 +34,7 @@ export class Scrubber {
 
   /** Be silent from the next grain on. */
   end() {
+    this.#drag += 1;
     this.#wanted = null;
     this.#isOpen = false;
     this.#output.rest();
@@ -45,7 +47,9 @@ export class Scrubber {
       for (let due = 0; this.#wanted !== null; ) {
         const start = Math.round(Math.max(0, Math.min(this.#length - GRAIN_FRAMES, this.#wanted - GRAIN_FRAMES / 2)));
         this.#wanted = null;
+        const drag = this.#drag;
         const stems = await this.#chunks.readFew(start, Math.min(this.#length, start + GRAIN_FRAMES));
+        if (drag !== this.#drag) continue; // released while it was fetched: whatever plays now is not ours to fade
         const at = Math.max(due, this.#output.frame + LEAD_FRAMES);
         this.#output.start(this.#output.prepare(stems.map((pcm) => [windowed(pcm)])), at);
         if (!this.#isOpen) this.#output.fadeIn(at);

@@ -50,7 +50,7 @@ class Song:
 def library() -> str:
     """List the songs, the newest first; `?q=` leaves those whose name holds it."""
     query = request.args.get("q", "").strip()[:MAX_QUERY]
-    return render_template("songs.html", songs=_songs(_jobs(_matching(query))), query=query)
+    return render_template("songs.html", songs=_songs(_jobs(_matching(query), MOST_SONGS)), query=query)
 
 
 @blueprint.get("/songs/states")
@@ -69,7 +69,7 @@ def states() -> Response:
                 "error": song.error,
                 "url": url_for(".song", job_id=song.id),
             }
-            for song in _songs(_jobs(told))
+            for song in _songs(_jobs(told, None))
         ]
     )
 
@@ -96,10 +96,8 @@ def _mine() -> ColumnElement[bool]:
     return and_(Job.user_id == current_user.id, Job.expired_at.is_(None))
 
 
-def _jobs(condition: ColumnElement[bool]) -> Sequence[Job]:
-    return db.session.scalars(
-        select(Job).where(_mine(), condition).order_by(Job.number.desc()).limit(MOST_SONGS)
-    ).all()
+def _jobs(condition: ColumnElement[bool], most: int | None) -> Sequence[Job]:
+    return db.session.scalars(select(Job).where(_mine(), condition).order_by(Job.number.desc()).limit(most)).all()
 
 
 def _matching(query: str) -> ColumnElement[bool]:
