@@ -204,3 +204,15 @@ def finished(app: Flask) -> Callable[[str], Job]:
         raise AssertionError(f"job {job_id} is {job.status} after {seconds} s")
 
     return wait
+
+
+@pytest.fixture
+def done(upload: Callable[..., TestResponse], finished: Callable[[str], Job]) -> Callable[..., Job]:
+    """Return a maker of completed jobs; the parameters are those of the upload."""
+
+    def make(**parameters: Any) -> Job:
+        job = finished(upload(**parameters).json["data"]["id"])
+        assert job.status == "completed"
+        return job
+
+    return make

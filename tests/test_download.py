@@ -47,18 +47,6 @@ def get(client: FlaskClient, account: Account) -> Callable[..., TestResponse]:
     return call
 
 
-@pytest.fixture
-def done(upload: Upload, finished: Callable[[str], Job]) -> Callable[..., Job]:
-    """Return a maker of completed jobs; the parameters are those of the upload."""
-
-    def make(**parameters: Any) -> Job:
-        job = finished(upload(**parameters).json["data"]["id"])
-        assert job.status == "completed"
-        return job
-
-    return make
-
-
 def test_the_zip(get: Any, done: Any) -> None:
     for stems, output in (("2", "wav"), ("4", "mp3"), ("5", "ogg")):
         job = done(stems=stems, output=output, name="My Song.wav")

@@ -40,18 +40,6 @@ def session(client: FlaskClient, account: Account) -> FlaskClient:
 
 
 @pytest.fixture
-def done(upload: Upload, finished: Callable[[str], Job]) -> Callable[..., Job]:
-    """Return a maker of completed jobs; the parameters are those of the upload."""
-
-    def make(**parameters: Any) -> Job:
-        job = finished(upload(**parameters).json["data"]["id"])
-        assert job.status == "completed"
-        return job
-
-    return make
-
-
-@pytest.fixture
 def get(session: FlaskClient) -> Callable[..., TestResponse]:
     """Return a caller: the job, what follows its id, then headers by name."""
 

@@ -114,7 +114,7 @@ def full_database(*_: Any, **__: Any) -> None:
     [
         ("pathlib.Path.open", full_disk),
         ("ezstems.jobs.archive.os.fsync", full_disk),
-        ("ezstems.jobs.archive._sync_folder", full_disk),
+        ("ezstems.jobs.archive.sync", full_disk),
         ("ezstems.jobs.worker.db.session.flush", full_database),
         ("ezstems.jobs.worker.db.session.commit", full_database),
     ],

@@ -1,4 +1,4 @@
-"""What the makers of files in the models' folder share: taking turns, and bringing what was written to the disk."""
+"""What makers of files share: taking turns, and bringing what was written to the disk."""
 
 import fcntl
 import os

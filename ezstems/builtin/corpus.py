@@ -18,26 +18,14 @@ SONG_SECONDS = 45.0
 FULL_SCALE = 32767 * 0.9  # room for peaks above 1.0, which saturate
 
 
-def render_corpus(
-    directory: Path,
-    seeds: Iterable[int],
-    *,
-    processes: int = 1,
-    sound_font: Path | None = None,
-    voices: tuple[str, ...] = singing.TRAINING_VOICES,
-    seconds: float = SONG_SECONDS,
-) -> None:
-    """Render the songs that are not there yet, so that an interrupted run goes on where it stopped.
-
-    With a sound font given, it alone plays every instrument; without, each part has a source drawn for it.
-    """
+def render_corpus(directory: Path, seeds: Iterable[int], *, processes: int = 1) -> None:
+    """Render the songs that are not there yet, so that an interrupted run goes on where it stopped."""
     directory.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not song_path(directory, seed).exists()]
     if not missing:
         return
-    render = partial(_render_file, directory, sound_font, voices, seconds)
     with get_context("spawn").Pool(min(processes, len(missing))) as pool:
-        for done, seed in enumerate(pool.imap_unordered(render, missing), start=1):
+        for done, seed in enumerate(pool.imap_unordered(partial(_render_file, directory), missing), start=1):
             logger.info("song %d rendered (%d of %d)", seed, done, len(missing))
 
 
@@ -52,7 +40,10 @@ def open_corpus(directory: Path) -> list[np.ndarray]:
 
 
 def render_song(seed: int, sound_font: Path | None, voices: tuple[str, ...], seconds: float) -> np.ndarray:
-    """Compose, play and sing the song of a seed; return int16 (stems, samples, 2), every stem at the same level."""
+    """Compose, play and sing the song of a seed; return int16 (stems, samples, 2), every stem at the same level.
+
+    With a sound font given, it alone plays every instrument; without, each part has a source drawn for it.
+    """
     rng = np.random.default_rng(seed)
     song = compose(rng, seconds)
     stems = {"vocals": singing.vocals(song, rng, voices)}
@@ -67,12 +58,15 @@ def render_song(seed: int, sound_font: Path | None, voices: tuple[str, ...], sec
     return np.clip(audio * FULL_SCALE, -32767, 32767).astype(np.int16)
 
 
-def _render_file(directory: Path, sound_font: Path | None, voices: tuple[str, ...], seconds: float, seed: int) -> int:
-    """Render one song into its file, never leaving half of one under its name."""
-    stems = render_song(seed, sound_font, voices, seconds)
-    path = song_path(directory, seed)
+def save(path: Path, stems: np.ndarray) -> None:
+    """Write stems into a file, never leaving half of one under its name."""
     part = path.with_suffix(".part")
     with part.open("wb") as stream:
         np.save(stream, stems)
     part.replace(path)
+
+
+def _render_file(directory: Path, seed: int) -> int:
+    """Render one song into its file."""
+    save(song_path(directory, seed), render_song(seed, None, singing.TRAINING_VOICES, SONG_SECONDS))
     return seed

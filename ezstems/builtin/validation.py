@@ -17,7 +17,7 @@ import numpy as np
 
 from ezstems.builtin import clips
 from ezstems.builtin.clips import AS_IT_IS, VARIANTS, Variant
-from ezstems.builtin.corpus import STEMS, render_song
+from ezstems.builtin.corpus import STEMS, render_song, save
 from ezstems.builtin.nets import MODELS, STEM_INDICES
 from ezstems.builtin.sdr import distortions_db, ideal_stems
 from ezstems.builtin.separation import read_wav, separate
@@ -113,18 +113,16 @@ def _medians(ratios: dict[Key, list[float]]) -> Figures:
 
 
 def _render_clip(directory: Path, number: int) -> tuple[int, int]:
-    """Render one clip into its file, never leaving half of one under its name; return its number and seed."""
+    """Render one clip into its file; return its number and seed."""
     for seed in clips.seeds(number):
         voices, font = (clips.voice(number),), clips.SOUND_FONT
         stems = render_song(seed, sound_font=font, voices=voices, seconds=clips.CLIP_SECONDS)
         if clips.is_full(stems):
             break
     mixed = clips.mix(stems, STEMS.index("vocals"), np.random.default_rng([seed, 1]))
-    part = directory / f"{number:02d}.part"
-    with part.open("wb") as stream:
-        np.save(stream, mixed)
-    part.replace(part.with_suffix(".npy"))
-    AS_IT_IS.write(mixed.sum(axis=0), part.with_suffix(".wav"))
+    path = directory / f"{number:02d}.npy"
+    save(path, mixed)
+    AS_IT_IS.write(mixed.sum(axis=0), path.with_suffix(".wav"))
     return number, seed
 
 

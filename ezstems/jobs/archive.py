@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ezstems.audio.files import sync
 from ezstems.audio.peaks import Peaks
 from ezstems.disk import full_refused
 from ezstems.jobs.stem import StemFile
@@ -73,7 +74,7 @@ class Archive:
         """Give a finished upload its name, durably; raise ServerFull when the disk has no room."""
         with full_refused():
             incoming.path.replace(self.source(filename))
-            _sync_folder(self._uploads)
+            sync(self._uploads)
 
     def source(self, filename: str) -> Path:
         """Return where a job's upload lies."""
@@ -109,7 +110,8 @@ class Archive:
         """
         part, peaks_part = (self._results / f"{self._owner}.{job_id}.{kind}{PART}" for kind in ("zip", "peaks"))
         try:
-            _write(peaks_part, peaks.json())
+            peaks_part.write_text(peaks.json())
+            sync(peaks_part)
             # The disk takes what is in while the rest is copied: one sync at the end would take half as long again.
             with part.open("wb") as handle, ThreadPoolExecutor(1, thread_name_prefix="sync") as disk:
                 syncs: list[Future[None]] = []
@@ -125,13 +127,13 @@ class Archive:
                         # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
                         stem.unlink()
                 handle.flush()
-                for sync in syncs:
-                    sync.result()  # an error is told once, to whoever syncs first
+                for pending in syncs:
+                    pending.result()  # an error is told once, to whoever syncs first
                 os.fsync(handle.fileno())
             # The ZIP last: where it is, everything is.
             peaks_part.replace(self.peaks(job_id))
             part.replace(self.result(job_id))
-            _sync_folder(self._results)
+            sync(self._results)
         finally:
             peaks_part.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
@@ -162,18 +164,3 @@ class Archive:
                 with suppress(FileNotFoundError):  # somebody deletes it at the same time
                     if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
                         yield entry
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 // The account's keys: made and deactivated through keys.php. Without this script the same forms post to the site.
 
 import { askJson } from "./http.js";
-import { csrfToken } from "./page.js";
+import { copyText, csrfToken } from "./page.js";
 
 const form = document.getElementById("new-key");
 const dialog = document.getElementById("shown-key");
@@ -55,9 +55,6 @@ const copy = document.getElementById("copy");
 copy.hidden = false;
 copy.addEventListener("click", async () => {
   shown.select();
-  // Browsers give the clipboard's interface to pages of localhost and over TLS only.
-  const done = navigator.clipboard
-    ? await navigator.clipboard.writeText(shown.value).then(() => true, () => false)
-    : document.execCommand("copy");
+  const done = await copyText(shown.value, () => shown.select());
   copied.textContent = done ? "Copied." : "Press Ctrl+C, or ⌘C, to copy it.";
 });

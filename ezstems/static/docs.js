@@ -1,20 +1,8 @@
 // The documentation: one language's program at a time, and a button that copies beside every block of code.
 
-const said = document.getElementById("copied");
+import { copyText } from "./page.js";
 
-/** Put a text on the clipboard, which browsers give to pages of localhost and over TLS only. */
-async function copy(block) {
-  if (navigator.clipboard) {
-    try {
-      await navigator.clipboard.writeText(block.textContent);
-      return true;
-    } catch {
-      // Refused; the old way may still be allowed.
-    }
-  }
-  getSelection().selectAllChildren(block);
-  return document.execCommand("copy");
-}
+const said = document.getElementById("copied");
 
 /** Give a block of code a button that copies it and says so. */
 function addCopyButton(block) {
@@ -24,7 +12,7 @@ function addCopyButton(block) {
   button.textContent = "Copy";
   button.setAttribute("aria-label", `Copy: ${block.dataset.copy}`);
   button.addEventListener("click", async () => {
-    const done = await copy(block);
+    const done = await copyText(block.textContent, () => getSelection().selectAllChildren(block));
     button.textContent = done ? "Copied" : "Press Ctrl+C or ⌘C";
     said.textContent = done ? "Copied." : "The text is selected. Press Ctrl+C, or ⌘C, to copy it.";
     setTimeout(() => {

@@ -1,7 +1,7 @@
 // The library: songs that are under way show how far they are; one that is done gets its new card from the server.
 
-import { announce, confirmForms, fetchPage, showProblem } from "./page.js";
-import { isActive, spokenText, stateText, Watcher } from "./states.js";
+import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
+import { isActive, spokenText, Watcher } from "./states.js";
 
 const list = document.querySelector("[data-songs]");
 
@@ -24,12 +24,7 @@ async function show(item) {
     return;
   }
   card.dataset.status = item.status;
-  const badge = card.querySelector("[data-part=badge]");
-  badge.dataset.status = badge.textContent = item.status;
-  card.querySelector("[data-part=text]").textContent = stateText(item);
-  const progress = card.querySelector("[data-part=progress]");
-  progress.hidden = item.status !== "processing";
-  progress.value = (item.progress ?? 0) / 100;
+  showState(card, item);
 }
 
 confirmForms();

@@ -1,6 +1,7 @@
 // What the pages share: the CSRF token, words for screen readers, fresh parts of a page, and asking before a deletion.
 
 import { request, SessionEnded } from "./http.js";
+import { stateText } from "./states.js";
 
 const TOKEN = 'meta[name="csrf-token"]';
 
@@ -28,6 +29,30 @@ export function showProblem(problem) {
   if (words.textContent !== text) words.textContent = text;
   link.hidden = !(problem instanceof SessionEnded);
   place.hidden = !problem;
+}
+
+/** Show a song's state in the parts of an element that are there for it. */
+export function showState(element, item) {
+  const part = (name) => element.querySelector(`[data-part="${name}"]`);
+  part("badge").dataset.status = part("badge").textContent = item.status;
+  part("text").textContent = stateText(item);
+  part("progress").hidden = item.status !== "processing";
+  part("progress").value = (item.progress ?? 0) / 100;
+}
+
+/** Copy a text, or, where pages aren't given the clipboard, what `select` selects; tell whether that was done. */
+export async function copyText(text, select) {
+  // Browsers give it to pages of localhost and over TLS only.
+  if (navigator.clipboard) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // Refused; the old way may still be allowed.
+    }
+  }
+  select();
+  return document.execCommand("copy");
 }
 
 /** Fetch a page of this site as a document. */

@@ -2,8 +2,8 @@
 
 import { persist } from "./http.js";
 import { openMixer } from "./mixer/mixer.js";
-import { announce, confirmForms, fetchPage, showProblem } from "./page.js";
-import { isActive, spokenText, stateText, Watcher } from "./states.js";
+import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
+import { isActive, spokenText, Watcher } from "./states.js";
 
 const find = () => document.querySelector("[data-song-page]");
 
@@ -26,19 +26,11 @@ function follow(id) {
         persist(replace).catch(showProblem);
         return;
       }
-      show(item);
+      showState(find(), item);
       if (spoken !== null && spoken !== spokenText(item)) announce(spokenText(item));
       spoken = spokenText(item);
     },
   }).start();
-}
-
-function show(item) {
-  const part = (name) => find().querySelector(`[data-part="${name}"]`);
-  part("badge").dataset.status = part("badge").textContent = item.status;
-  part("text").textContent = stateText(item);
-  part("progress").hidden = item.status !== "processing";
-  part("progress").value = (item.progress ?? 0) / 100;
 }
 
 /** Put what the server has now in the place of what it had. */

@@ -12,6 +12,7 @@ from playwright.sync_api import Page
 
 from tests.browser import axe
 from tests.browser.gallery import NO_PAGE, every_page
+from tests.clients.programs import Unavailable
 from tests.servers import Server
 
 WIDTHS = (390, 1280)
@@ -22,7 +23,7 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
     unavailable = None
     try:
         axe.script()
-    except axe.Unavailable as error:
+    except Unavailable as error:
         unavailable = str(error)
     names, wide, wrong = [], [], []
     for name, page in every_page(server, open_page):

@@ -13,25 +13,39 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 RUN_SECONDS = 240
+INSTALL_SECONDS = 120
 UNREACHABLE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH")
 
 
+class Unavailable(Exception):
+    """Say why packages of npm can't be had here."""
+
+
 @cache
-def node_modules() -> Path:
-    """Install what package-lock.json pins, outside the tree, once a session; skip where that can't be done."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
+def install(source: Path) -> Path:
+    """Install what a folder's package-lock.json pins, outside the tree, once a session; return `node_modules`."""
+    if shutil.which("npm") is None:
+        raise Unavailable("npm is not installed")
     folder = Path(tempfile.mkdtemp(prefix="ezstems-node-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, folder)
+        shutil.copy(source / name, folder)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
     if done.returncode and any(reason in done.stderr for reason in UNREACHABLE):
-        pytest.skip("the npm registry can't be reached")
+        raise Unavailable("the npm registry can't be reached")
     assert done.returncode == 0, done.stderr
     return folder / "node_modules"
+
+
+def node_modules() -> Path:
+    """Return the packages of the programs here; skip where they can't be had."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    try:
+        return install(HERE)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 def run(program: str, folder: Path, **environ: str) -> str:

@@ -12,10 +12,9 @@ from ezstems.errors import BadInput
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, Job, User, utcnow
 from ezstems.web.api import keys
+from ezstems.web.description.limits import span
 
 blueprint = Blueprint("account", __name__)
-
-UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,8 @@ def _page(shown_key: str | None = None) -> str:
 
 
 def _words(seconds: int) -> str:
-    """Name a time in the largest unit that divides it: `hour`, `2 days`, `90 seconds`."""
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds % size == 0), (1, "second"))
-    count = seconds // size
-    return unit if count == 1 else f"{count} {unit}s"
+    """Name a time as what follows "per": `hour`, `2 days`, `90 seconds`."""
+    return span(seconds).removeprefix("1 ")
 
 
 def _usage(user: User) -> Usage:
