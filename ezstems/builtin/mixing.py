@@ -17,7 +17,8 @@ FRAMES = 128
 BATCH = 4
 POOL = 96  # crops in memory at once, 10 MB each
 FRESH_PER_STEP = 1
-LEVELS_DB = (-28.0, 4.0)  # of a whole mixture: quiet music is as common as loud music
+LEVELS_DB = (-32.0, 2.0)  # of a whole mixture: quiet music is as common as loud music
+MONO_SHARE = 0.25
 WINDOW = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
 CROP_SAMPLES = (FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES
 
@@ -90,7 +91,7 @@ class Mixer:
         together = rng.random() < 0.5
         crop = numbers[rng.integers(len(numbers))]
         level_db = rng.uniform(*LEVELS_DB)
-        mono = rng.random() < 0.1
+        mono = rng.random() < MONO_SHARE
         stems = np.empty((len(STEMS), FRAMES, BINS, 2), np.complex64)
         for index, name in enumerate(STEMS):
             source = self._pool[crop if together else numbers[rng.integers(len(numbers))]][index]

@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch.multiprocessing import spawn
 
 from ezstems.builtin.convert import write_models
 from ezstems.builtin.corpus import open_corpus, render_corpus
 from ezstems.builtin.mixing import Mixer
-from ezstems.builtin.nets import COMMON, ORIGINS
+from ezstems.builtin.nets import COMMON, NETS, ORIGINS
 from ezstems.builtin.network import Body, Ensemble, Head, ManyHeaded, UNet
+from ezstems.builtin.peers import Peers
 from ezstems.builtin.training import Stage, train
 
 logger = logging.getLogger(__name__)
@@ -21,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Group:
-    """Hold nets that are trained together in one process, beside frozen ones that complete their ratio masks."""
+    """Hold nets that part together in one process, beside frozen ones that complete their ratio masks."""
 
     name: str
     trained: tuple[str, ...]
@@ -37,7 +40,7 @@ COMMON_SONGS = 120
 COMMON_STAGE = Stage("common", 1200, rate=3e-3, last_rate=1e-3, direct_weight=1.0, distortion_weight=0.0)
 PARTED_STAGE = Stage("parted", 7000, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5, distortion_weight=0.01)
 TUNED_STAGE = Stage(
-    "tuned", 1300, rate=3e-4, last_rate=1e-6, direct_weight=0.1, distortion_weight=0.03, frozen_norms=True
+    "tuned", 2400, rate=5e-4, last_rate=1e-6, direct_weight=0.1, distortion_weight=0.04, frozen_norms=True
 )
 
 
@@ -61,12 +64,13 @@ def main() -> None:
     common.join()
     if common.exitcode:
         raise SystemExit("the common stage failed; what is done is kept, and the same command goes on")
-    for stage in (
-        replace(PARTED_STAGE, steps=options.parted_steps),
-        replace(TUNED_STAGE, steps=options.tuned_steps),
-    ):
-        with spawning.Pool(min(options.processes, len(GROUPS)), _start_logging) as pool:
-            pool.map(partial(train_group, options.work, stage, options.seed), GROUPS)
+    parted_stage = replace(PARTED_STAGE, steps=options.parted_steps)
+    with spawning.Pool(min(options.processes, len(GROUPS)), _start_logging) as pool:
+        pool.map(partial(train_group, options.work, parted_stage, options.seed), GROUPS)
+    tuned_stage = replace(TUNED_STAGE, steps=options.tuned_steps)
+    with TemporaryDirectory() as meeting:
+        shared = (options.processes, Path(meeting), options.work, tuned_stage, options.seed)
+        spawn(train_together, shared, nprocs=options.processes)
     write_models(load_nets(options.work, TUNED_STAGE.name), options.work / "models")
 
 
@@ -79,12 +83,19 @@ def train_common(work: Path, stage: Stage, seed: int) -> None:
 
 
 def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:
-    """Train the nets of a group through one stage, starting from the stage before."""
-    before = {PARTED_STAGE.name: COMMON_STAGE.name, TUNED_STAGE.name: PARTED_STAGE.name}[stage.name]
-    nets = load_nets(work, before)
+    """Let the nets of a group part from the common one."""
+    nets = load_nets(work, COMMON_STAGE.name)
     model = Ensemble({name: nets[name] for name in group.frozen + group.trained}, group.frozen)
     stage = replace(stage, name=f"{stage.name}-{group.name}", steps=int(stage.steps * group.pace))
     train(model, stage, Mixer(open_corpus(work / "songs"), seed, stage.name), work / f"{stage.name}.pt")
+
+
+def train_together(rank: int, processes: int, meeting: Path, work: Path, stage: Stage, seed: int) -> None:
+    """Train all nets as one of several processes, each with batches of its own, that share every step's gradient."""
+    _start_logging()
+    with Peers.meet(rank, processes, meeting) as peers:
+        mixer = Mixer(open_corpus(work / "songs"), seed, f"{stage.name}-{rank}")
+        train(Ensemble(load_nets(work, PARTED_STAGE.name)), stage, mixer, work / f"{stage.name}.pt", peers)
 
 
 def load_nets(work: Path, stage: str) -> dict[str, UNet]:
@@ -93,11 +104,15 @@ def load_nets(work: Path, stage: str) -> dict[str, UNet]:
         common = ManyHeaded(COMMON)
         common.load_state_dict(torch.load(work / "common.pt", weights_only=True)["model"])
         return {name: common.part(origin) for name, origin in ORIGINS.items()}
+    parts = {PARTED_STAGE.name: {f"{stage}-{group.name}": group.trained for group in GROUPS}}
     nets = {}
-    for group in GROUPS:
-        model = Ensemble({name: UNet(Body(), Head()) for name in group.frozen + group.trained}, group.frozen)
-        model.load_state_dict(torch.load(work / f"{stage}-{group.name}.pt", weights_only=True)["model"])
-        nets.update({name: model.nets[name] for name in group.trained})
+    for checkpoint, names in parts.get(stage, {stage: tuple(NETS)}).items():
+        weights = torch.load(work / f"{checkpoint}.pt", weights_only=True)["model"]
+        for name in names:
+            nets[name] = UNet(Body(), Head())
+            nets[name].load_state_dict(
+                {key.removeprefix(f"nets.{name}."): value for key, value in weights.items() if f".{name}." in key}
+            )
     return nets
 
 

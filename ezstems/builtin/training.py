@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ezstems.builtin.losses import Losses, losses, report
 from ezstems.builtin.mixing import Mixer
 from ezstems.builtin.network import Ensemble, ManyHeaded
+from ezstems.builtin.peers import Peers
 
 logger = getLogger(__name__)
 
@@ -38,16 +39,20 @@ class Stage:
     frozen_norms: bool = False
 
 
-def train(model: ManyHeaded | Ensemble, stage: Stage, mixer: Mixer, checkpoint: Path) -> None:
-    """Run a stage from its last checkpoint, or from the start, to its end."""
+def train(
+    model: ManyHeaded | Ensemble, stage: Stage, mixer: Mixer, checkpoint: Path, peers: Peers | None = None
+) -> None:
+    """Run a stage from its last checkpoint, or from the start, to its end; the first of the peers keeps the records."""
+    peers = peers or Peers()
     model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], eps=1e-7)
     first = _resume(model, optimiser, checkpoint)
     if stage.frozen_norms and first == 0:
         calibrate(model, mixer)
+        peers.share_state(model)
     started, rows = monotonic(), list[Losses]()
     for step in range(first, stage.steps):
-        torch.manual_seed(step)
+        torch.manual_seed(step * peers.count + peers.rank)
         for group in optimiser.param_groups:
             group["lr"] = _rate(stage, step)
         model.train()
@@ -62,14 +67,16 @@ def train(model: ManyHeaded | Ensemble, stage: Stage, mixer: Mixer, checkpoint: 
         loss = loss + stage.distortion_weight * sum(parts.distortion_db.values())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        peers.share_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT * len(targets))
         optimiser.step()
-        rows.append(parts.detach())
-        if (step + 1) % REPORT_STEPS == 0:
+        if peers.rank == 0:
+            rows.append(parts.detach())
+        if peers.rank == 0 and (step + 1) % REPORT_STEPS == 0:
             pace = (monotonic() - started) / (step + 1 - first)
             logger.info("%s step %d of %d, %.2f s a step: %s", stage.name, step + 1, stage.steps, pace, report(rows))
             rows.clear()
-        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == stage.steps:
+        if peers.rank == 0 and ((step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == stage.steps):
             _save(model, optimiser, step + 1, checkpoint)
 
 

@@ -1,0 +1,164 @@
+"""Jobs: separations from upload to expiry, whose transitions are conditional UPDATEs."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, and_, case, select, update
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ezstems.database import db
+from ezstems.models.rows import changed, utcnow
+from ezstems.models.user import User
+
+QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
+# A job whose process died this often in a row is the likely cause and must not stop the box.
+MAX_CRASHES = 2
+CRASHED = "The server went down twice while it separated this file, which probably crashed the separator."
+DELETED = "Deleted by its account."
+
+
+class Job(db.Model):  # type: ignore[name-defined]
+    """Hold one separation from upload to expiry; `number` is the order in which jobs run."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("second", "stems"),
+        CheckConstraint(f"status IN {STATES}", name="status"),
+        Index("ix_jobs_owner_status_number", "owner", "status", "number"),
+        {"sqlite_autoincrement": True},
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    second: Mapped[int] = mapped_column(BigInteger)
+    stems: Mapped[int]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    cutoff: Mapped[str]
+    output: Mapped[str]
+    original_name: Mapped[str]
+    filename: Mapped[str]
+    size_bytes: Mapped[int]
+    status: Mapped[str] = mapped_column(default=QUEUED)
+    owner: Mapped[str | None]
+    progress: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None]
+    model: Mapped[str | None]
+    samples: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    expired_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship()
+
+    @classmethod
+    def free_second(cls, stems: int, second: int) -> int:
+        """Return the first second from the given one on whose id of that many stems is free."""
+        taken = db.session.scalars(
+            select(cls.second).where(cls.stems == stems, cls.second >= second).order_by(cls.second)
+        )
+        for other in taken:
+            if other != second:
+                break
+            second += 1
+        return second
+
+    @classmethod
+    def waiting(cls, owner: str) -> Sequence[int]:
+        """Return the numbers of an owner's queued jobs, in their order."""
+        return db.session.scalars(
+            select(cls.number).where(cls.owner == owner, cls.status == QUEUED).order_by(cls.number)
+        ).all()
+
+    @classmethod
+    def is_gone(cls, number: int) -> bool:
+        """Tell whether a job's files are gone or must go: it was deleted, or is past its retention."""
+        return db.session.scalar(select(cls.expired_at).where(cls.number == number)) is not None
+
+    @classmethod
+    def waiting_before(cls, job: "Job") -> int:
+        """Count the rows of the same owner that run before a job."""
+        same = cls.owner == job.owner if job.owner is not None else cls.owner.is_(None)
+        return db.session.query(cls).filter(same, cls.status == QUEUED, cls.number < job.number).count()
+
+    @classmethod
+    def move(cls, number: int, *conditions: Any, **values: Any) -> bool:
+        """Change one row if it still meets the conditions, commit, and tell whether it did."""
+        return changed(update(cls).where(cls.number == number, *conditions).values(**values))
+
+    @classmethod
+    def claim(cls, number: int, owner: str) -> bool:
+        """Move queued → processing."""
+        return cls.move(
+            number, cls.status == QUEUED, cls.owner == owner, status=PROCESSING, progress=0, started_at=utcnow()
+        )
+
+    @classmethod
+    def report(cls, number: int, owner: str, progress: int) -> bool:
+        """Note how far a running separation is, in percent."""
+        return cls.move(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
+
+    @classmethod
+    def complete(cls, number: int, owner: str, *, model: str, samples: int) -> bool:
+        """Move processing → completed."""
+        values = {"status": COMPLETED, "progress": 100, "model": model, "samples": samples, "finished_at": utcnow()}
+        return cls.move(number, cls.status == PROCESSING, cls.owner == owner, **values)
+
+    @classmethod
+    def fail(cls, number: int, owner: str, error: str) -> bool:
+        """Move processing → failed."""
+        return cls.move(
+            number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=utcnow()
+        )
+
+    @classmethod
+    def interrupt(cls, number: int, owner: str) -> bool:
+        """Move processing → queued after an orderly stop, to the place that the number gives it."""
+        return cls.move(number, cls.status == PROCESSING, cls.owner == owner, status=QUEUED, progress=0, crashes=0)
+
+    @classmethod
+    def adopt(cls, number: int, dead: str | None, owner: str) -> bool:
+        """Take over a dead owner's job: queued stays so, processing is a crash, the second in a row a failure."""
+        theirs = cls.owner == dead if dead is not None else cls.owner.is_(None)
+        running, last = cls.status == PROCESSING, cls.crashes + 1 >= MAX_CRASHES
+        return cls.move(
+            number,
+            theirs,
+            cls.status.in_((QUEUED, PROCESSING)),
+            owner=owner,
+            progress=0,
+            crashes=case((running, cls.crashes + 1), else_=cls.crashes),
+            status=case((and_(running, last), FAILED), else_=QUEUED),
+            error=case((and_(running, last), CRASHED), else_=cls.error),
+            finished_at=case((and_(running, last), utcnow()), else_=cls.finished_at),
+        )
+
+    @classmethod
+    def retry(cls, number: int) -> bool:
+        """Move failed → queued, for any live worker to adopt."""
+        unfinished = {"error": None, "crashes": 0, "progress": 0, "started_at": None, "finished_at": None}
+        return cls.move(
+            number, cls.status == FAILED, cls.expired_at.is_(None), status=QUEUED, owner=None, **unfinished
+        )
+
+    @classmethod
+    def expire(cls, number: int) -> bool:
+        """Note that a finished job's files are past their retention."""
+        return cls.move(
+            number, cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None), expired_at=utcnow()
+        )
+
+    @classmethod
+    def delete(cls, number: int) -> bool:
+        """Note that its account deleted a job and its files go; one that isn't finished has failed by that."""
+        unfinished, now = cls.status.in_((QUEUED, PROCESSING)), utcnow()
+        return cls.move(
+            number,
+            cls.expired_at.is_(None),
+            status=case((unfinished, FAILED), else_=cls.status),
+            error=case((unfinished, DELETED), else_=cls.error),
+            finished_at=case((unfinished, now), else_=cls.finished_at),
+            expired_at=now,
+        )

@@ -1,0 +1,94 @@
+"""API keys: hashes, and the calls that they may make in a window."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import ForeignKey, case, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ezstems.database import db
+from ezstems.models.rows import changed, utcnow
+from ezstems.models.user import User
+
+MAX_KEY_NAME = 64
+
+
+class ApiKey(db.Model):  # type: ignore[name-defined]
+    """Hold a key's hash and its rate window; the key itself is shown once and never stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    tail: Mapped[str]
+    name: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(default=True)
+    rate_limit: Mapped[int | None]
+    window_started_at: Mapped[datetime | None]
+    window_calls: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    last_used_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+    @staticmethod
+    def digest(key: str) -> str:
+        """Return the hash under which a key is stored; 256 random bits need no salt."""
+        return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+    @staticmethod
+    def checked_name(raw: str) -> str | None:
+        """Return a key's name as it is stored, None for a blank one; raise ValueError naming the rule."""
+        name = raw.strip()
+        if len(name) > MAX_KEY_NAME or not name.isprintable():
+            raise ValueError(f"must be at most {MAX_KEY_NAME} printable characters")
+        return name or None
+
+    @classmethod
+    def issue(cls, user: User, rate_limit: int | None = None, name: str | None = None) -> tuple["ApiKey", str]:
+        """Add a new key of an account; return the row and the key in clear."""
+        key = secrets.token_hex(32)
+        row = cls(user_id=user.id, key_hash=cls.digest(key), tail=key[-8:], name=name, rate_limit=rate_limit)
+        db.session.add(row)
+        return row, key
+
+    @classmethod
+    def find(cls, key: str) -> "ApiKey | None":
+        """Return the active key's row."""
+        digest = cls.digest(key)
+        row = db.session.scalar(select(cls).where(cls.key_hash == digest, cls.is_active))
+        return row if row is not None and hmac.compare_digest(row.key_hash, digest) else None
+
+    def limit(self, default_limit: int) -> int:
+        """Return how many calls a window of this key has: its own number, or the server's."""
+        return default_limit if self.rate_limit is None else self.rate_limit
+
+    def count_call(self, default_limit: int, window_seconds: int) -> bool:
+        """Count a call in one atomic UPDATE; False, and nothing counted, when the window's calls are used up."""
+        now = utcnow()
+        limit = self.limit(default_limit)
+        over = or_(
+            ApiKey.window_started_at.is_(None),
+            ApiKey.window_started_at <= now - timedelta(seconds=window_seconds),
+        )
+        counted = changed(
+            update(ApiKey)
+            .where(ApiKey.id == self.id, ApiKey.is_active, or_(over, ApiKey.window_calls < limit))
+            .values(
+                window_started_at=case((over, now), else_=ApiKey.window_started_at),
+                window_calls=case((over, 1), else_=ApiKey.window_calls + 1),
+                last_used_at=now,
+            )
+        )
+        db.session.refresh(self)
+        return counted
+
+    def calls_in_window(self, window_seconds: int) -> int:
+        """Return how many calls the present window has counted."""
+        started = self.window_started_at
+        if started is None or started <= utcnow() - timedelta(seconds=window_seconds):
+            return 0
+        return self.window_calls

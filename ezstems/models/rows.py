@@ -1,0 +1,20 @@
+"""What every row needs: the time as the columns hold it, and UPDATEs that tell whether they changed a row."""
+
+from datetime import datetime, timezone
+
+from sqlalchemy import CursorResult, Update
+
+from ezstems.database import db
+
+
+def utcnow() -> datetime:
+    """Return the time in UTC, whole seconds, without a zone: what the columns hold."""
+    return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+def changed(statement: Update) -> bool:
+    """Execute an UPDATE of at most one row, commit, and tell whether it changed one: who did, won."""
+    result = db.session.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)
+    db.session.commit()
+    return result.rowcount == 1
