@@ -54,7 +54,8 @@ def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make password hashes as quick as they are weak: they cost a tenth of a second by design."""
-    monkeypatch.setattr(models.user, "generate_password_hash", partial(generate_password_hash, method="pbkdf2:sha256:1"))
+    quick = partial(generate_password_hash, method="pbkdf2:sha256:1")
+    monkeypatch.setattr(models.user, "generate_password_hash", quick)
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ def test_a_full_disk_refuses_the_upload_and_leaves_nothing(
 def test_a_call_that_cannot_be_counted_on_a_full_disk_is_told_so(
     client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ezstems.models.db.session.commit", full_database)
+    monkeypatch.setattr("ezstems.database.db.session.commit", full_database)
     answer = client.get("/api/v1/keys.php", headers=account.headers)
     monkeypatch.undo()
     assert (answer.status_code, answer.json["error"]) == (500, "Server full")
