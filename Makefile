@@ -13,7 +13,7 @@ RUFF := $(BIN)/ruff check --no-cache --target-version py310 --line-length 120 --
 OVERRIDES := tensorflow==2.21.0\nnumpy>=2\npandas>=2.2
 UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry
 
-.PHONY: run setup test lint bench lock clean
+.PHONY: run setup test lint bench soak lock audit clean
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
@@ -32,6 +32,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+# `make soak ROUNDS=100 SEED=1`: kills at random moments, half an hour of them.
+soak: $(STAMP)
+	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak
 
 $(LOCKED): requirements.txt
 ifeq ($(PYTHON),)
@@ -54,6 +58,13 @@ $(STAMP): $(LOCKED) setup.cfg setup.py
 lock:
 	uv pip compile setup.cfg --extra test --universal --python-version 3.10 --generate-hashes --quiet --no-header \
 		--overrides <(printf '$(OVERRIDES)\n'; printf '%s; python_version < "3"\n' $(UNUSED)) -o requirements.txt
+
+# Needs uv and the network. The two Pythons lock different versions; a package that PyPI can't be asked about fails, too.
+audit:
+	@status=0; for python in 3.10 3.11; do \
+		uvx --python $$python pip-audit --requirement requirements.txt --require-hashes --disable-pip --strict \
+			--progress-spinner off || status=1; \
+	done; exit $$status
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache

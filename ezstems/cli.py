@@ -3,8 +3,10 @@
 import sys
 
 import click
+from sqlalchemy.exc import OperationalError
 
-from ezstems.commands import demo, jobs, keys, models, separate, users
+from ezstems.commands import backup, demo, jobs, keys, models, separate, users
+from ezstems.disk import is_full
 from ezstems.errors import EzStemsError
 
 
@@ -14,7 +16,15 @@ def cli() -> None:
     """Run and look after an EzStems server."""
 
 
-for command in (users.users, keys.keys, models.models, jobs.jobs, separate.separate, demo.demo):
+for command in (
+    users.users,
+    keys.keys,
+    models.models,
+    jobs.jobs,
+    backup.backup,
+    separate.separate,
+    demo.demo,
+):
     cli.add_command(command)
 
 
@@ -23,5 +33,8 @@ def main() -> None:
     try:
         cli(prog_name="ezstems")
     except EzStemsError as error:
-        click.echo(f"ezstems: {error}", err=True)
-        sys.exit(1)
+        sys.exit(f"ezstems: {error}")
+    except OperationalError as error:
+        if is_full(error):
+            sys.exit("ezstems: the disk is full; `ezstems jobs prune` and `jobs delete` make room")
+        raise

@@ -114,6 +114,15 @@ def origins(raw: Any) -> tuple[str, ...]:
     return found
 
 
+def hosts(raw: Any) -> tuple[str, ...]:
+    """Take a list of host names and addresses, without ports."""
+    found = tuple(host.lower() for host in words(raw))
+    for host in found:
+        if not re.fullmatch(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", host):
+            raise ValueError("must be names like stems.example.com, or .example.com with all below it, without ports")
+    return found
+
+
 def path(raw: Any) -> Path:
     """Take a folder's path; `~` is the user's home."""
     return Path(text(raw)).expanduser().resolve()
@@ -125,9 +134,11 @@ INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `insta
 SETTINGS = (
     Setting("BIND", "127.0.0.1:8000", address, "address and port, or `unix:` and a path, that gunicorn serves on"),
     Setting("WORKERS", 1, integer(1, 64), "gunicorn worker processes; each holds its own copy of the weights"),
-    Setting("THREADS", 32, integer(2, 1024), "request threads of a worker"),
+    Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 64 that wait for slow clients"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
+    Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
+            "the queue alone; one more upload gets a 403"),  # fmt: skip
     Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),
     Setting("MODELS", None, path, "folder of the official weights; default: `models/` in the instance folder"),
     Setting("ENGINE", "auto", choice("auto", "openvino", "tensorflow"), "what runs the network: `openvino`, "
@@ -143,8 +154,19 @@ SETTINGS = (
     Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
     Setting("REGISTRATION", "open", choice("open", "closed"), "whether visitors may make themselves accounts on the "
             "website: `open`, or `closed`: the operator makes them"),  # fmt: skip
+    Setting("LOGIN_ATTEMPTS", 20, integer(1, 1_000_000), "wrong passwords that an address (of IPv6, a /64) may send to "
+            "the website in a window; an account's logins from all of them together are at most three times as many"),
+    Setting("LOGIN_WINDOW_SECONDS", 900, integer(1, 86_400), "length of that window, which the first login starts"),
+    Setting("REGISTRATIONS", 20, integer(1, 1_000_000), "accounts that an address may make on the website in a day"),
+    Setting("PROXIES", 0, integer(0, 16), "web servers in front of this one, each of which sets X-Forwarded-For, "
+            "-Proto and -Host; with 0, these headers count for nothing"),
+    Setting("TRUSTED_HOSTS", (), hosts, "names by which the server may be called, without ports, `.example.com` for "
+            "all below it; any other `Host` gets a 400; empty: any name"),  # fmt: skip
     Setting("CORS_ORIGINS", (), origins, "origins of other websites whose scripts may call the API"),
     Setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "least severity that is logged"),
+    Setting("LOG", "plain", choice("plain", "json"), "how a line of the log is written: `plain` or `json`"),
+    Setting("METRICS", "off", choice("off", "on"), "whether `/metrics` tells Prometheus, and whoever reaches it, "
+            "how the server fares: `on` or `off`"),  # fmt: skip
 )
 
 

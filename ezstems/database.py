@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase
 
 BUSY_TIMEOUT_SECONDS = 30
+_RELAXED = "relaxed"
 
 
 class Base(DeclarativeBase):
@@ -47,6 +48,19 @@ def init_app(app: Flask) -> None:
             _set_up_sqlite(db.engine)
 
 
+def relax() -> None:
+    """Let the session's next commit not wait for the disk: a power cut may forget it, and it alone."""
+    connection = db.session.connection()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+        connection.info[_RELAXED] = True
+
+
+def is_missing() -> bool:
+    """Tell whether SQLite's file was taken away; open connections go on writing to what nobody will find again."""
+    return db.engine.dialect.name == "sqlite" and not Path(db.engine.url.database or "").exists()
+
+
 def _set_up_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def pragmas(connection: Any, _record: Any) -> None:
@@ -56,3 +70,8 @@ def _set_up_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+
+    @event.listens_for(engine, "checkin")
+    def be_strict(connection: Any, record: Any) -> None:
+        if record.info.pop(_RELAXED, False) and connection is not None:
+            connection.execute("PRAGMA synchronous=FULL")

@@ -1,17 +1,25 @@
 """A full disk: how the system and SQLite say it, and what it means for who asks."""
 
 import errno
+import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
 from ezstems.errors import ServerFull
 
 RETRY_AFTER_SECONDS = 600
-_CODES = (errno.ENOSPC, errno.EDQUOT)
+# EFBIG: the limit that the service's own manager sets to its files.
+_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # SQLite's own words (SQLITE_FULL); the error's code reaches Python only from 3.11 on.
 _SQLITE_WORDS = "disk is full"
+# What SQLite takes to open and to note that a few files may go, several times over.
+RESERVE_BYTES = 512 << 10
+SCARCE_BYTES = 256 << 10
+PLENTY_BYTES = 64 << 20
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -35,3 +43,13 @@ def full_refused() -> Iterator[None]:
         if is_full(error):
             raise refusal() from error
         raise
+
+
+def keep_reserve(folder: Path) -> None:
+    """Set some room aside; give it up when there is no other, so that the database opens and says what may go."""
+    reserve, free = folder / ".reserve", shutil.disk_usage(folder).free
+    if free < SCARCE_BYTES:
+        reserve.unlink(missing_ok=True)
+    elif free > PLENTY_BYTES and not reserve.exists():
+        with suppress(OSError), reserve.open("wb") as file:  # a reserve, no more: everything works without
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)

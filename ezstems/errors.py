@@ -8,9 +8,12 @@
     │   ├── UnreadableAudio       not decodable audio of the kind its extension says
     │   └── NotReady              the job has no result, or no longer
     ├── Unauthenticated           no valid key or session
-    ├── RateLimited               the key's calls of this window are used up
     ├── NotFound                  no such thing, or somebody else's
-    ├── ServerFull                queue or disk; try again later
+    ├── TryLater                  nothing is wrong with the call but its time
+    │   ├── RateLimited           the key's calls of this window are used up
+    │   ├── TooManyAttempts       an address, or an account, has had its passwords or registrations
+    │   ├── TooManyJobs           the account has as many unfinished jobs as it may
+    │   └── ServerFull            queue or disk
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
     ├── DecodingFailed            ffmpeg was killed while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
@@ -52,24 +55,32 @@ class Unauthenticated(EzStemsError):
     """Say which credential is missing or wrong."""
 
 
-class RateLimited(EzStemsError):
-    """Say when the key may call again."""
-
-    def __init__(self, message: str, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
-
-
 class NotFound(EzStemsError):
     """Say what was not found."""
 
 
-class ServerFull(EzStemsError):
-    """Say which resource is used up and when to try again."""
+class TryLater(EzStemsError):
+    """Say what is used up and when to try again."""
 
     def __init__(self, message: str, retry_after_seconds: int = 60) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimited(TryLater):
+    """Say that the key's calls are used up."""
+
+
+class TooManyAttempts(TryLater):
+    """Say what was tried too often."""
+
+
+class TooManyJobs(TryLater):
+    """Say how many unfinished jobs an account may have."""
+
+
+class ServerFull(TryLater):
+    """Say which of the server's resources is used up."""
 
 
 class Interrupted(EzStemsError):

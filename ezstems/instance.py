@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems import disk
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 
@@ -23,17 +25,24 @@ def prepare(app: Flask) -> None:
     folder = Path(app.instance_path)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.keep_reserve(folder)
         with _turn(folder / ".lock"):
             app.config["SECRET_KEY"] = _secret_key(folder / "secret_key")
             with app.app_context():
                 if db.engine.dialect.name == "sqlite" and (file := db.engine.url.database):
                     # Hashes of passwords and keys; SQLite gives its other files the same mode.
                     os.close(os.open(file, os.O_CREAT, 0o600))
-                upgrade()
+                try:
+                    upgrade()
+                except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
+                    hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
+                    raise ConfigurationError(f"the database can't be migrated: {hint}") from error
     except OSError as error:
         raise ConfigurationError(f"the instance folder {folder} must be writable: {error.strerror}") from error
     except SQLAlchemyError as error:
         log.debug("the database can't be opened", exc_info=error)
+        if shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
+            raise ConfigurationError(f"the disk of {folder} is full; free a megabyte of it, then try again") from error
         raise ConfigurationError(f"the database can't be opened or migrated: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,15 +22,21 @@ class Caller:
         """GET an endpoint."""
         return requests.get(f"{self.server.api}/{path}", params=parameters, headers=self.headers, timeout=60)
 
-    def upload(self, content: bytes, stems: int = 2, name: str = "song.wav", **headers: str) -> dict[str, Any]:
-        """Upload a file, which must be accepted; return the answer's data."""
-        answer = requests.post(
+    def send(
+        self, content: bytes, name: str = "song.wav", headers: Mapping[str, str] | None = None, **fields: object
+    ) -> requests.Response:
+        """Upload a file; return the answer, whatever it is."""
+        return requests.post(
             f"{self.server.api}/upload.php",
             files={"file": (name, content)},
-            data={"stems": stems},
-            headers=self.headers | headers,
+            data=fields,
+            headers=self.headers | dict(headers or {}),
             timeout=120,
         )
+
+    def upload(self, content: bytes, stems: int = 2, name: str = "song.wav", **headers: str) -> dict[str, Any]:
+        """Upload a file, which must be accepted; return the answer's data."""
+        answer = self.send(content, name, headers, stems=stems)
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 

@@ -1,7 +1,8 @@
 """The app with a separator that needs no TensorFlow, for tests of a real gunicorn.
 
 A song takes FAST_SECONDS, and no end while the instance folder holds a file `hold`; one of FAST_KILL stems kills the
-process, one of FAST_DEAF stems heeds no stop for a minute. Every answer names its worker process in X-Worker.
+process, one of FAST_DEAF stems heeds no stop for a minute. A stranger is waited for FAST_PATIENCE seconds. Every
+answer names its worker process in X-Worker.
 """
 
 import os
@@ -14,6 +15,7 @@ from flask import Response
 
 from ezstems import create_app
 from ezstems.audio.separate import Separation
+from ezstems.web import patience
 from tests.separators import FastSeparator
 
 
@@ -39,6 +41,7 @@ class DeadlySeparator(FastSeparator):
 separator = DeadlySeparator(float(os.environ.get("FAST_SECONDS", "0")))
 separator.gate = Gate()  # type: ignore[assignment]
 app = create_app({"SEPARATOR": separator})
+patience.STRANGER = float(os.environ.get("FAST_PATIENCE", patience.STRANGER[0])), patience.STRANGER[1]
 
 
 @app.after_request

@@ -37,6 +37,8 @@ class Server:
             "EZSTEMS_BIND": f"127.0.0.1:{self.port}",
             "EZSTEMS_MIN_FREE_MB": "16",
             "EZSTEMS_RATE_LIMIT": "1000000",
+            "EZSTEMS_LOGIN_ATTEMPTS": "1000000",
+            "EZSTEMS_REGISTRATIONS": "1000000",
             "PYTHONPATH": str(ROOT),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             **{name if name.isupper() else f"EZSTEMS_{name.upper()}": str(value) for name, value in settings.items()},

@@ -9,8 +9,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_migrate import downgrade, upgrade
-from sqlalchemy import select, text
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
@@ -201,22 +200,6 @@ def test_the_cookie_goes_over_tls_alone_where_it_came_over_tls(client: FlaskClie
     cookie = client.get("/login", base_url=f"{scheme}://localhost").headers["Set-Cookie"].split("; ")
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
     assert ("Secure" in cookie) == (scheme == "https")
-
-
-def test_a_migrated_account_has_a_session_token_of_its_own(app: Flask, make_account: Callable[..., Account]) -> None:
-    accounts = [make_account(), make_account("other@example.com")]
-    with app.app_context():
-        db.session.remove()
-        downgrade(revision="0001")
-        assert not {"name", "session_token"} & set(db.session.execute(text("SELECT * FROM users, api_keys")).keys())
-        db.session.remove()
-        upgrade()
-        tokens = list(db.session.scalars(select(User.session_token)))
-        assert len({*tokens}) == 2 and all(re.fullmatch("[0-9a-f]{32}", each) for each in tokens)
-    for each in accounts:
-        client = app.test_client()
-        log_in(client, each.email)
-        assert logged_in(client)
 
 
 def test_what_the_account_page_tells(

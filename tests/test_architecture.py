@@ -96,9 +96,15 @@ def test_a_heavy_library_has_few_users(library: str, users: set[str]) -> None:
     assert found == users
 
 
+def test_only_the_metrics_know_prometheus() -> None:
+    found = {path for path in PACKAGE.rglob("*.py") if any("prometheus" in name for name in imports(path))}
+    assert found == {PACKAGE / "web" / "metrics.py"}
+
+
 @pytest.mark.parametrize("module", ["ezstems.audio.separate", "ezstems.cli", "ezstems.gunicorn_conf"])
 def test_importing_loads_no_heavy_library(module: str, tmp_path: Path) -> None:
-    code = f"import sys, {module}; print(*{set(HEAVY) | {'tf_keras', 'pandas'}} & set(sys.modules))"
+    slow = set(HEAVY) | {"tf_keras", "pandas", "prometheus_client"}
+    code = f"import sys, {module}; print(*{slow} & set(sys.modules))"
     environ = {"EZSTEMS_INSTANCE": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "\n"), done.stderr

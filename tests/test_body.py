@@ -1,46 +1,60 @@
 """A request's body whose sender misbehaves."""
 
-import socket
+import io
 
 import pytest
+from flask import Flask, g
 from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
-from ezstems.errors import BadInput
-from ezstems.web import body
+from ezstems.database import db
+from ezstems.errors import BadInput, ServerFull
+from ezstems.web.body import Body
+from ezstems.web.patience import Crowded, TooSlow
 
 
 class Stream:
-    """Read a socket as gunicorn does, or fail as it does."""
+    """Fail as gunicorn does."""
 
-    def __init__(self, connection: socket.socket, error: Exception | None = None) -> None:
-        self._connection = connection
+    def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def read(self, size: int) -> bytes:
-        if self._error is not None:
-            raise self._error
-        return self._connection.recv(size)
+    def read(self, _size: int | None) -> bytes:
+        raise self._error
 
 
-def test_what_arrives_is_read_and_the_socket_left_as_it_was() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(b"abc")
-        assert body.Body(Stream(ours), ours).read(3) == b"abc"
-        assert ours.gettimeout() is None
+class Socket:
+    """Tell whether it was told to trust its client."""
+
+    trusted = False
+
+    def trust(self) -> None:
+        self.trusted = True
 
 
-def test_a_stall_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "STALL_SECONDS", 0.05)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        with pytest.raises(BadInput, match="stopped arriving"):
-            body.Body(Stream(ours), ours).read(3)
-        assert ours.gettimeout() is None
+@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), NoMoreData(), ConnectionResetError(), TooSlow()])
+def test_nonsense_and_a_client_that_dawdles_or_has_gone_are_bad_input(app: Flask, error: Exception) -> None:
+    with app.test_request_context(), pytest.raises(BadInput, match="malformed"):
+        Body(Stream(error), Socket()).read(3)
 
 
-@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), NoMoreData(), ConnectionResetError()])
-def test_nonsense_and_a_client_that_has_gone_are_bad_input(error: Exception) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises(BadInput, match="malformed"):
-        body.Body(Stream(ours, error), ours).read(3)
+def test_one_slow_client_too_many_is_told_to_come_again(app: Flask) -> None:
+    with app.test_request_context(), pytest.raises(ServerFull, match="Try again later"):
+        Body(Stream(Crowded()), Socket()).read(3)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_only_who_was_identified_is_trusted(app: Flask, known: bool) -> None:
+    socket = Socket()
+    with app.test_request_context():
+        if known:
+            g.user = object()
+        assert Body(io.BytesIO(b"abc"), socket).read(2) == b"ab"
+    assert socket.trusted is known
+
+
+def test_who_waits_for_a_client_holds_no_database_connection(app: Flask) -> None:
+    with app.test_request_context():
+        db.session.connection()
+        assert db.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+        Body(io.BytesIO(b"abc"), Socket()).read()
+        assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]

@@ -1,26 +1,55 @@
 """The command line: accounts, keys, jobs, the demo account, and separation without a server."""
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.engine import Engine
 from werkzeug.security import check_password_hash
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
+from ezstems.errors import UnreadableAudio
 from ezstems.models import ApiKey, Job, User, utcnow
 from tests.audio import checkpoints
 from tests.audio.audio_files import read, song, write_wav
+from tests.conftest import Account
 from tests.separators import FastSeparator
+from tests.sessions import log_in
 
 Run = Callable[..., Result]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def job_of(user_id: int, number: int) -> Job:
+    job_id = f"{1_700_000_000 + number}_2"
+    return Job(
+        id=job_id,
+        second=1_700_000_000 + number,
+        stems=2,
+        user_id=user_id,
+        cutoff="11kHz",
+        output="wav",
+        original_name="song.wav",
+        filename=f"{job_id}_00000.wav",
+        size_bytes=1,
+        status="completed",
+    )
 
 
 def test_an_empty_folder_is_a_valid_instance(run: Run, instance: Path) -> None:
@@ -104,7 +133,7 @@ def test_jobs(
     separator.error = None
     assert run("jobs", "retry", job_id).output == f"job {job_id} is queued again\n"
     assert finished(job_id).status == "completed"
-    assert "is completed; only a failed job" in run("jobs", "retry", job_id, code=1).output
+    assert "is completed; only a job that failed by the server" in run("jobs", "retry", job_id, code=1).output
     assert "there is no job 1_2" in run("jobs", "show", "1_2", code=1).output
     assert run("jobs", "prune").output == "0 jobs expired\n"
     with app.app_context():
@@ -112,6 +141,138 @@ def test_jobs(
         db.session.commit()
     assert run("jobs", "prune").output == "1 jobs expired\n"
     assert "completed, expired" in run("jobs", "list").output
+
+
+def test_what_failed_by_its_file_is_gone_and_not_retried(
+    run: Run,
+    instance: Path,
+    separator: FastSeparator,
+    upload: Callable[..., TestResponse],
+    finished: Callable[[str], Job],
+) -> None:
+    separator.error = UnreadableAudio("The file is longer than 5 seconds.")
+    job_id = upload().json["data"]["id"]
+    assert finished(job_id).status == "failed"
+    wait_for(lambda: list((instance / "uploads").iterdir()) == [])
+    assert f"job {job_id} is failed; only a job" in run("jobs", "retry", job_id, code=1).output
+    assert finished(job_id).error == "The file is longer than 5 seconds."
+
+
+def test_jobs_are_listed_page_by_page(
+    run: Run, make_account: Callable[..., Account], done: Callable[..., Job], account: Account
+) -> None:
+    ids = [done().id for _ in range(3)]
+    other = make_account("other@example.com")
+    ids.append(done(who=other).id)
+
+    def listed(*options: str) -> list[str]:
+        return [line.split()[0] for line in run("jobs", "list", *options).output.splitlines()[1:]]
+
+    assert listed() == ids[::-1]
+    assert listed("--limit", "2") == [ids[3], ids[2]]
+    assert listed("--limit", "2", "--before", ids[2]) == [ids[1], ids[0]]
+    assert listed("--account", "Other@example.com") == [ids[3]]
+    assert listed("--account", account.email, "--status", "completed", "--limit", "1") == [ids[2]]
+    assert "there is no account" in run("jobs", "list", "--account", "eve@example.com", code=1).output
+    assert "there is no job 1_2" in run("jobs", "list", "--before", "1_2", code=1).output
+
+
+def test_a_page_of_jobs_is_one_query(run: Run, app: Flask, account: Account) -> None:
+    statements: list[str] = []
+    with app.app_context():
+        for number in range(1, 401):
+            user = User(email=f"user{number}@example.com", plan="basic", password_hash="")
+            db.session.add(user)
+            db.session.flush()
+            db.session.add(job_of(user.id, number))
+        db.session.commit()
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def count(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    try:
+        assert len(run("jobs", "list", "--limit", "300").output.splitlines()) == 301
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert sum("FROM jobs" in statement for statement in statements) == 1
+    assert not [statement for statement in statements if re.search(r"FROM users\s+WHERE", statement)]
+
+
+def test_jobs_are_deleted_in_whatever_state(
+    run: Run,
+    instance: Path,
+    separator: FastSeparator,
+    upload: Callable[..., TestResponse],
+    done: Callable[..., Job],
+    client: FlaskClient,
+    account: Account,
+) -> None:
+    completed = done().id
+    separator.hold()
+    separator.started.clear()
+    running, queued = (upload().json["data"]["id"] for _ in range(2))
+    assert separator.started.wait(10)
+    told = run("jobs", "delete", completed, queued, running).output
+    assert told == "".join(f"job {job_id} is deleted\n" for job_id in (completed, queued, running))
+    wait_for(lambda: not [path for name in ("uploads", "results") for path in (instance / name).iterdir()])
+    for job_id in (completed, queued, running):
+        assert client.get(f"/api/v1/status.php?id={job_id}", headers=account.headers).status_code == 404
+    assert "deleted before" in run("jobs", "delete", completed, code=1).output
+    assert "there is no job 1_2" in run("jobs", "delete", "1_2", code=1).output
+    run("jobs", "delete", code=2)
+    separator.release()
+    assert done().status == "completed"
+
+
+def test_an_account_is_deleted_with_all_that_is_its_own(
+    run: Run,
+    app: Flask,
+    instance: Path,
+    separator: FastSeparator,
+    upload: Callable[..., TestResponse],
+    done: Callable[..., Job],
+    client: FlaskClient,
+    account: Account,
+    make_account: Callable[..., Account],
+) -> None:
+    other = make_account("other@example.com")
+    kept = done(who=other).id
+    done()
+    log_in(client, account.email)
+    assert client.get("/account").status_code == 200
+    separator.hold()
+    separator.started.clear()
+    for _ in range(2):
+        upload()
+    assert separator.started.wait(10)
+    assert re.search(rf"{account.email} +basic +30 +1 +2 ", run("users", "list").output)
+    assert "Aborted" in run("users", "delete", account.email, typed="n\n", code=1).output
+    assert upload().status_code == 200
+    assert run("users", "delete", account.email, "--yes").output == f"{account.email}: deleted, with 4 jobs\n"
+    assert upload().status_code == 401
+    assert client.get("/account").status_code == 302
+    left = {f"{kept}.zip", f"{kept}.peaks"}
+    # What ran stopped by itself: nothing was released.
+    wait_for(lambda: {path.name for name in ("uploads", "results") for path in (instance / name).iterdir()} == left)
+    separator.release()
+    with app.app_context():
+        assert db.session.scalars(select(User.email)).all() == [other.email]
+        assert db.session.scalars(select(Job.id)).all() == [kept]
+        assert len(db.session.scalars(select(ApiKey)).all()) == 1
+    assert "there is no account" in run("users", "delete", account.email, "--yes", code=1).output
+    assert done(who=other).status == "completed"
+
+
+def test_an_account_that_goes_while_it_uploads(
+    run: Run, account: Account, upload: Callable[..., TestResponse], instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ezstems.audio.decode.check", lambda path, extension: run("users", "delete", account.email, "--yes")
+    )
+    answer = upload()
+    assert (answer.status_code, answer.json["message"]) == (401, "The account was deleted.")
+    assert list((instance / "uploads").iterdir()) == []
 
 
 def test_the_demo_account_is_made_once(run: Run, client: FlaskClient, app: Flask) -> None:

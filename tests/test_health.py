@@ -1,6 +1,7 @@
 """`/health`: open to all, and honest."""
 
 import logging
+import queue
 import shutil
 import time
 from collections.abc import Callable
@@ -11,9 +12,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
+from werkzeug.test import TestResponse
 
 from ezstems.audio import weights
 from ezstems.audio.separate import Separator
+from ezstems.database import db
 from ezstems.errors import ModelMissing
 from ezstems.jobs.worker import Worker
 from tests.conftest import Account
@@ -88,19 +91,58 @@ def test_no_model(client: FlaskClient, separator: FastSeparator, monkeypatch: py
 
 def test_no_database(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Mock(side_effect=OperationalError("SELECT", {}, Exception("disk I/O error")))
-    monkeypatch.setattr("ezstems.jobs.worker.db.session.query", broken)
+    monkeypatch.setattr("ezstems.jobs.worker.Job.unfinished_by_status", broken)
     answer = client.get("/health")
     assert (answer.status_code, answer.json["status"]) == (503, "no database")
     assert "I/O" not in answer.text
 
 
-def test_an_engine_that_does_not_load(
+@pytest.mark.parametrize("garbage", [None, b"no database any more" * 1000])
+def test_a_database_that_is_gone_or_spoilt(client: FlaskClient, instance: Path, garbage: bytes | None) -> None:
+    assert client.get("/health").status_code == 200
+    for file in instance.glob("ezstems.sqlite3*"):
+        file.unlink()
+    if garbage is not None:
+        (instance / "ezstems.sqlite3").write_bytes(garbage)
+        with client.application.app_context():
+            db.engine.dispose()
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json["status"], answer.json["queue_length"]) == (503, "no database", None)
+    assert (instance / "ezstems.sqlite3").exists() == (garbage is not None), "nothing else is put in its place"
+
+
+@pytest.mark.parametrize(("folder", "status"), [("", "no database"), ("uploads", "full"), ("results", "full")])
+def test_a_folder_that_is_gone(client: FlaskClient, instance: Path, folder: str, status: str) -> None:
+    (instance / folder).rename(instance.with_name("elsewhere"))
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json["status"], answer.json["free_disk_bytes"]) == (503, status, 0)
+    instance.with_name("elsewhere").rename(instance / folder)
+    assert client.get("/health").status_code == 200
+
+
+def test_an_engine_that_does_not_load_until_it_does(
     worker: Worker, client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(separator, "prepare", Mock(side_effect=ImportError("no TensorFlow here")))
+    prepared: queue.Queue[Exception | None] = queue.Queue()
+
+    def prepare() -> None:
+        if (error := prepared.get(timeout=20)) is not None:
+            raise error
+
+    def answers(code: int) -> TestResponse:
+        deadline = time.monotonic() + 20
+        while (answer := client.get("/health")).status_code != code:
+            assert time.monotonic() < deadline, answer.json
+            time.sleep(0.01)
+        return answer
+
+    monkeypatch.setattr("ezstems.jobs.worker.PREPARE_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(separator, "prepare", prepare)
     worker.start()
-    deadline = time.monotonic() + 10
-    while (answer := client.get("/health")).status_code == 200 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert (answer.status_code, answer.json["status"]) == (503, "no engine")
+    prepared.put(ImportError("no TensorFlow here"))
+    answer = answers(503)
+    assert answer.json["status"] == "no engine"
     assert "TensorFlow" not in answer.text
+    prepared.put(MemoryError())
+    prepared.put(None)
+    assert answers(200).json["status"] == "ok"

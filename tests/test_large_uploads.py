@@ -2,13 +2,13 @@
 
 import http.client
 import json
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.audio.audio_files import silent_wav_head
 from tests.callers import Caller
 from tests.clients.programs import curl, run
 from tests.servers import Server
@@ -48,10 +48,8 @@ def make_wav(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
 
     def make(size_bytes: int) -> Path:
         path = folder / f"{size_bytes}.wav"
-        fmt = struct.pack("<HHIIHH", 1, 2, 44_100, 176_400, 4, 16)
-        head = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size_bytes - 44)
         with path.open("wb") as file:
-            file.write(b"RIFF" + struct.pack("<I", size_bytes - 8) + head)
+            file.write(silent_wav_head(size_bytes))
             file.truncate(size_bytes)
         return path
 

@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from ezstems.database import db
+from ezstems.jobs import recovery
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.recovery import Life, adopt
 from ezstems.models import COMPLETED, CRASHED, FAILED, PROCESSING, QUEUED, Job
@@ -93,6 +94,52 @@ def test_the_second_crash_in_a_row_fails_the_job_alone(
     assert adopted(app, instance, mine) == [waiting]
     assert rows(app) == [(FAILED, "me", 2, CRASHED), (QUEUED, "me", 1, None)]
     assert "crashed the separator" in CRASHED
+
+
+def test_what_the_whole_machine_took_down_is_no_crash(
+    app: Flask,
+    instance: Path,
+    mine: Life,
+    make_jobs: Callable[..., list[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = Life(instance, "dead")
+    dead.begin()
+    (number,) = make_jobs("dead", PROCESSING, crashes=1)
+    dead.end()
+    boot = tmp_path / "boot_id"
+    boot.write_text("the machine was started again")
+    monkeypatch.setattr(recovery, "BOOT", boot)
+    assert adopted(app, instance, mine) == [number]
+    assert rows(app) == [(QUEUED, "me", 1, None)]
+    # The same on a machine that stayed up is the second crash.
+    other = Life(instance, "me too")
+    other.begin()
+    mine.end()
+    with app.app_context():
+        assert Job.claim(number, "me")
+    monkeypatch.undo()
+    boot_of_mine = instance / "workers" / "me.lock"
+    assert boot_of_mine.read_bytes() == recovery.BOOT.read_bytes()
+    assert adopted(app, instance, other, "me too") == []
+    assert rows(app) == [(FAILED, "me too", 2, CRASHED)]
+
+
+def test_what_a_dead_worker_finished_but_did_not_clear_away_goes(
+    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]]
+) -> None:
+    make_jobs("dead", COMPLETED, PROCESSING, FAILED)
+    ids = [f"{1_700_000_000 + number}_2" for number in range(3)]
+    for job_id in ids:
+        for name in (f"uploads/{job_id}_00000.wav", f"results/{job_id}.zip", f"results/{job_id}.peaks"):
+            (instance / name).write_bytes(b"x")
+    adopted(app, instance, mine)
+    names = {path.name for folder in ("uploads", "results") for path in (instance / folder).iterdir()}
+    # The source of what was completed, and the result of what could not say so any more.
+    gone = {f"{ids[0]}_00000.wav", f"{ids[1]}.zip", f"{ids[1]}.peaks"}
+    kept = {f"{job_id}{end}" for job_id in ids for end in ("_00000.wav", ".zip", ".peaks")} - gone
+    assert names == kept
 
 
 def test_a_live_workers_jobs_are_left_alone(

@@ -110,15 +110,15 @@ def test_completed(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "told", "kept"),
     [
-        (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds."),
-        (DecodingFailed("The decoder was killed."), "The decoder was killed."),
-        (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written."),
-        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM),
-        (written_on_a_full_disk(), runner.NO_ROOM),
-        (ValueError("/secret/path is odd"), runner.BROKEN),
-        (MemoryError(), runner.BROKEN),
+        (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds.", False),
+        (DecodingFailed("The decoder was killed."), "The decoder was killed.", True),
+        (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written.", True),
+        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM, False),
+        (written_on_a_full_disk(), runner.NO_ROOM, False),
+        (ValueError("/secret/path is odd"), runner.BROKEN, True),
+        (MemoryError(), runner.BROKEN, True),
     ],
 )
 def test_failed(
@@ -130,6 +130,7 @@ def test_failed(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
     told: str,
+    kept: bool,
 ) -> None:
     number = make_job()
     separator.error = error
@@ -138,8 +139,8 @@ def test_failed(
     job = row(app, number)
     assert (job.status, job.error) == (FAILED, told)
     assert "secret" not in job.error
-    # The upload stays for `ezstems jobs retry`; nothing else does.
-    assert files(instance) == {"uploads/1700000000_2_00000.wav"}
+    # Where the server itself is to blame, the upload stays for `ezstems jobs retry`; nothing else does.
+    assert files(instance) == ({"uploads/1700000000_2_00000.wav"} if kept else set())
     assert "1700000000_2" in caplog.text
     if told == runner.BROKEN:
         assert type(error).__name__ in caplog.text
@@ -184,7 +185,7 @@ def test_deleted_while_it_runs(
         Runner(app, OWNER, archive, separator, stopping)(number)
     assert settled(app, number) == (FAILED, DELETED, True)
     assert files(instance) == set()
-    assert "job 1700000000_2: deleted while it ran" in caplog.text
+    assert "job 1700000000_2: stopped, deleted while it ran" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

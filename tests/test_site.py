@@ -15,7 +15,7 @@ from ezstems.audio import weights
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import ModelMissing
-from ezstems.models import ApiKey, User
+from ezstems.models import ApiKey, Session, User
 from tests.conftest import PASSWORD, Account
 from tests.multipart import error_of
 from tests.separators import LABEL, FastSeparator
@@ -30,7 +30,7 @@ WRONG = "E-mail address or password is wrong."
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check an unknown address as quickly as a known one, whose hash is quick in the tests."""
     nobody = generate_password_hash("nobody has this password", method="pbkdf2:sha256:1")
-    monkeypatch.setattr("ezstems.web.site.login._NOBODY", nobody)
+    monkeypatch.setattr("ezstems.models.user._NOBODY", nobody)
 
 
 @pytest.fixture
@@ -316,8 +316,8 @@ def test_a_forged_or_orphaned_session_is_none(app: Flask, session: FlaskClient, 
             planted["_user_id"] = remembered
         assert error_of(forged.get(KEYS), 401), "a session must know the account's token"
     with app.app_context():
-        db.session.query(ApiKey).delete()
-        db.session.query(User).delete()
+        for kind in (ApiKey, Session, User):
+            db.session.query(kind).delete()
         db.session.commit()
     assert error_of(session.get(KEYS), 401)
     assert session.get("/account").status_code == 302

@@ -201,7 +201,7 @@ def test_the_limit_of_the_plan_streamed(
 
 
 def test_a_full_server(app: Flask, session: FlaskClient, song: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_worker: Worker, _expected_bytes: int = 0) -> None:
+    def full(_worker: Worker, _user: object, _expected_bytes: int = 0) -> None:
         raise ServerFull("The queue is full. Try again later.", 77)
 
     parts, value = (file_part(song), STEMS), token(session)

@@ -1,6 +1,5 @@
 """The website's songs on a real gunicorn with two workers: whichever answers, deletions and ranges are right."""
 
-import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,7 +9,8 @@ import pytest
 import requests
 
 from tests.callers import Caller
-from tests.servers import PASSWORD, Server
+from tests.servers import Server
+from tests.sessions import enter
 
 EMAIL = "someone@example.com"
 JSON = {"Accept": "application/json"}
@@ -30,15 +30,7 @@ def caller(server: Server) -> Caller:
 @pytest.fixture
 def session(server: Server, caller: Caller) -> Iterator[requests.Session]:
     """Return a session on the website, logged in, its token among its headers."""
-    with requests.Session() as session:
-
-        def token(page: str) -> str:
-            text = session.get(f"{server.url}{page}", timeout=60).text
-            return re.search(r'<meta name="csrf-token" content="([^"]+)">', text)[1]
-
-        data = {"email": EMAIL, "password": PASSWORD, "csrf_token": token("/login")}
-        session.post(f"{server.url}/login", data=data, timeout=60, allow_redirects=False)
-        session.headers["X-CSRFToken"] = token("/account")  # the login begins a session of its own
+    with enter(server.url, EMAIL) as session:
         yield session
         server.release()
 
@@ -86,7 +78,7 @@ def test_songs_are_deleted_whichever_worker_is_asked(
     rows = server.rows("SELECT id FROM jobs WHERE status = 'failed' AND expired_at IS NOT NULL")
     assert sorted(row["id"] for row in rows) == sorted(set(deleted))
     log = server.log.read_text()
-    assert all(f"job {job_id}: deleted while it ran" in log for job_id in first)
+    assert all(f"job {job_id}: stopped, deleted while it ran" in log for job_id in first)
     assert "Traceback" not in log
 
 

@@ -135,6 +135,7 @@ def test_junk_in_a_parameter_is_a_400_that_echoes_it(
 ) -> None:
     junk = ["3", "two", "", "1e1", "4.0", "４", "4\0", "0", "-2", "+2", "02", "2 4", "2,4", "true", "6" * 4000]  # noqa: RUF001
     cases = [("stems", value) for value in junk]
+    cases += [("cutoff", "11\N{KELVIN SIGN}Hz")]
     cases += [("cutoff", value) for value in ("", "12kHz", "11 kHz", "11.0", "16000Hz", "none", "f" * 4000)]
     cases += [("output", value) for value in ("", ".mp3", "aac", "wave", "mp3 wav", "audio/mpeg")]
     for name, value in cases:

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ezstems.web.api.form import MAX_HEADERS_BYTES
 from tests.conftest import Account
 from tests.multipart import (
     BOUNDARY,
@@ -105,17 +106,33 @@ def test_junk_around_the_parts(
 
 def test_floods(refused: Any, song: bytes) -> None:
     many = [f"X-Header-{number}: {'x' * 90}" for number in range(20_000)]
-    refused(body(part('name="file"; filename="song.wav"', song, *many), STEMS))
-    refused(body(part(f'name="{"n" * 2_000_000}"', b""), file_part(song), STEMS))
-    refused(body(*[field(f"field{number}", "x") for number in range(10_000)], file_part(song), STEMS))
-    refused(body(file_part(song), STEMS, *[STEMS] * 10_000))
-    refused(body(*[file_part(song[:99], f"{number}.wav") for number in range(10_000)], STEMS))
+    for content in (
+        body(part('name="file"; filename="song.wav"', song, *many), STEMS),
+        body(part(f'name="{"n" * MAX_HEADERS_BYTES}"', b""), file_part(song), STEMS),
+        body(part(f'name="{"n" * 2_000_000}"', b""), file_part(song), STEMS),
+        body(*[field(f"field{number}", "x") for number in range(10_000)], file_part(song), STEMS),
+        body(file_part(song), STEMS, *[STEMS] * 10_000),
+        body(*[file_part(song[:99], f"{number}.wav") for number in range(10_000)], STEMS),
+    ):
+        assert refused(content) == "The form must not have more than 100 parts, nor one with headers over 65536 bytes."
 
 
-def test_names_that_are_not_utf_8(refused: Any, song: bytes) -> None:
-    refused(body(part(b'name="file"; filename="gr\xfc\xdfe.wav"', song), STEMS))
-    refused(body(part(b'name="f\xfcle"; filename="song.wav"', song), STEMS))
-    refused(body(file_part(song), part(b'name="st\xe9ms"', b"2")))
+def test_fields_that_nobody_knows_are_read_past(
+    app: Flask, client: FlaskClient, account: Account, song: bytes
+) -> None:
+    for more in (field("comment", "x" * 700_000), part("x=y", b"x"), part(b'name="st\xe9ms"', b"9")):
+        job_of(app, post(client, account.headers, body(more, file_part(song), STEMS)))
+
+
+def test_names_that_are_not_utf_8(app: Flask, client: FlaskClient, account: Account, song: bytes) -> None:
+    for raw, name in (
+        (b"gr\xfc\xdfe.wav", "grüße.wav"),
+        (b"\x84Caf\xe9\x93 \x96 5\x80.wav", "„Café“ – 5€.wav"),
+        (b"\x81.wav", "\ufffd.wav"),
+        ("größe.wav".encode(), "größe.wav"),
+    ):
+        named = part(b'name="file"; filename="' + raw + b'"', song)
+        assert job_of(app, post(client, account.headers, body(named, STEMS))).original_name == name
 
 
 def test_values_that_are_not_utf_8(refused: Any, song: bytes) -> None:

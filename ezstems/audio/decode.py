@@ -1,25 +1,27 @@
-"""Decode an upload: what each extension may hold, a quick check, and a stream of float blocks."""
+"""Decode an upload: a quick check, and a stream of float blocks."""
 
 import queue
-import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 
 import numpy as np
 
-from ezstems.audio import mpeg
 from ezstems.audio.ffmpeg import Child, command
+from ezstems.audio.kinds import known, looks_like, opening
+from ezstems.audio.length import refusal
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
 logger = getLogger(__name__)
 
 SAMPLE_RATE_HZ = 44_100
 CHECK_SECONDS = 1  # of audio: enough for any codec's first frames
-CHECK_TIMEOUT_SECONDS = 10  # an honest file needs a tenth of a second
+CHECK_TIMEOUT_SECONDS, CHECK_CPU_SECONDS = 30, 5  # an honest file needs a tenth of a second
 STALL_SECONDS = 60  # ffmpeg decodes hundreds of times faster than real time: this long without a block is a hang
+# Of processor time: thirty times what an honest file needs on one slow core, and no more than its separation takes.
+CPU_SECONDS, CPU_SECONDS_A_SECOND = 60, 0.05
+KILLED = "The decoder was killed. Nothing is wrong with the file; upload it again."
 AHEAD_BLOCKS = 2
 LOUDEST = 65_536.0  # twice what a float file on the 16-bit scale holds; a tile's squared magnitudes stay finite
 
@@ -32,56 +34,9 @@ STEREO = (
 )
 
 
-@dataclass(frozen=True)
-class Demuxer:
-    """Say what ffmpeg may make of a file: one demuxer, and the decoders allowed inside it."""
-
-    name: str
-    decoders: tuple[str, ...]
-    options: tuple[str, ...] = ()
-    magic: tuple[tuple[int, bytes], ...] = ()  # (offset, bytes): one of these must be there
-
-
-DEMUXERS = {
-    "mp3": Demuxer("mp3", ("mp3float",)),
-    "wav": Demuxer(
-        "wav",
-        (
-            *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le"),
-            *("pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_alaw", "pcm_mulaw"),
-            *("adpcm_ms", "adpcm_ima_wav", "mp3float"),
-        ),
-        magic=tuple((0, name) for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
-    ),
-    "m4a": Demuxer(
-        "mov",
-        ("aac", "alac", "mp3float", "ac3", "eac3", "flac", "opus"),
-        ("-enable_drefs", "0", "-use_absolute_path", "0"),
-        magic=tuple((4, name) for name in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")),
-    ),
-}
-
-
-def _input(path: Path, extension: str) -> list[str]:
-    """Build the arguments that open a file with its extension's demuxer, and nothing else by way of it."""
-    demuxer = DEMUXERS[extension]
-    return [
-        *("-protocol_whitelist", "file", "-format_whitelist", demuxer.name),
-        *("-codec_whitelist", ",".join(demuxer.decoders), *demuxer.options),
-        *("-f", demuxer.name, "-vn", "-sn", "-dn", "-i", f"file:{path}", "-map", "0:a:0"),
-    ]
-
-
 def _output(*limits: str) -> list[str]:
     """Build the arguments that write float stereo at 44,100 Hz to stdout."""
     return [*limits, "-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
-
-
-def _known(extension: str) -> str:
-    extension = extension.lower().lstrip(".")
-    if extension not in DEMUXERS:
-        raise UnreadableAudio(f"extension='{extension}' must be {', '.join(DEMUXERS)}")
-    return extension
 
 
 def check(path: Path, extension: str) -> None:
@@ -89,47 +44,43 @@ def check(path: Path, extension: str) -> None:
 
     Raises:
         UnreadableAudio: the content is of another kind, damaged, or holds no audio.
+        DecodingFailed: the decoder was killed.
     """
-    extension = _known(extension)
+    extension = known(extension)
     if path.stat().st_size == 0:
         raise UnreadableAudio("The file is empty; it must hold audio.")
     kind = extension.upper()
-    if not _looks_like(path, extension):
+    if not looks_like(path, extension):
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
-    arguments = command(*_input(path, extension), *_output("-t", str(CHECK_SECONDS)))
-    try:
-        done = subprocess.run(
-            arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHECK_TIMEOUT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        logger.warning("check of %s: no first second within %s s", path.name, CHECK_TIMEOUT_SECONDS)
-        raise UnreadableAudio(f"The file's beginning could not be decoded as {kind} audio in time.") from error
-    if len(done.stdout) < 8:
-        reason = ascii(done.stderr[-2000:].decode(errors="replace"))
-        logger.info("check of %s: exit code %s: %s", path.name, done.returncode, reason)
+    arguments = command(*opening(path, extension), *_output("-t", str(CHECK_SECONDS)), loglevel="info")
+    with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS) as child:
+        try:
+            if child.read(1, CHECK_TIMEOUT_SECONDS):
+                return
+        except TimeoutError as error:
+            logger.warning("check of %s: no first second within %s s", path.name, CHECK_TIMEOUT_SECONDS)
+            raise UnreadableAudio(f"The file's beginning could not be decoded as {kind} audio in time.") from error
+        code = child.wait()
+        logger.info("check of %s: exit code %s: %s", path.name, code, child.stderr())
+        if child.was_stopped:
+            raise DecodingFailed(KILLED)
         raise UnreadableAudio(f"The file holds no decodable {kind} audio.")
-
-
-def _looks_like(path: Path, extension: str) -> bool:
-    """Tell whether the first bytes are of the extension's kind: ffmpeg's MP3 demuxer would find frames in any noise."""
-    if extension == "mp3":
-        return mpeg.starts_with_frames(path)
-    with path.open("rb") as file:
-        head = file.read(16)
-    return any(head[offset : offset + len(name)] == name for offset, name in DEMUXERS[extension].magic)
 
 
 class Decoding(Iterator[np.ndarray]):
     """Iterate over the blocks of a file, decoded ahead by a thread; `close` ends child and thread."""
 
-    def __init__(self, path: Path, block_samples: int) -> None:
+    def __init__(self, path: Path, block_samples: int, longest_seconds: float | None) -> None:
         self._name = path.name
+        self._longest_seconds = longest_seconds
         self._block_samples = block_samples
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD_BLOCKS)
         self._closed = False
         self._ended = False
         self.samples = 0
-        self._child = Child(command(*_input(path, _known(path.suffix)), *_output(), loglevel="info"), writes=True)
+        arguments = command(*opening(path, known(path.suffix)), *_output(), loglevel="info")
+        cpu_seconds = None if longest_seconds is None else round(CPU_SECONDS + CPU_SECONDS_A_SECOND * longest_seconds)
+        self._child = Child(arguments, writes=True, cpu_seconds=cpu_seconds)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)
         self._reader.start()
 
@@ -166,6 +117,8 @@ class Decoding(Iterator[np.ndarray]):
             raise UnreadableAudio("The file could not be decoded: the decoder made no progress.") from None
         if block is not None:
             self.samples += len(block)
+            if self._longest_seconds is not None and self.samples > round(self._longest_seconds * SAMPLE_RATE_HZ):
+                raise refusal(self._longest_seconds)
             return block
         self._ended = True
         code = self._child.wait()
@@ -174,7 +127,9 @@ class Decoding(Iterator[np.ndarray]):
                            self._name, code, self.samples, self._child.stderr())  # fmt: skip
         if self._child.was_stopped:
             # What came so far looks like a short file; it must not become a short result.
-            raise DecodingFailed("The decoder was killed. Nothing is wrong with the file; upload it again.")
+            raise DecodingFailed(KILLED)
+        if self._child.gave_up:
+            raise UnreadableAudio("The file could not be decoded: it takes the decoder too much time or memory.")
         if not self.samples:
             raise UnreadableAudio("The file holds no decodable audio.")
         raise StopIteration
@@ -206,13 +161,13 @@ def _audible(block: np.ndarray) -> np.ndarray:
     return block
 
 
-def decode(path: Path, *, block_samples: int) -> Decoding:
+def decode(path: Path, *, block_samples: int, longest_seconds: float | None = None) -> Decoding:
     """Decode a file, named by its suffix, as far as it decodes.
 
     Yields float32 blocks of shape (block_samples, 2) at 44,100 Hz, full scale 1.0, the last one shorter.
 
     Raises:
-        UnreadableAudio: nothing decodes, or the decoder hangs.
+        UnreadableAudio: nothing decodes, the decoder hangs or gives up, or more comes than the longest duration.
         DecodingFailed: the decoder was killed.
     """
-    return Decoding(path, block_samples)
+    return Decoding(path, block_samples, longest_seconds)

@@ -113,7 +113,9 @@ class Encoder:
     def close(self) -> None:
         """Wait until the child has completed the file."""
         if code := self._child.wait():
-            raise OSError(f"ffmpeg ended with {code}: {self._child.stderr()}")
+            # Its exit code is the low byte of its error, and that of the system's errors the errno, negative.
+            errno = 256 - code if code > 0 else 0
+            raise OSError(errno, f"ffmpeg ended with {code}: {self._child.stderr()}")
 
     def interrupt(self) -> None:
         """Kill the child, which breaks the pipe."""

@@ -1,8 +1,14 @@
-"""ffmpeg as a child process: where it lies, what it may open, how it is ended."""
+"""ffmpeg as a child process: where it lies, what it may use, how it is ended."""
 
 import fcntl
+import os
 import re
+import resource
+import select
+import shutil
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,8 +18,16 @@ from logging import getLogger
 logger = getLogger(__name__)
 
 PIPE_BYTES = 1 << 20  # 3 s of float stereo: fewer wake-ups than with the kernel's 64 KiB
-STDERR_BYTES = 8 << 10  # what is kept of a child's stderr: its end, where the reason is
+STDERR_BYTES = 2 << 10  # what is kept of a child's stderr: its end, where the reason is
 DURATION = re.compile(rb"^  Duration: (\d+):(\d\d):(\d\d\.\d+)")
+# Three hours of M4A, and the heaviest encoder, take a fifth of this; what a header promises may be absurd.
+MEMORY_BYTES = 512 << 20
+# At its processor time's end ffmpeg is asked to leave (SIGXCPU, every second anew), then killed.
+PARTING_SECONDS = 10
+# What it says then, and, in the middle of a file with the exit code 0, when its memory is used up.
+EXHAUSTED = re.compile(rb"^(Exiting normally, received signal %d\.|\[in#.*: Cannot allocate memory$)" % signal.SIGXCPU)
+IMPATIENT_CODE = 123  # it was asked to leave more than three times
+OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @lru_cache(maxsize=1)
@@ -29,27 +43,63 @@ def command(*arguments: str, loglevel: str = "error") -> list[str]:
     return [executable(), "-nostdin", "-hide_banner", "-nostats", "-v", loglevel, "-threads", "1", *arguments]
 
 
-class Child:
-    """Run ffmpeg, drain its stderr, and leave neither process nor thread behind."""
+@lru_cache(maxsize=1)
+def guard() -> tuple[str, ...]:
+    """Return what starts a child so that it dies with its parent, by whatever the parent dies.
 
-    def __init__(self, arguments: Sequence[str], *, reads: bool = False, writes: bool = False) -> None:
-        """Start `arguments`; `reads` gives it a pipe as stdin, `writes` one as stdout."""
+    Strictly with the parent's thread that started it, which therefore has to live as long.
+    """
+    setpriv = shutil.which("setpriv")  # util-linux, a part of every Linux that this package's wheels are made for
+    return (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--") if setpriv else ()
+
+
+class Child:
+    """Run ffmpeg within bounds, drain its stderr, and leave neither process nor thread behind."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        reads: bool = False,
+        writes: bool = False,
+        cpu_seconds: int | None = None,
+    ) -> None:
+        """Start `arguments`; `reads` gives it a pipe as stdin, `writes` one as stdout and takes files from it."""
         self.process = subprocess.Popen(
-            arguments,
+            [*guard(), *arguments],
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.PIPE if writes else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it
         )
+        self._limit(resource.RLIMIT_CORE, 0)
+        self._limit(resource.RLIMIT_DATA, MEMORY_BYTES)
+        if writes:
+            self._limit(resource.RLIMIT_FSIZE, 0)
+        if cpu_seconds is not None:
+            self._limit(resource.RLIMIT_CPU, cpu_seconds, PARTING_SECONDS)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux only
                 with suppress(OSError):  # over the user's quota of pipe pages: the kernel's size will do
                     fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.duration_seconds: float | None = None
+        self._exhausted = False
         self._stderr = b""
         self._drain = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
         self._drain.start()
+
+    def _limit(self, kind: int, soft: int, more: int = 0) -> None:
+        """Bound the running process: in a child of a threaded program no Python may run before it does."""
+        if sys.platform == "linux":
+            try:
+                hard = resource.prlimit(self.process.pid, kind)[1]
+                ours = soft + more if hard == resource.RLIM_INFINITY else min(soft + more, hard)
+                resource.prlimit(self.process.pid, kind, (min(soft, ours), ours))
+            except ProcessLookupError:
+                pass  # it has ended
+            except OSError:
+                logger.exception("ffmpeg runs without its limit number %s", kind)
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None
@@ -59,7 +109,21 @@ class Child:
                 if found:
                     hours, minutes, seconds = found.groups()
                     self.duration_seconds = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+                self._exhausted |= EXHAUSTED.match(line) is not None
                 self._stderr = (self._stderr + line)[-STDERR_BYTES:]
+
+    def read(self, count: int, seconds: float) -> bytes:
+        """Read some bytes of its stdout, at most so many, none at the end.
+
+        Raises:
+            TimeoutError: none came within the time.
+        """
+        assert self.process.stdout is not None
+        descriptor, poll = self.process.stdout.fileno(), select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(max(0.0, seconds) * 1000):
+            raise TimeoutError
+        return os.read(descriptor, count)
 
     def stderr(self) -> str:
         """Return the end of what ffmpeg wrote to stderr, on one line; the file's tags may be in it."""
@@ -69,7 +133,15 @@ class Child:
     def was_stopped(self) -> bool:
         """Tell whether somebody else's signal, not the file, made it end: it died of one, or took leave (255)."""
         code = self.process.returncode
-        return code is not None and (code < 0 or code == 255)
+        return code is not None and (-code in OUTSIDE_SIGNALS or (code == 255 and not self._exhausted))
+
+    @property
+    def gave_up(self) -> bool:
+        """Tell whether the file was too much for it: for its time, its memory, or for itself, so that it crashed."""
+        code = self.process.returncode
+        if code is None or self.was_stopped:
+            return False
+        return self._exhausted or code < 0 or code == IMPATIENT_CODE
 
     def wait(self) -> int:
         """Wait for the end and return the exit code."""

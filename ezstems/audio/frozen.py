@@ -27,6 +27,7 @@ logger = getLogger(__name__)
 
 FORMAT = 2  # of what `freeze` writes; one more whenever that changes
 FOLDER, NETWORK, WEIGHTS, MASK, PART = "frozen", "network.xml", "network.bin", "mask_", ".part"
+GRAPH_BYTES = 4 << 20  # twice what a graph takes beside its weights
 FREEZE_SECONDS = 600  # an honest one takes 5 to 20
 ROOMS = Path(__file__).resolve().parents[2]  # where the package lies
 _BINS = ("ezstems", "bins_{}")
@@ -34,6 +35,10 @@ _BINS = ("ezstems", "bins_{}")
 
 class NotFrozen(Exception):
     """Say that a network could not be frozen; never leaves this room."""
+
+
+class NoRoom(NotFrozen):
+    """Say that the disk has no room for a frozen network, as yet."""
 
 
 def key(weights: Weights) -> str:
@@ -48,10 +53,11 @@ def folder(weights: Weights, models_directory: Path) -> Path:
     return models_directory / FOLDER / f"{_prefix(weights)}{key(weights)}"
 
 
-def require(weights: Weights, models_directory: Path) -> Path:
+def require(weights: Weights, models_directory: Path, min_free_bytes: int = 0) -> Path:
     """Return the folder of the frozen network, which is made where it is missing: that takes some seconds.
 
-    A process that finds another one freezing waits for it. Raises NotFrozen, or ImportError without OpenVINO.
+    A process that finds another one freezing waits for it. Raises NoRoom where making it would leave less than
+    `min_free_bytes`, NotFrozen, or ImportError without OpenVINO.
     """
     try:
         target = folder(weights, models_directory)
@@ -59,6 +65,7 @@ def require(weights: Weights, models_directory: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             with turn(target.parent / ".lock"):
                 if not _is_whole(target):
+                    _require_room(weights, target.parent, min_free_bytes)
                     _freeze(weights, target)
     except OSError as error:
         raise NotFrozen(f"{weights.label} could not be frozen in the folder of the models") from error
@@ -94,6 +101,14 @@ def _remove(target: Path) -> None:
     if target.exists():
         target.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def _require_room(weights: Weights, folder: Path, min_free_bytes: int) -> None:
+    """Raise NoRoom unless the disk holds the graph that TensorFlow writes, and what OpenVINO makes of it, and more."""
+    sizes = (path.stat().st_size for path in weights.checkpoint.parent.glob(f"{weights.checkpoint.name}.*"))
+    needed = 2 * (sum(sizes) + GRAPH_BYTES) + min_free_bytes
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise NoRoom(f"freezing {weights.label} needs {needed >> 20} MiB of free disk; there are {free >> 20}")
 
 
 def _freeze(weights: Weights, target: Path) -> None:

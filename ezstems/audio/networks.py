@@ -29,7 +29,15 @@ class Resident:
 class Networks:
     """Load the networks that the settings mean, each when it is first used."""
 
-    def __init__(self, models_directory: Path, model: str, engine: str, precision: str, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        models_directory: Path,
+        model: str,
+        engine: str,
+        precision: str,
+        idle_seconds: float,
+        min_free_bytes: int = 0,
+    ) -> None:
         """Remember the settings; nothing is loaded. Raises ConfigurationError for an engine or precision unknown."""
         check(engine, precision)
         self._models_directory = models_directory
@@ -37,6 +45,7 @@ class Networks:
         self._engine = engine
         self._precision = precision
         self._idle_seconds = idle_seconds
+        self._min_free_bytes = min_free_bytes
         self._chosen: dict[int, Weights] = {}
         self._slow: set[int] = set()  # the numbers of stems that could not be frozen; tried again after a restart
         self._residents: dict[Key, Resident] = {}
@@ -58,7 +67,10 @@ class Networks:
             return False
         found = self.weights(stems)
         try:
-            frozen.require(found, self._models_directory)
+            frozen.require(found, self._models_directory, self._min_free_bytes)
+        except frozen.NoRoom as error:  # there may be some for the next job
+            logger.warning("%s", error)
+            return False
         except Exception:  # whatever it is, TensorFlow can do without
             logger.warning("%s can't be frozen for OpenVINO", found.label, exc_info=True)
             self._slow.add(stems)

@@ -13,12 +13,13 @@ from time import monotonic
 import numpy as np
 
 from ezstems.audio import stft
-from ezstems.audio.decode import SAMPLE_RATE_HZ, Decoding, decode
+from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
 from ezstems.audio.encode import OUTPUTS, Writer
 from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
+from ezstems.audio.length import refuse_longer
 from ezstems.audio.networks import Networks
 from ezstems.audio.peaks import Peaks
-from ezstems.errors import BadInput, Interrupted, UnreadableAudio
+from ezstems.errors import BadInput, Interrupted
 
 logger = getLogger(__name__)
 
@@ -100,10 +101,11 @@ class Separator:
         precision: str = "auto",
         idle_seconds: float = IDLE_SECONDS,
         max_duration_seconds: float | None = None,
+        min_free_bytes: int = 0,
     ) -> None:
         """Remember the settings; nothing is loaded."""
-        self._networks = Networks(models_directory, model, engine, precision, idle_seconds)
-        self._max_samples = None if max_duration_seconds is None else round(max_duration_seconds * SAMPLE_RATE_HZ)
+        self._networks = Networks(models_directory, model, engine, precision, idle_seconds, min_free_bytes)
+        self._longest_seconds = max_duration_seconds
 
     def label(self) -> str:
         """Name the weights that each number of stems would use; raise ModelMissing where there are none."""
@@ -160,12 +162,16 @@ class Separator:
         configuration, average = _BANDS[cutoff]
         names, label = STEMS[stems], self._networks.weights(stems).label
         files = tuple(directory / f"{name}.{output}" for name in names)
+        if self._longest_seconds is not None:
+            refuse_longer(source, self._longest_seconds)
         with ExitStack() as stack:
             engine = stack.enter_context(self._networks.use(stems, configuration))
-            decoding = stack.enter_context(decode(source, block_samples=stft.TILE_SAMPLES))
+            decoding = stack.enter_context(
+                decode(source, block_samples=stft.TILE_SAMPLES, longest_seconds=self._longest_seconds)
+            )
             writers = [stack.enter_context(Writer(file, output)) for file in files]
             separated = stack.enter_context(
-                closing(separate_blocks(self._limited(decoding), engine, names, average=average))
+                closing(separate_blocks(decoding, engine, names, average=average))
             )
             samples = 0
             progress(0.0)
@@ -185,13 +191,6 @@ class Separator:
         logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
         meters = {name: writer.meter for name, writer in zip(names, writers, strict=True)}
         return Separation(files, samples, label, Peaks.of(meters))
-
-    def _limited(self, decoding: Decoding) -> Iterator[np.ndarray]:
-        for block in decoding:
-            if self._max_samples is not None and decoding.samples > self._max_samples:
-                longest = self._max_samples / SAMPLE_RATE_HZ
-                raise UnreadableAudio(f"The file is longer than {longest:.0f} seconds, the most that is separated.")
-            yield block
 
 
 def _percent(samples: int, duration_seconds: float | None) -> float:

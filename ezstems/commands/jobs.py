@@ -5,12 +5,14 @@ from pathlib import Path
 import click
 from flask import current_app
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
-from ezstems.commands import table, with_app
+from ezstems import disk
+from ezstems.commands import account, table, with_app
 from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
-from ezstems.models import STATES, Job
+from ezstems.models import FAILED, STATES, Job
 
 
 @click.group()
@@ -20,12 +22,20 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.option("--status", type=click.Choice(STATES), help="Only the jobs in this state.")
+@click.option("--account", "email", metavar="EMAIL", help="Only the jobs of this account.")
+@click.option("--before", metavar="ID", help="Only the jobs that were uploaded before this one: the next page.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
 @with_app
-def list_jobs(status: str | None, limit: int) -> None:
+def list_jobs(status: str | None, email: str | None, before: str | None, limit: int) -> None:
     """List jobs, the newest first."""
-    query = select(Job).order_by(Job.number.desc()).limit(limit)
-    rows = db.session.scalars(query.where(Job.status == status) if status else query)
+    query = select(Job).options(joinedload(Job.user)).order_by(Job.number.desc()).limit(limit)
+    if status:
+        query = query.where(Job.status == status)
+    if email:
+        query = query.where(Job.user_id == account(email).id)
+    if before:
+        query = query.where(Job.number < found(before).number)
+    rows = db.session.scalars(query)
     table(
         [
             (j.id, j.user.email, state(j), f"{j.progress}%", j.model, j.size_bytes, j.created_at, j.original_name)
@@ -47,22 +57,40 @@ def show(job_id: str) -> None:
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
 @with_app
-def retry(job_id: str) -> None:
-    """Put a failed job back into the queue; a running server takes it within seconds."""
-    job = found(job_id)
-    if not Job.retry(job.number):
-        raise click.ClickException(f"job {job_id} is {state(job)}; only a failed job whose file is kept can be retried")
-    click.echo(f"job {job_id} is queued again")
+def retry(job_ids: tuple[str, ...]) -> None:
+    """Put jobs that the server itself let fail back into the queue; a running server takes them within seconds."""
+    archive = _archive()
+    for job in [found(job_id) for job_id in job_ids]:
+        if job.status != FAILED or not archive.source(job.filename).exists() or not Job.retry(job.number):
+            why = "only a job that failed by the server's fault, and whose upload is still kept, can be retried"
+            raise click.ClickException(f"job {job.id} is {state(job)}; {why}")
+        click.echo(f"job {job.id} is queued again")
+
+
+@jobs.command()
+@click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
+@with_app
+def delete(job_ids: tuple[str, ...]) -> None:
+    """Delete jobs in whatever state, and their files; one that is being separated stops within seconds."""
+    archive = _archive()
+    for job in [found(job_id) for job_id in job_ids]:
+        if not retention.let_go(archive, job, Job.delete):
+            raise click.ClickException(f"job {job.id} expired or was deleted before")
+        click.echo(f"job {job.id} is deleted")
 
 
 @jobs.command()
 @with_app
 def prune() -> None:
     """Delete the files of jobs past their retention now."""
-    archive = Archive(Path(current_app.instance_path), "prune")
-    click.echo(f"{retention.sweep(archive, current_app.config['EZSTEMS_RETENTION_HOURS'])} jobs expired")
+    click.echo(f"{retention.sweep(_archive(), current_app.config['EZSTEMS_RETENTION_HOURS'])} jobs expired")
+    disk.keep_reserve(Path(current_app.instance_path))
+
+
+def _archive() -> Archive:
+    return Archive(Path(current_app.instance_path), "command")
 
 
 def found(job_id: str) -> Job:

@@ -1,11 +1,16 @@
 """`ezstems users`: the accounts."""
 
+from pathlib import Path
+
 import click
+from flask import current_app
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, select
 
 from ezstems.commands import account, table, with_app
 from ezstems.database import db
-from ezstems.models import CUSTOM_MAX_MB, PLANS, ApiKey, User
+from ezstems.jobs.archive import Archive
+from ezstems.models import CUSTOM_MAX_MB, PLANS, PROCESSING, QUEUED, ApiKey, Job, Session, User
 
 max_mb_option = click.option(
     "--max-mb", type=click.IntRange(1, CUSTOM_MAX_MB), help="Largest upload in MiB; for the custom plan, and only it."
@@ -35,10 +40,13 @@ def add(email: str, plan: str, max_mb: int | None, password: str) -> None:
 def list_users() -> None:
     """List the accounts."""
     keys = select(func.count()).where(ApiKey.user_id == User.id, ApiKey.is_active).scalar_subquery()
-    rows = db.session.execute(select(User, keys).order_by(User.id))
+    active = select(Job.user_id, func.count().label("jobs")).where(Job.status.in_((QUEUED, PROCESSING)))
+    busy = active.group_by(Job.user_id).subquery()
+    jobs = func.coalesce(busy.c.jobs, 0)
+    rows = db.session.execute(select(User, keys, jobs).outerjoin(busy, busy.c.user_id == User.id).order_by(User.id))
     table(
-        [(u.id, u.email, u.plan, u.max_upload_bytes // 1024**2, count, u.created_at) for u, count in rows],
-        *("ID", "EMAIL", "PLAN", "MAX MB", "ACTIVE KEYS", "CREATED (UTC)"),
+        [(u.id, u.email, u.plan, u.max_upload_bytes // 1024**2, *counts, u.created_at) for u, *counts in rows],
+        *("ID", "EMAIL", "PLAN", "MAX MB", "ACTIVE KEYS", "UNFINISHED JOBS", "CREATED (UTC)"),
     )
 
 
@@ -67,6 +75,25 @@ def set_password(email: str, password: str) -> None:
     user.set_password(password)
     db.session.commit()
     click.echo(f"{user.email}: the password is changed, every session of the website is over")
+
+
+@users.command()
+@click.argument("email")
+@click.confirmation_option(prompt="Delete the account with its keys, its jobs and their files, for good?")
+@with_app
+def delete(email: str) -> None:
+    """Delete an account with its keys, its jobs and their files; what is being separated stops within seconds."""
+    user, archive = account(email), Archive(Path(current_app.instance_path), "command")
+    # The first statement takes the write lock: no upload of this account comes in between.
+    for table_of in (ApiKey, Session):
+        db.session.execute(delete_rows(table_of).where(table_of.user_id == user.id))
+    jobs = db.session.execute(select(Job.id, Job.filename).where(Job.user_id == user.id)).all()
+    db.session.execute(delete_rows(Job).where(Job.user_id == user.id))
+    db.session.delete(user)
+    db.session.commit()
+    for job_id, filename in jobs:
+        archive.remove(job_id, filename)
+    click.echo(f"{user.email}: deleted, with {len(jobs)} jobs")
 
 
 def check_plan(plan: str, max_mb: int | None) -> None:

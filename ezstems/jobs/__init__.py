@@ -1,9 +1,11 @@
 """The jobs: from an upload's bytes to a ZIP. The web uses what is named here and the rows, nothing else."""
 
-from ezstems.audio.decode import DEMUXERS, SAMPLE_RATE_HZ
+from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.encode import OUTPUTS
+from ezstems.audio.kinds import DEMUXERS
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.archive import Incoming
+from ezstems.jobs.events import job_happened
 from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
 
@@ -17,4 +19,5 @@ __all__ = [
     "StemFile",
     "Worker",
     "current_worker",
+    "job_happened",
 ]

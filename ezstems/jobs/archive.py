@@ -63,8 +63,15 @@ class Archive:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def free_bytes(self) -> int:
-        """Return the free space of the disk that holds uploads and results, whichever has less."""
-        return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
+        """Return the free space of the disk that holds uploads and results, whichever has less; 0 without one."""
+        try:
+            return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
+        except FileNotFoundError:
+            return 0
+
+    def writable(self) -> bool:
+        """Tell that uploads and results are there and may be written."""
+        return all(os.access(folder, os.W_OK | os.X_OK) for folder in (self._uploads, self._results))
 
     def incoming(self) -> Incoming:
         """Open a new, nameless upload."""
@@ -79,6 +86,10 @@ class Archive:
     def source(self, filename: str) -> Path:
         """Return where a job's upload lies."""
         return self._uploads / filename
+
+    def job_id(self, path: Path) -> str:
+        """Return the id of the job that a file with a final name belongs to."""
+        return "_".join(path.stem.split("_")[:2])
 
     def result(self, job_id: str) -> Path:
         """Return where a job's ZIP lies once it is complete."""
@@ -138,6 +149,12 @@ class Archive:
             peaks_part.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
 
+    def hold(self, path: Path) -> Path:
+        """Link a file under a name of this owner; what it holds stays there until `clean`, whoever deletes the file."""
+        held = path.with_name(f"{self._owner}.{path.name}{PART}")
+        held.hardlink_to(path)
+        return held
+
     def remove_source(self, filename: str) -> None:
         """Delete a job's upload."""
         self.source(filename).unlink(missing_ok=True)
@@ -145,6 +162,10 @@ class Archive:
     def remove(self, job_id: str, filename: str) -> None:
         """Delete all files of a job."""
         self.remove_source(filename)
+        self.remove_result(job_id)
+
+    def remove_result(self, job_id: str) -> None:
+        """Delete what a job was packed into."""
         for path in (self.result(job_id), self.peaks(job_id)):
             path.unlink(missing_ok=True)
 

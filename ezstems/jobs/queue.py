@@ -16,7 +16,8 @@ class JobQueue:
 
     A seat is taken before a job is made durable and becomes its place when it is put, so that no accepted job
     ever finds the queue full. The order is that of the numbers, not of the calls of `put`: two uploads may
-    commit in one order and arrive here in the other.
+    commit in one order and arrive here in the other. A job that may bring the process down runs alone: nothing starts
+    beside it, nor it beside anything.
     """
 
     def __init__(self, run: Callable[[int], None], *, threads: int, seats: int) -> None:
@@ -25,8 +26,9 @@ class JobQueue:
         self._reserved = 0
         self._waiting: list[int] = []
         self._running: set[int] = set()
+        self._alone: set[int] = set()
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         self._closed = False
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="separation")
 
@@ -50,13 +52,15 @@ class JobQueue:
         with self._lock:
             self._reserved -= 1
 
-    def put(self, number: int, *, reserved: bool = False) -> None:
+    def put(self, number: int, *, reserved: bool = False, alone: bool = False) -> None:
         """Line a job up, unless it is here already, in its reserved seat or, accepted long ago, beyond the seats."""
         with self._lock:
             self._reserved -= reserved
             if self._closed or number in self._running or self._place(number) is not None:
                 return
             insort(self._waiting, number)
+            if alone:
+                self._alone.add(number)
             self._pool.submit(self._run_next).add_done_callback(_log_failure)
 
     def position(self, number: int) -> int | None:
@@ -74,6 +78,8 @@ class JobQueue:
         with self._lock:
             if self._place(number) is not None:
                 self._waiting.remove(number)
+                self._alone.discard(number)
+                self._changed.notify_all()
 
     def _place(self, number: int) -> int | None:
         index = bisect_left(self._waiting, number)
@@ -83,13 +89,20 @@ class JobQueue:
         """Start nothing more, wait for what runs, and return what still does after that time."""
         with self._lock:
             self._closed = True
+            self._changed.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            self._idle.wait_for(lambda: not self._running, timeout_seconds)
+            self._changed.wait_for(lambda: not self._running, timeout_seconds)
             return sorted(self._running)
+
+    def _may_start(self) -> bool:
+        if self._closed or not self._waiting:
+            return True
+        return not self._running if self._waiting[0] in self._alone else self._running.isdisjoint(self._alone)
 
     def _run_next(self) -> None:
         with self._lock:
+            self._changed.wait_for(self._may_start)
             if self._closed or not self._waiting:
                 return
             number = self._waiting.pop(0)
@@ -99,7 +112,8 @@ class JobQueue:
         finally:
             with self._lock:
                 self._running.remove(number)
-                self._idle.notify_all()
+                self._alone.discard(number)
+                self._changed.notify_all()
 
 
 def _log_failure(future: "Future[None]") -> None:

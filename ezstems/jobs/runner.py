@@ -5,16 +5,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.disk import is_full
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed, Interrupted
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.events import tell
 from ezstems.models import Job
 
 Result = TypeVar("Result")
@@ -71,33 +73,45 @@ class Runner:
                 return
             job_id, filename = job.id, job.filename
             started = time.monotonic()
-            log.info("job %s: started, %s stems, %s, %s", job_id, job.stems, job.cutoff, job.output)
+            options: dict[str, Any] = {"stems": job.stems, "cutoff": job.cutoff, "output": job.output}
+            tell("started", job_id, f", {job.stems} stems, {job.cutoff}, {job.output}", **options)
             separation: Separation | None = None
+            unexpected: Exception | None = None
             settle: Callable[[], bool]
+            source_goes = False
+            detail, fields = "", dict[str, Any]()
             try:
                 separation = self._run(job)
             except Interrupted:
                 outcome = "interrupted"
                 settle = partial(Job.interrupt, number, self._owner)
             except Exception as error:
-                reason = _reason(error, job_id)
-                outcome = f"failed: {reason}"
+                reason = _reason(error)
+                unexpected = None if isinstance(error, BadInput) else error
+                outcome, detail, fields = "failed", f": {reason}", {"reason": reason}
                 settle = partial(Job.fail, number, self._owner, reason)
+                # What the server itself broke its operator may mend, then retry; no second try helps the others.
+                source_goes = isinstance(error, BadInput) or reason == NO_ROOM
             else:
                 model, samples = separation.model, separation.samples
-                outcome = f"completed with the model: {model},"
+                outcome, detail = "completed", f" with the model: {model},"
+                fields = {"model": model, "audio_seconds": round(samples / SAMPLE_RATE_HZ, 3)}
                 settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
+                source_goes = True
             taken = time.monotonic() - started
             if self._insist(number, settle):
-                if separation is not None:
+                if source_goes:
                     self._archive.remove_source(filename)
-                log.info("job %s: %s after %.2f s", job_id, outcome, taken)
+                level = logging.ERROR if unexpected else logging.INFO
+                fields |= {"seconds": round(taken, 3)}
+                tell(outcome, job_id, f"{detail} after {taken:.2f} s", level=level, error=unexpected, **fields)
             elif self._insist(number, partial(Job.is_gone, number)):
                 # What was packed after the account's call is its last trace.
                 self._archive.remove(job_id, filename)
-                log.info("job %s: deleted while it ran, after %.2f s", job_id, taken)
+                tell("stopped", job_id, f", deleted while it ran, after {taken:.2f} s", seconds=round(taken, 3))
             else:
-                log.error("job %s: %s after %.2f s, which its row doesn't say", job_id, outcome, taken)
+                untold = "job %s: %s%s after %.2f s, which its row doesn't say"
+                log.error(untold, job_id, outcome, detail, taken, exc_info=unexpected, extra={"job_id": job_id})
 
     def _run(self, job: Job) -> Separation:
         job_id, number = job.id, job.number
@@ -111,7 +125,7 @@ class Runner:
                 try:
                     Job.report(number, self._owner, percent)
                 except SQLAlchemyError:  # only a number is lost
-                    log.exception("job %s: its progress could not be stored", job_id)
+                    log.exception("job %s: its progress could not be stored", job_id, extra={"job_id": job_id})
                     db.session.rollback()
 
         looked = reported
@@ -164,11 +178,8 @@ class Runner:
                 time.sleep(INSIST_EVERY_SECONDS)
 
 
-def _reason(error: Exception, job_id: str) -> str:
-    """Return what to tell the uploader, and log the rest."""
-    if isinstance(error, BadInput):
-        return str(error)
-    log.error("job %s: failed", job_id, exc_info=error)
+def _reason(error: Exception) -> str:
+    """Return what to tell the uploader; the log has the rest."""
     if is_full(error) or is_full(error.__cause__):
         return NO_ROOM
-    return str(error) if isinstance(error, DecodingFailed | EncodingFailed) else BROKEN
+    return str(error) if isinstance(error, BadInput | DecodingFailed | EncodingFailed) else BROKEN

@@ -5,17 +5,20 @@ import secrets
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from ezstems import disk
+from ezstems import database, disk
 from ezstems.audio import decode
 from ezstems.database import db
-from ezstems.errors import ConfigurationError, ServerFull
+from ezstems.errors import ConfigurationError, ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.events import tell
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
 SWEEP_EVERY_SECONDS = 600.0
+# An engine that can't be loaded (memory that others use, a file that is being replaced) may be loadable a while later.
+PREPARE_AGAIN_SECONDS = 60.0
 # A separation notices a stop at its next tile, well within this.
 STOP_SECONDS = 3.0
 # Each failed one means that another upload of the same moment won.
@@ -79,17 +84,33 @@ class Worker:
             # Deep in a library (a model being loaded); its thread dies with the process, which ends now.
             try:
                 with self._app.app_context():
-                    Job.interrupt(number, self.id)
+                    if Job.interrupt(number, self.id):
+                        tell("interrupted", db.session.get_one(Job, number).id, " in the middle of a step")
             except SQLAlchemyError:
                 log.exception("worker %s: job number %s could not be given back", self.id, number)
         self._housekeeper.join(STOP_SECONDS)
         self._life.end()
         log.info("worker %s: closed", self.id)
 
-    def admit(self, expected_bytes: int = 0) -> None:
-        """Raise ServerFull when there is no room for one more job."""
+    def admit(self, user: User, expected_bytes: int = 0) -> None:
+        """Raise TooManyJobs when the account may have no more jobs, ServerFull when there is no room for one."""
+        self._require_turn(user.id, Job.unfinished(user.id) + 1)
+        self._require_room(expected_bytes)
+
+    def _require_turn(self, user_id: int, jobs: int) -> None:
+        most = self._app.config["EZSTEMS_ACCOUNT_JOBS"]
+        if jobs > most:
+            log.warning("refused: account %s has %s unfinished jobs already", user_id, most)
+            raise TooManyJobs(
+                f"The account may have {most} unfinished jobs at a time, and has. Try again when one has finished."
+            )
+
+    def _require_room(self, expected_bytes: int = 0) -> None:
         if self._queue.full:
             raise ServerFull("The queue is full. Try again later.")
+        if not self._archive.writable():
+            log.error("uploads and results can't be written: not there, or read-only")
+            raise ServerFull("The server's disk can't be written to. Try again later.", disk.RETRY_AFTER_SECONDS)
         needed = expected_bytes + self._app.config["EZSTEMS_MIN_FREE_MB"] * 1024 * 1024
         if self._archive.free_bytes() < needed:
             raise disk.refusal()
@@ -122,7 +143,7 @@ class Worker:
             self._queue.release()
             raise
         self._queue.put(job.number, reserved=True)
-        log.info("job %s: queued, %s bytes", job.id, job.size_bytes)
+        tell("queued", job.id, f", {job.size_bytes} bytes", bytes=job.size_bytes, account_id=job.user_id)
         return job
 
     def _enter(self, incoming: Incoming, job: Job, extension: str) -> None:
@@ -138,9 +159,13 @@ class Worker:
             except IntegrityError:
                 # Another upload took the id between the look and the insert.
                 db.session.rollback()
+                if db.session.get(User, job.user_id) is None:
+                    raise Unauthenticated("The account was deleted.") from None
                 if attempt == ID_ATTEMPTS - 1:
                     raise
         try:
+            # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
+            self._require_turn(job.user_id, Job.unfinished(job.user_id))
             self._archive.keep(incoming, job.filename)
             db.session.commit()
         except BaseException:
@@ -151,10 +176,19 @@ class Worker:
 
     def position(self, job: Job) -> int:
         """Return a job's place in its worker's queue, 0 when it isn't waiting."""
-        if job.status != QUEUED:
-            return 0
-        place = self._queue.position(job.number) if job.owner == self.id else None
-        return place or Job.waiting_before(job) + 1
+        return self.positions([job])[job.number]
+
+    def positions(self, jobs: Sequence[Job]) -> dict[int, int]:
+        """Return the places of jobs by their numbers: ours from the queue, those of other workers from the rows."""
+        places = {job.number: 0 for job in jobs}
+        elsewhere = []
+        for job in jobs:
+            if job.status == QUEUED:
+                place = self._queue.position(job.number) if job.owner == self.id else None
+                if place is None:
+                    elsewhere.append(job.number)
+                places[job.number] = place or 1  # one that has just left its queue was the next to run
+        return places | (Job.places(elsewhere) if elsewhere else {})
 
     def cancel(self, job: Job) -> bool:
         """Delete a job in whatever state, and its files; False when they were gone before.
@@ -165,7 +199,7 @@ class Worker:
         if not retention.let_go(self._archive, job, Job.delete):
             return False
         self._queue.drop(number)
-        log.info("job %s: deleted by its account", job_id)
+        tell("deleted", job_id, " by its account")
         return True
 
     def result(self, job: Job) -> Path:
@@ -180,18 +214,20 @@ class Worker:
         """Open a completed job's stem; raise FileNotFoundError when the ZIP is gone."""
         return self._archive.stem(job.id, f"{name}.{job.output}")
 
-    def health(self) -> dict[str, object]:
+    def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
-        health: dict[str, object] = {
+        health: dict[str, Any] = {
             "status": "ok",
             "queue_length": None,
             "model": None,
             "free_disk_bytes": self._archive.free_bytes(),
         }
+        if database.is_missing():
+            return health | {"status": "no database", "message": "The database's file is gone."}
         try:
-            health["queue_length"] = db.session.query(Job).filter(Job.status == QUEUED).count()
+            health["queue_length"] = Job.unfinished_by_status()[QUEUED]
             health["model"] = self.model()
-            self.admit()
+            self._require_room()
         except SQLAlchemyError:
             log.exception("the database failed")
             health |= {"status": "no database", "message": "The database failed; the log says how."}
@@ -212,18 +248,25 @@ class Worker:
         with self._app.app_context():
             recovery.adopt(self._life, self.id, self._archive)
             lined_up = self._queue.waiting()  # looked at first: what joins after this has a row by then
-            rows = Job.waiting(self.id)
+            suspects, rows = Job.suspects(self.id), Job.waiting(self.id)
             for number in set(lined_up).difference(rows):
                 self._queue.drop(number)
             for number in rows:
-                self._queue.put(number)
+                self._queue.put(number, alone=number in suspects)
 
     def _prepare(self) -> None:
-        try:
-            self._separate.prepare()
-        except Exception:
-            self._broken = True
-            log.exception("worker %s: the engine could not be loaded", self.id)
+        while not self._stop.is_set():
+            try:
+                self._separate.prepare()
+            except Exception:
+                self._broken = True
+                log.exception("worker %s: the engine could not be loaded and will be tried again", self.id)
+                self._stop.wait(PREPARE_AGAIN_SECONDS)
+            else:
+                if self._broken:
+                    log.info("worker %s: the engine is loaded", self.id)
+                self._broken = False
+                return
 
     def _keep_house(self) -> None:
         swept = float("-inf")

@@ -1,4 +1,4 @@
-"""Run the migrations on the app's own database, in one transaction."""
+"""Run the migrations on the app's own database, all of them in one transaction or none, one process at a time."""
 
 from alembic import context
 from flask import current_app
@@ -6,6 +6,10 @@ from flask import current_app
 db = current_app.extensions["migrate"].db
 
 with db.engine.connect() as connection:
+    if db.engine.dialect.name == "sqlite":
+        # Python's driver begins a transaction before INSERT, UPDATE and DELETE alone: a process that died between two
+        # changes of the tables would leave the first. IMMEDIATE: who comes second looks when the first is done.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
     context.configure(
         connection=connection, target_metadata=db.metadata, **current_app.extensions["migrate"].configure_args
     )

@@ -1,8 +1,10 @@
-"""The rows: users, their API keys and their jobs."""
+"""The rows: users, their sessions, API keys and jobs, and the attempts of whoever is none."""
 
+from ezstems.models.attempt import Attempt
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import utcnow
+from ezstems.models.session import Session
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "QUEUED",
     "STATES",
     "ApiKey",
+    "Attempt",
     "Job",
+    "Session",
     "User",
     "utcnow",
 ]

@@ -1,10 +1,22 @@
 """Jobs: separations from upload to expiry, whose transitions are conditional UPDATEs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, and_, case, select, update
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    and_,
+    case,
+    false,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db
@@ -15,7 +27,7 @@ QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "compl
 # A job whose process died this often in a row is the likely cause and must not stop the box.
 MAX_CRASHES = 2
 CRASHED = "The server went down twice while it separated this file, which probably crashed the separator."
-DELETED = "Deleted by its account."
+DELETED = "Deleted before it was finished."
 
 
 class Job(db.Model):  # type: ignore[name-defined]
@@ -26,6 +38,7 @@ class Job(db.Model):  # type: ignore[name-defined]
         UniqueConstraint("second", "stems"),
         CheckConstraint(f"status IN {STATES}", name="status"),
         Index("ix_jobs_owner_status_number", "owner", "status", "number"),
+        Index("ix_jobs_status_user_id", "status", "user_id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -73,15 +86,36 @@ class Job(db.Model):  # type: ignore[name-defined]
         ).all()
 
     @classmethod
-    def is_gone(cls, number: int) -> bool:
-        """Tell whether a job's files are gone or must go: it was deleted, or is past its retention."""
-        return db.session.scalar(select(cls.expired_at).where(cls.number == number)) is not None
+    def suspects(cls, owner: str) -> set[int]:
+        """Return the numbers of an owner's queued jobs that ran when a process died."""
+        return set(
+            db.session.scalars(select(cls.number).where(cls.owner == owner, cls.status == QUEUED, cls.crashes > 0))
+        )
 
     @classmethod
-    def waiting_before(cls, job: "Job") -> int:
-        """Count the rows of the same owner that run before a job."""
-        same = cls.owner == job.owner if job.owner is not None else cls.owner.is_(None)
-        return db.session.query(cls).filter(same, cls.status == QUEUED, cls.number < job.number).count()
+    def unfinished(cls, user_id: int) -> int:
+        """Count an account's jobs that wait or run."""
+        unfinished = select(func.count()).where(cls.user_id == user_id, cls.status.in_((QUEUED, PROCESSING)))
+        return db.session.scalars(unfinished).one()
+
+    @classmethod
+    def unfinished_by_status(cls) -> dict[str, int]:
+        """Count everybody's jobs that wait, and those that run."""
+        counts = select(cls.status, func.count()).where(cls.status.in_((QUEUED, PROCESSING))).group_by(cls.status)
+        return {QUEUED: 0, PROCESSING: 0} | dict(db.session.execute(counts).tuples().all())
+
+    @classmethod
+    def is_gone(cls, number: int) -> bool:
+        """Tell whether a job's files are gone or must go: it, or its account, was deleted, or it has expired."""
+        return db.session.scalar(select(cls.number).where(cls.number == number, cls.expired_at.is_(None))) is None
+
+    @classmethod
+    def places(cls, numbers: Collection[int]) -> dict[int, int]:
+        """Return the places of queued jobs, each among the rows of its owner, 1 being the next to run."""
+        place = func.row_number().over(partition_by=cls.owner, order_by=cls.number)
+        queued = select(cls.number, place.label("place")).where(cls.status == QUEUED).subquery()
+        asked = select(queued).where(queued.c.number.in_(numbers))
+        return {row.number: row.place for row in db.session.execute(asked)}
 
     @classmethod
     def move(cls, number: int, *conditions: Any, **values: Any) -> bool:
@@ -119,10 +153,10 @@ class Job(db.Model):  # type: ignore[name-defined]
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, status=QUEUED, progress=0, crashes=0)
 
     @classmethod
-    def adopt(cls, number: int, dead: str | None, owner: str) -> bool:
-        """Take over a dead owner's job: queued stays so, processing is a crash, the second in a row a failure."""
+    def adopt(cls, number: int, dead: str | None, owner: str, *, crash: bool) -> bool:
+        """Take over a dead owner's job: queued stays so; processing, after a crash, fails the second time in a row."""
         theirs = cls.owner == dead if dead is not None else cls.owner.is_(None)
-        running, last = cls.status == PROCESSING, cls.crashes + 1 >= MAX_CRASHES
+        running, last = (cls.status == PROCESSING if crash else false()), cls.crashes + 1 >= MAX_CRASHES
         return cls.move(
             number,
             theirs,
@@ -152,7 +186,7 @@ class Job(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def delete(cls, number: int) -> bool:
-        """Note that its account deleted a job and its files go; one that isn't finished has failed by that."""
+        """Note that a job was deleted and its files go; one that isn't finished has failed by that."""
         unfinished, now = cls.status.in_((QUEUED, PROCESSING)), utcnow()
         return cls.move(
             number,

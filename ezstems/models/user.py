@@ -1,24 +1,28 @@
-"""Accounts: who may come in, with which plan."""
+"""Accounts: who may come in, and by which password; with which plan."""
 
-import hmac
 import re
-import secrets
+import threading
 from datetime import datetime
 
 from flask_login import UserMixin
-from sqlalchemy import CheckConstraint, select
+from sqlalchemy import CheckConstraint, CursorResult, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
-from werkzeug.security import generate_password_hash
+from werkzeug.security import check_password_hash, generate_password_hash
 
 from ezstems.database import db
 from ezstems.models.rows import utcnow
+from ezstems.models.session import Session
 
 PLAN_MAX_MB = {"basic": 30, "premium": 40, "pro": 75}
 CUSTOM_MAX_MB = 300
 PLANS = (*PLAN_MAX_MB, "custom")
 # No more than this: a box in a private network may well have accounts at `localhost` or `box.lan`.
 ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+# An unknown address is checked against this, so that it takes as long as a wrong password.
+_NOBODY = generate_password_hash("nobody has this password")
+# A hash takes 32 MB and a tenth of a second by design: many logins at once shall take neither all memory nor all cores.
+_HASHING = threading.BoundedSemaphore(2)
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined]
@@ -38,7 +42,6 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
     password_hash: Mapped[str]
     plan: Mapped[str]
     max_mb: Mapped[int | None]
-    session_token: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     @staticmethod
@@ -67,23 +70,54 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
             return None
         return user
 
-    def set_password(self, password: str) -> None:
-        """Keep the salted hash of a password, and end every session that began with another."""
-        self.password_hash = generate_password_hash(password)
-        self.session_token = secrets.token_hex(16)
+    @classmethod
+    def with_password(cls, email: str, password: str) -> "User | None":
+        """Return the account with this e-mail address and password; whichever is wrong, that takes the same time."""
+        user = cls.with_address(email)
+        right = _matches(_NOBODY if user is None else user.password_hash, password)
+        return user if right else None
 
-    def get_id(self) -> str:
-        """Return what a session remembers: who, and until which password change."""
-        return f"{self.id}:{self.session_token}"
+    def has_password(self, password: str) -> bool:
+        """Tell whether a password is the account's."""
+        return _matches(self.password_hash, password)
+
+    def set_password(self, password: str) -> None:
+        """Keep the salted hash of a password, and end every session."""
+        with _HASHING:
+            self.password_hash = generate_password_hash(password)
+        Session.end_all(self.id)
+
+    def begin_session(self) -> str | None:
+        """Begin a session and return its token; None when the password was changed since this row was read."""
+        token, now = Session.new_token(), utcnow()
+        same = select(literal(Session.digest(token)), User.id, literal(now), literal(now)).where(
+            User.id == self.id, User.password_hash == self.password_hash
+        )
+        columns = [Session.token_hash, Session.user_id, Session.created_at, Session.seen_at]
+        result = db.session.execute(insert(Session).from_select(columns, same))
+        assert isinstance(result, CursorResult)
+        Session.prune(self.id)
+        db.session.commit()
+        return token if result.rowcount == 1 else None
 
     @classmethod
-    def of_session(cls, remembered: str) -> "User | None":
-        """Return the account that a session remembers, unless its password has changed since."""
-        number, _, token = remembered.partition(":")
-        user = db.session.get(cls, int(number))
-        return user if user is not None and hmac.compare_digest(user.session_token, token) else None
+    def of_session(cls, token: str) -> "User | None":
+        """Return the account whose session a token is, unless that is over."""
+        found = db.session.execute(
+            select(cls, Session).join(Session, Session.user_id == cls.id).where(Session.is_live(token))
+        ).one_or_none()
+        if found is None:
+            return None
+        user, session = found
+        session.see()
+        return user
 
     @property
     def max_upload_bytes(self) -> int:
         """Return the size of the largest file that the plan allows."""
         return (self.max_mb or PLAN_MAX_MB[self.plan]) * 1024 * 1024
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    with _HASHING:
+        return check_password_hash(password_hash, password)

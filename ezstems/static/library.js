@@ -4,6 +4,7 @@ import { announce, confirmForms, fetchPage, showProblem, showState } from "./pag
 import { isActive, spokenText, Watcher } from "./states.js";
 
 const list = document.querySelector("[data-songs]");
+const replacing = new Set(); // ids of songs whose new cards are on their way
 
 /** Return the card of a song. */
 function cardOf(id, page = document) {
@@ -14,17 +15,21 @@ function cardOf(id, page = document) {
 async function show(item) {
   const card = cardOf(item.id);
   if (!card || !isActive(card.dataset)) return;
-  if (!isActive(item)) {
+  if (isActive(item)) {
     card.dataset.status = item.status;
-    const fresh = cardOf(item.id, await fetchPage(location.href));
-    const focused = card.contains(document.activeElement);
-    card.replaceWith(...(fresh ? [fresh] : []));
-    if (focused) fresh?.querySelector("a").focus();
-    announce(`${item.name}: ${spokenText(item)}`);
-    return;
+    showState(card, item);
+  } else if (!replacing.has(item.id)) {
+    replacing.add(item.id);
+    await replace(card, item).finally(() => replacing.delete(item.id));
   }
-  card.dataset.status = item.status;
-  showState(card, item);
+}
+
+async function replace(card, item) {
+  const fresh = cardOf(item.id, await fetchPage(location.href));
+  const focused = card.contains(document.activeElement);
+  card.replaceWith(...(fresh ? [fresh] : []));
+  if (focused) fresh?.querySelector("a").focus();
+  announce(`${item.name}: ${spokenText(item)}`);
 }
 
 confirmForms();
@@ -32,6 +37,8 @@ if (list) {
   const watcher = new Watcher(list.dataset.states, {
     show: (items) => items.forEach((item) => show(item).catch(showProblem)),
     tell: showProblem,
+    // A card whose replacement could not be fetched is tried again with the next answer.
+    goesOn: (items) => items.some((item) => isActive(item) || isActive(cardOf(item.id)?.dataset ?? {})),
   });
   if (list.querySelector("[data-song][data-status=queued], [data-song][data-status=processing]")) watcher.start();
 }

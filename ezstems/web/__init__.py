@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from ezstems.web import api, auth, body, errors, headers, health, requests, site
+from ezstems.web import api, auth, body, errors, headers, health, hosts, requests, site
 
 
 def init_app(app: Flask) -> None:
@@ -10,5 +10,9 @@ def init_app(app: Flask) -> None:
     # Nothing under /api/ may redirect: existing clients know only the documented answers.
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for part in (requests, headers, body, errors, auth, health, api, site):
+    for part in (requests, hosts, headers, body, errors, auth, health, api, site):
         part.init_app(app)
+    if app.config["EZSTEMS_METRICS"] == "on":
+        from ezstems.web import metrics  # the library and its memory are for who wants it
+
+        metrics.init_app(app)

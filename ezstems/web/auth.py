@@ -9,12 +9,12 @@ from typing import Any
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, current_user, login_user
+from flask_login import LoginManager, current_user, login_user, logout_user
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
 
 from ezstems.errors import BadInput, RateLimited, Unauthenticated
-from ezstems.models import ApiKey, User, utcnow
+from ezstems.models import ApiKey, Session, User, utcnow
 from ezstems.web.errors import wants_json
 
 View = Callable[..., Response]
@@ -22,6 +22,8 @@ View = Callable[..., Response]
 login_manager = LoginManager()
 csrf = CSRFProtect()
 
+# Where Flask-Login looks for who is calling: here not the account's number, but the token of a session's row.
+_TOKEN = "_user_id"
 _BEARER = re.compile(r"\s*bearer\s+(\S+)\s*", re.IGNORECASE)
 NO_KEY = "Send your API key in the header: Authorization: Bearer YOUR_API_KEY"
 BAD_KEY = "The API key is unknown or deactivated. Make a new one on the website, or ask the server's operator."
@@ -30,7 +32,7 @@ NO_SESSION = "This call needs a login on the website; an API key is not enough."
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Keep the session in a signed cookie, which goes over TLS alone once it came over TLS."""
+    """Keep the session's token in a signed cookie, which goes over TLS alone once it came over TLS."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Tell whether the present request came over TLS."""
@@ -44,6 +46,7 @@ def init_app(app: Flask) -> None:
     app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_CHECK_DEFAULT=False)
     app.session_interface = Sessions()
     login_manager.init_app(app)
+    login_manager.session_protection = None  # it tells fresh logins from others, which nothing here does
     login_manager.user_loader(User.of_session)
     login_manager.unauthorized_handler(_ask_to_log_in)
     csrf.init_app(app)
@@ -61,10 +64,26 @@ def init_app(app: Flask) -> None:
         return response
 
 
-def begin_session(user: User) -> None:
-    """Log an account in; nothing of a session that somebody else may have planted survives it."""
-    session.clear()
+def begin_session(user: User) -> bool:
+    """Log an account in, unless its password was changed meanwhile.
+
+    Nothing of a session that somebody else may have planted survives it, nor the browser's former login.
+    """
+    end_session()
+    token = user.begin_session()
+    if token is None:
+        return False
     login_user(user)
+    session[_TOKEN] = token
+    return True
+
+
+def end_session() -> None:
+    """Log out: the cookie is good for nothing any more, wherever a copy of it may be."""
+    if token := session.get(_TOKEN):
+        Session.end(token)
+    logout_user()
+    session.clear()
 
 
 def _ask_to_log_in() -> ResponseReturnValue:
@@ -106,10 +125,10 @@ def authenticate_key() -> None:
         "X-RateLimit-Remaining": str(max(0, limit - key.calls_in_window(window))),
         "X-RateLimit-Reset": str(int(reset.replace(tzinfo=timezone.utc).timestamp())),
     }
+    g.key, g.user = key, key.user
     if not counted:
         wait = max(1, int((reset - utcnow()).total_seconds()))
         raise RateLimited(f"The key's {limit} calls in {window} seconds are used up. Try again in {wait} s.", wait)
-    g.key, g.user = key, key.user
 
 
 def authenticate_session() -> None:

@@ -1,24 +1,22 @@
 """A request's body: read without trusting the client, and its rest thrown away before an early answer."""
 
-import time
 from contextlib import suppress
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
+from flask_login import current_user
 from gunicorn.http.errors import ParseException
 
-from ezstems.errors import BadInput
+from ezstems.database import db
+from ezstems.errors import BadInput, ServerFull
+from ezstems.web.patience import Crowded
 
-# A client that is still sending when its connection closes sees a broken pipe instead of the answer. Larger or slower
-# bodies than these are not waited for: 512 MiB is well above the largest upload of any plan.
+# A client that is still sending when its connection closes sees a broken pipe instead of the answer. Larger bodies
+# than these are not waited for: 512 MiB is well above the largest upload of any plan.
 MAX_BYTES = 512 * 1024 * 1024
-MAX_SECONDS = 300.0
-BLOCK_BYTES = 1024 * 1024
-# A client that sends nothing for so long has gone; a request thread must not wait for it.
-STALL_SECONDS = 60.0
-# Who is not known gets little of a thread's time: enough for a real client that only has the wrong key.
-STRANGER_SECONDS, STRANGER_STALL_SECONDS = 30.0, 3.0
-BROKEN = "The body is malformed, stopped arriving, or ended early."
+BLOCK_BYTES = 256 * 1024
+BROKEN = "The body is malformed, arrived too slowly, or ended early."
+CROWDED = "Too many requests arrive slowly at this moment. Try again later."
 
 
 class Body:
@@ -27,18 +25,33 @@ class Body:
     def __init__(self, stream: Any, socket: Any) -> None:
         self._stream = stream
         self._socket = socket
-        self.stall_seconds = STALL_SECONDS
+        self._begun = False
 
     def read(self, size: int | None = None) -> bytes:
-        """Return up to `size` bytes; raise BadInput when the client sends nonsense, stalls or goes away."""
-        self._socket.settimeout(self.stall_seconds)
+        """Return up to `size` bytes; raise BadInput when the client sends nonsense, dawdles or goes away."""
+        if not self._begun:
+            self._begun = True
+            self.trust_known()
+            db.session.commit()  # whoever waits for a client holds no connection of the database
         try:
             return self._stream.read(size)
+        except Crowded as error:
+            raise ServerFull(CROWDED) from error
         except (OSError, ParseException) as error:
             raise BadInput(BROKEN) from error
-        finally:
-            with suppress(OSError):  # the client may have closed it
-                self._socket.settimeout(None)
+
+    def drain(self) -> None:
+        """Throw away what is left, as long as the client sends it."""
+        db.session.rollback()  # the view is done: what it left open was not to be kept
+        left = MAX_BYTES
+        with suppress(BadInput, ServerFull):
+            while left > 0 and (block := self.read(BLOCK_BYTES)):
+                left -= len(block)
+
+    def trust_known(self) -> None:
+        """Have the patience with the client that somebody known gets, if it was found to be that."""
+        if "user" in g or ("_login_user" in g and current_user.is_authenticated):
+            self._socket.trust()
 
 
 def init_app(app: Flask) -> None:
@@ -51,16 +64,8 @@ def init_app(app: Flask) -> None:
 
     @app.after_request
     def drain(response: Response) -> Response:
-        if isinstance(stream := request.environ["wsgi.input"], Body) and (request.content_length or 0) <= MAX_BYTES:
-            seconds = MAX_SECONDS
-            if response.status_code == 401:
-                seconds, stream.stall_seconds = STRANGER_SECONDS, STRANGER_STALL_SECONDS
-            with suppress(BadInput):
-                _drain(stream, seconds)
+        if isinstance(body := request.environ["wsgi.input"], Body):
+            body.trust_known()
+            if 0 < (request.content_length or "Transfer-Encoding" in request.headers) <= MAX_BYTES:
+                body.drain()
         return response
-
-
-def _drain(stream: Body, seconds: float) -> None:
-    deadline, left = time.monotonic() + seconds, MAX_BYTES
-    while left > 0 and time.monotonic() < deadline and (block := stream.read(BLOCK_BYTES)):
-        left -= len(block)

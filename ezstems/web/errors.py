@@ -21,6 +21,8 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.BadInput: (400, "Bad request"),
     errors.Unauthenticated: (401, "Unauthorized"),
     errors.RateLimited: (403, "Rate limit exceeded"),
+    errors.TooManyAttempts: (429, "Too many attempts"),
+    errors.TooManyJobs: (403, "Too many jobs"),
     errors.NotFound: (404, "Not found"),
     errors.ServerFull: (500, "Server full"),
 }
@@ -60,7 +62,7 @@ def _domain(error: errors.EzStemsError) -> ResponseReturnValue:
     if found is None:
         return _unknown(error)
     response = _answer(*found, str(error))
-    if isinstance(error, errors.RateLimited | errors.ServerFull):
+    if isinstance(error, errors.TryLater):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.Unauthenticated):
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -27,10 +27,9 @@ def send(file: Path | StemFile, mimetype: str, download_name: str | None = None)
 
     Raises FileNotFoundError.
     """
-    environ = _environ()
     response = send_file(
         file,  # type: ignore[arg-type]
-        environ,
+        request.environ | {"wsgi.file_wrapper": Blocks},
         mimetype,
         as_attachment=download_name is not None,
         download_name=download_name,
@@ -46,16 +45,22 @@ def send(file: Path | StemFile, mimetype: str, download_name: str | None = None)
     # Past Werkzeug's shortcut for whole files, so that the end of the answer is noticed, and logged.
     response.direct_passthrough = False
     try:
-        response.make_conditional(environ, accept_ranges=True, complete_length=response.content_length)
+        length = response.content_length or 0
+        response.make_conditional(_environ(length), accept_ranges=True, complete_length=length)
     except RequestedRangeNotSatisfiable:
         response.close()
         raise
     return response
 
 
-def _environ() -> dict[str, Any]:
-    """Return the request as Werkzeug is to see it."""
-    # It would answer 416 to several ranges, other units and nonsense, which RFC 9110 lets a server ignore.
-    asks = request.range is not None and request.range.units == "bytes" and len(request.range.ranges) == 1
-    ignored = _IGNORED_CONDITIONS if asks else (*_IGNORED_CONDITIONS, "HTTP_RANGE")
-    return {n: v for n, v in request.environ.items() if n not in ignored} | {"wsgi.file_wrapper": Blocks}
+def _environ(length: int) -> dict[str, Any]:
+    """Return the request as Werkzeug is to see it, for a file of a length in bytes."""
+    # It would answer 416 to several ranges, other units and nonsense, which RFC 9110 lets a server ignore, and to the
+    # end of a file that is shorter: what who reads a ZIP's directory asks for first.
+    asked = request.range
+    starts = [start for start, _ in asked.ranges] if asked is not None and asked.units == "bytes" else []
+    ignored = _IGNORED_CONDITIONS if len(starts) == 1 else (*_IGNORED_CONDITIONS, "HTTP_RANGE")
+    environ = {name: value for name, value in request.environ.items() if name not in ignored}
+    if len(starts) == 1 and starts[0] < -length:
+        environ["HTTP_RANGE"] = "bytes=0-"
+    return environ

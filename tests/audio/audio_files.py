@@ -35,6 +35,13 @@ def write_wav(path: Path, audio: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
     return path
 
 
+def silent_wav_head(size_bytes: int) -> bytes:
+    """Return what comes before the zeros of a WAV of so many bytes: 16 bits, stereo."""
+    fmt = struct.pack("<HHIIHH", 1, 2, RATE_HZ, RATE_HZ * 4, 4, 16)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size_bytes - 44)
+    return b"RIFF" + struct.pack("<I", size_bytes - 8) + chunks
+
+
 def ffmpeg(*arguments: str | Path) -> None:
     """Run ffmpeg, which must succeed."""
     child = Child(command("-y", *map(str, arguments)))

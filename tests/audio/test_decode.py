@@ -9,7 +9,8 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from ezstems.audio.decode import DEMUXERS, check, decode
+from ezstems.audio.decode import check, decode
+from ezstems.audio.kinds import DEMUXERS
 from ezstems.errors import DecodingFailed, UnreadableAudio
 from tests.audio.audio_files import convert, ffmpeg, song, write_wav
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from tests.audio import audio_files
 from tests.browser.dropping import drop
@@ -173,6 +173,30 @@ def test_the_library_follows_its_songs(held: Server, visitor: Visitor, open_page
     (held.instance / f"let-{bad}").touch()
     expect(cards["bad.wav"]).to_contain_text("The file is broken after 3 seconds.")
     expect(cards["bad.wav"]).to_contain_text("failed")
+
+
+def test_the_library_asks_again_for_a_card_that_did_not_come(
+    held: Server, visitor: Visitor, open_page: Callable[..., Page], trouble: list[str]
+) -> None:
+    song = visitor.upload("song.wav")
+    page = open_page(held, visitor)
+    page.goto("/songs")
+    card = page.get_by_role("article").filter(has_text="song.wav")
+    expect(card).to_contain_text("Separating")
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if len(lost) == 2:
+            route.continue_()
+        else:
+            lost.append(route.request.url)
+            route.abort()
+
+    page.route("**/songs", lose)
+    (held.instance / f"let-{song}").touch()
+    expect(card.get_by_role("link", name="Open")).to_be_visible()
+    assert [text.rpartition(": ")[2] for text in trouble] == ["net::ERR_FAILED"] * len(lost) and len(lost) == 2, trouble
+    trouble.clear()
 
 
 def test_downloads_are_exact_to_the_sample(

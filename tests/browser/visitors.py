@@ -1,15 +1,14 @@
 """A visitor with an account: what a test needs to be there before a page is looked at, without a page."""
 
 import io
-import re
 import time
 import wave
 from typing import Any
 
-import requests
 from playwright.sync_api import BrowserContext
 
-from tests.servers import PASSWORD, Server
+from tests.servers import Server
+from tests.sessions import enter
 
 SOURCE_HZ = 8000
 
@@ -31,15 +30,8 @@ class Visitor:
     def __init__(self, server: Server, email: str) -> None:
         self.server = server
         self.email = email
-        self._session = requests.Session()
-        form = {"email": email, "password": PASSWORD, "csrf_token": self._token("/register")}
-        answer = self._session.post(f"{server.url}/register", data=form, timeout=60)
-        assert answer.url == f"{server.url}/account", answer.text
-        self._session.headers.update({"X-CSRFToken": self._token("/account"), "Accept": "application/json"})
-
-    def _token(self, page: str) -> str:
-        text = self._session.get(f"{self.server.url}{page}", timeout=60).text
-        return re.search(r'<meta name="csrf-token" content="([^"]+)">', text)[1]
+        self._session = enter(server.url, email, "/register")
+        self._session.headers["Accept"] = "application/json"
 
     def lend(self, context: BrowserContext) -> None:
         """Log a browser in."""

@@ -109,6 +109,26 @@ test("a loop that begins while the song plays takes effect, also where blocks ar
   assert.deepEqual(heard[1].slice(1), [RATE_HZ, 2 * RATE_HZ]);
 });
 
+test("a loop that begins just before its end takes effect, after a moment more than it holds", async () => {
+  for (const end of [3 * RATE_HZ, LENGTH]) {
+    const loop = { start: end - 2 * RATE_HZ, end };
+    transport.seek(end - RATE_HZ);
+    await transport.play();
+    await run(0.9);
+    transport.setLoop(loop);
+    await settle();
+    await run(5);
+    const [first, second, third] = output.heard();
+    const beyond = first[1] + first[2] - end;
+    assert.ok(beyond >= 0 && beyond <= 0.2 * RATE_HZ, `${beyond} frames behind the end`);
+    assert.deepEqual(second, [first[0] + first[2], loop.start, 2 * RATE_HZ], "no gap");
+    assert.equal(third[1], loop.start);
+    transport.pause();
+    transport.setLoop(null);
+    output.started = [];
+  }
+});
+
 test("late data costs a pause of all stems, no frame", async () => {
   let release;
   chunks.read = async (pieces) => {

@@ -136,7 +136,11 @@ export class Transport {
   #replan() {
     this.#generation += 1;
     this.#rest = this.position;
+    const from = this.#timeline.isEmpty ? this.#rest : this.#timeline.frameAt(this.#output.frame);
     this.#cursor = this.#timeline.cut(this.#output.frame + REPLAN_FRAMES) ?? this.#cursor;
+    // A loop that ends before that is played a moment too far the first time, rather than missed or broken off.
+    const passes = this.#loop && from < this.#loop.end && (this.#cursor ?? this.#length) >= this.#loop.end;
+    if (passes) this.#cursor = this.#loop.start;
     this.tick();
   }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from flask import Request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
@@ -14,7 +15,26 @@ BLOCK_BYTES = 256 * 1024
 BUFFER_BYTES = 2 * BLOCK_BYTES
 MAX_FIELD_BYTES = 4096
 MAX_PARTS = 100
+# Taking headers apart is slow: half a second a megabyte.
+MAX_HEADERS_BYTES = 64 * 1024
+# All others are read past: they may be of any length.
+FIELDS = ("stems", "cutoff", "output", "csrf_token")
 BROKEN = "The body is not valid multipart/form-data, or it ended early."
+TOO_MUCH = f"The form must not have more than {MAX_PARTS} parts, nor one with headers over {MAX_HEADERS_BYTES} bytes."
+
+
+class Decoder(MultipartDecoder):
+    """Decode parts whose headers are short, in any encoding: PHP takes a name's bytes as they are."""
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        if len(data) > MAX_HEADERS_BYTES:
+            raise RequestEntityTooLarge
+        # Werkzeug refuses what isn't UTF-8; older clients on Windows send its Western code page.
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            data = data.decode("cp1252", "replace").encode()
+        return super()._parse_headers(data)
 
 
 class UploadForm:
@@ -53,13 +73,15 @@ class UploadForm:
                     self._begin(event)
                 elif isinstance(event, Data) and part is not None:
                     self._add(part, event.data)
-        except (ValueError, RequestEntityTooLarge) as error:
-            # Werkzeug's decoder names malformed input by these two.
+        except ValueError as error:
             raise BadInput(BROKEN) from error
+        except RequestEntityTooLarge as error:
+            raise BadInput(TOO_MUCH) from error
 
     def _begin(self, part: Field | File) -> None:
         if isinstance(part, Field):
-            self._fields[part.name] = b""
+            if part.name in FIELDS:
+                self._fields[part.name] = b""
         elif part.name == "file":
             self.close()
             self.filename = part.filename
@@ -68,16 +90,18 @@ class UploadForm:
 
     def _add(self, part: Field | File, block: bytes) -> None:
         if isinstance(part, Field):
+            if part.name not in FIELDS:
+                return
             self._fields[part.name] += block
             if len(self._fields[part.name]) > MAX_FIELD_BYTES:
-                raise BadInput(f"The field {str(part.name)[:64]!r} must not exceed {MAX_FIELD_BYTES} bytes.")
+                raise BadInput(f"The field {part.name!r} must not exceed {MAX_FIELD_BYTES} bytes.")
         elif part.name == "file" and self.incoming is not None:
             if self.incoming.size_bytes + len(block) > self._limit_bytes:
                 raise self._too_large
             self.incoming.write(block)
 
     def _events(self, request: Request, boundary: bytes) -> Iterator[Event]:
-        decoder = MultipartDecoder(boundary, BUFFER_BYTES, max_parts=MAX_PARTS)
+        decoder = Decoder(boundary, BUFFER_BYTES, max_parts=MAX_PARTS)
         while True:
             try:
                 block = request.stream.read(BLOCK_BYTES)

@@ -1,6 +1,7 @@
 """`upload.php`: a file becomes a job."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import PurePosixPath
@@ -55,7 +56,7 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
     declared = request.content_length or 0
     if declared > limit + OVERHEAD_BYTES:
         raise too_large
-    worker.admit(declared)
+    worker.admit(user, declared)
     request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
     with closing(UploadForm(worker.incoming, limit, too_large)) as form:
         form.read(request)
@@ -72,11 +73,17 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
 def named(filename: str) -> tuple[str, str]:
     """Return the client's name of the file, without any folder, and its extension in lower case."""
     name = re.split(r"[/\\]", filename)[-1]
-    name = "".join(character for character in name if character.isprintable()).strip()[-MAX_NAME:]
+    name = "".join(character for character in name if _shown(character)).strip()[-MAX_NAME:]
     extension = PurePosixPath(name).suffix[1:].lower()
     if extension not in DEMUXERS:
         raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
     return name, extension
+
+
+def _shown(character: str) -> bool:
+    # Controls go, those of the direction of writing too. Spaces of all kinds stay, and what joins or parts letters:
+    # without it a family falls into its members, and Persian words run together.
+    return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
 def chosen(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def chosen(fields: Mapping[str, str]) -> dict[str, Any]:
     if stems not in map(str, STEMS):
         raise BadInput(f"stems={stems[:64]!r} must be 2, 4 or 5.")
     cutoff = fields.get("cutoff", CUTOFFS[0]).strip(_BLANK)
-    if cutoff.lower() not in CUTOFF_NAMES:
+    if not cutoff.isascii() or cutoff.lower() not in CUTOFF_NAMES:  # the Kelvin sign's lower case is a k
         raise BadInput(f"cutoff={cutoff[:64]!r} must be one of {', '.join(CUTOFFS)}.")
     output = fields.get("output", OUTPUTS[0]).strip(_BLANK)
     if output.lower() not in OUTPUTS:

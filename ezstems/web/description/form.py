@@ -39,7 +39,8 @@ def upload_form() -> dict[str, Any]:
             "format": "binary",
             "minLength": 1,
             "description": "The song: MP3, WAV or M4A, by its content and by its name, which must end in "
-            f"{EXTENSIONS}, in any case. How large it may be depends on the account's plan.",
+            f"{EXTENSIONS}, in any case; a name that isn't UTF-8 is read as Windows-1252. How large the file may be "
+            "depends on the account's plan.",
         },
         "stems": {
             "anyOf": [{"type": "integer", "enum": [*STEMS]}, _words(map(str, STEMS))],

@@ -31,6 +31,7 @@ def limits(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("File size", f"{plans}, custom up to {CUSTOM_MAX_MB} MB; an MB is 1,048,576 bytes"),
         ("Length of the audio", span(settings["EZSTEMS_MAX_DURATION_SECONDS"])),
         ("Rate limit of a key", f"{_rate(settings)}, unless the key has its own"),
+        ("Unfinished jobs of an account", f"{settings['EZSTEMS_ACCOUNT_JOBS']}, waiting and running ones together"),
         ("Finished stems are kept", span(settings["EZSTEMS_RETENTION_HOURS"] * 3600)),
     ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ezstems.errors import BadInput, NotFound, RateLimited, ServerFull, Unauthenticated
+from ezstems.errors import BadInput, NotFound, RateLimited, ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs import STEMS
 from ezstems.models import FAILED, MAX_KEY_NAME, QUEUED, STATES, Job
 from ezstems.web.api import PREFIX
@@ -37,24 +37,27 @@ def paths(root: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     refused = (*STRANGER, Failure(RateLimited, "too many calls", used_up))
     common = {"parameters": [{"$ref": "#/components/parameters/X-Request-ID"}]}
     return {
-        f"{PREFIX}/upload.php": common | {"post": _upload(root, refused)},
+        f"{PREFIX}/upload.php": common | {"post": _upload(root, settings["EZSTEMS_ACCOUNT_JOBS"], refused)},
         f"{PREFIX}/status.php": common | {"get": _status(root, refused)},
         f"{PREFIX}/download.php": common | {"get": _download(refused)},
         f"{PREFIX}/keys.php": common | _keys(default, refused),
     }
 
 
-def _upload(root: str, refused: tuple[Failure, ...]) -> dict[str, Any]:
+def _upload(root: str, account_jobs: int, refused: tuple[Failure, ...]) -> dict[str, Any]:
     full = Failure(ServerFull, "full queue", "The queue is full. Try again later.")
+    taken = f"The account may have {account_jobs} unfinished jobs at a time, and has. Try again when one has finished."
+    many = Failure(TooManyJobs, "too many unfinished jobs", taken)
     answer = response("The file is on disk and its job in the queue.", schemas.accepted(root), always=RATE)
     answer["links"] = _link("status")
     return {
         "operationId": "upload",
         "summary": "Upload a song",
         "description": "Takes an audio file and lines up its separation. The answer names the job, `id`, which is safe "
-        "from then on: a server that stops or crashes goes on with it when it starts again.",
+        "from then on: a server that stops or crashes goes on with it when it starts again. All fields are read from "
+        "the form; what the address may hold besides is ignored.",
         "requestBody": upload_form(),
-        "responses": {"200": answer, **failures(*form_failures(), *refused, full, allow="POST")},
+        "responses": {"200": answer, **failures(*form_failures(), *refused, many, full, allow="POST")},
     }
 
 

@@ -54,7 +54,7 @@ CRASHED = (
 SAYS = {
     400: "The request is wrong, or the job's state doesn't allow it.",
     401: "The caller is not known.",
-    403: "The key's calls of this window are used up.",
+    403: "The key's calls of this window are used up; an upload also when the account has too many unfinished jobs.",
     404: "There is no such thing, or it is another account's, or no longer there.",
     405: "The address doesn't know the method.",
     416: "The file ends before the range that was asked for.",

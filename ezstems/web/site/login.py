@@ -1,20 +1,18 @@
 """Log in and out."""
 
-from flask import Blueprint, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import login_required, logout_user
+from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
-from werkzeug.security import check_password_hash, generate_password_hash
 from wtforms import EmailField, PasswordField, SubmitField
 from wtforms.validators import DataRequired, Length
 
-from ezstems.models import User
-from ezstems.web.auth import begin_session
+from ezstems.database import db
+from ezstems.models import Session
+from ezstems.web import throttle
+from ezstems.web.auth import begin_session, end_session
 
 blueprint = Blueprint("login", __name__)
-
-# An unknown address is checked against this, so that it takes as long as a wrong password.
-_NOBODY = generate_password_hash("nobody has this password")
 
 
 class LoginForm(FlaskForm):
@@ -39,12 +37,10 @@ def login() -> ResponseReturnValue:
     form = LoginForm()
     if not form.validate_on_submit():
         return render_template("login.html", form=form)
-    user = User.with_address(form.email.data)
-    known = check_password_hash(_NOBODY if user is None else user.password_hash, form.password.data)
-    if user is None or not known:
+    user = throttle.log_in(form.email.data, form.password.data)
+    if user is None or not begin_session(user):
         form.password.errors = [*form.password.errors, "E-mail address or password is wrong."]
         return render_template("login.html", form=form)
-    begin_session(user)
     return redirect(_wanted_path())
 
 
@@ -52,9 +48,19 @@ def login() -> ResponseReturnValue:
 @login_required
 def logout() -> ResponseReturnValue:
     """End the session."""
-    logout_user()
-    session.clear()
+    end_session()
     return redirect(url_for("landing.landing"))
+
+
+@blueprint.post("/logout/everywhere")
+@login_required
+def logout_everywhere() -> ResponseReturnValue:
+    """End every session of the account, this one too."""
+    Session.end_all(current_user.id)
+    db.session.commit()
+    end_session()
+    flash("Every session of the account is over.")
+    return redirect(url_for(".login"))
 
 
 def _wanted_path() -> str:

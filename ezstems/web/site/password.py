@@ -6,11 +6,11 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
-from werkzeug.security import check_password_hash
 from wtforms import PasswordField, SubmitField
 from wtforms.validators import DataRequired, Length, ValidationError
 
 from ezstems.database import db
+from ezstems.web import throttle
 from ezstems.web.auth import begin_session
 
 blueprint = Blueprint("password", __name__)
@@ -50,7 +50,7 @@ class PasswordForm(FlaskForm):
 
     def validate_present(self, field: Any) -> None:
         """Let nobody change it who merely found the page open."""
-        if not check_password_hash(current_user.password_hash, field.data):
+        if not throttle.check_password(current_user, field.data):
             raise ValidationError("This isn't your present password.")
 
     def validate_password(self, field: Any) -> None:

@@ -10,6 +10,7 @@ from wtforms.validators import DataRequired, ValidationError
 
 from ezstems.errors import NotFound
 from ezstems.models import User
+from ezstems.web import throttle
 from ezstems.web.auth import begin_session
 from ezstems.web.site.password import new_password, refuse_address
 
@@ -47,6 +48,7 @@ def register() -> ResponseReturnValue:
     form = RegisterForm()
     if not form.validate_on_submit():
         return render_template("register.html", form=form, taken=False)
+    throttle.count_registration()
     user = User.register(form.email.data, PLAN, None, form.password.data)
     if user is None:
         return render_template("register.html", form=form, taken=True)

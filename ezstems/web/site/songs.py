@@ -119,7 +119,8 @@ def _folded(text: str) -> str:
 
 
 def _songs(jobs: Sequence[Job]) -> list[Song]:
-    kept_for, worker = timedelta(hours=current_app.config["EZSTEMS_RETENTION_HOURS"]), current_worker()
+    kept_for = timedelta(hours=current_app.config["EZSTEMS_RETENTION_HOURS"])
+    positions = current_worker().positions(jobs)
     return [
         Song(
             id=job.id,
@@ -133,7 +134,7 @@ def _songs(jobs: Sequence[Job]) -> list[Song]:
             created_at=job.created_at,
             expires_at=None if job.finished_at is None else job.finished_at + kept_for,
             error=job.error,
-            queue_position=worker.position(job),
+            queue_position=positions[job.number],
             progress=job.progress,
         )
         for job in jobs

@@ -8,7 +8,7 @@ from flask_login import current_user, login_required
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
-from ezstems.errors import BadInput, ServerFull
+from ezstems.errors import BadInput, ServerFull, TooManyJobs
 from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
 from ezstems.models import Job
 from ezstems.web.answers import success
@@ -36,12 +36,13 @@ def send() -> ResponseReturnValue:
     """Take in a file; answer a script with the song's place, a form with that page or its own with what was wrong."""
     try:
         job = _received()
-    except (BadInput, ServerFull) as error:
+    except (BadInput, TooManyJobs, ServerFull) as error:
         if wants_json():
             raise
         if isinstance(error, BadInput):
             return _page(str(error)), 400
-        return _page(str(error)), 500, {"Retry-After": str(error.retry_after_seconds)}
+        status = 403 if isinstance(error, TooManyJobs) else 500
+        return _page(str(error)), status, {"Retry-After": str(error.retry_after_seconds)}
     place = url_for("songs.song", job_id=job.id)
     return success({"id": job.id, "url": place}) if wants_json() else redirect(place, 303)
 

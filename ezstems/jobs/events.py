@@ -1,0 +1,26 @@
+"""What happens to a job: each event is one line in the log, and a signal for who counts them."""
+
+import logging
+from typing import Any
+
+from blinker import Signal
+
+log = logging.getLogger(__name__)
+
+# Sent with the event's name; what is known of it are the keywords.
+job_happened = Signal()
+
+
+def tell(
+    event: str,
+    job_id: str,
+    detail: str = "",
+    *,
+    level: int = logging.INFO,
+    error: Exception | None = None,
+    **fields: Any,
+) -> None:
+    """Log an event of a job, with the stack of an error, and let who counts know."""
+    extra = {"job_id": job_id, "event": event, **fields}
+    log.log(level, "job %s: %s%s", job_id, event, detail, exc_info=error, extra=extra)
+    job_happened.send(event, **fields)

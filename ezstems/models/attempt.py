@@ -1,0 +1,58 @@
+"""Attempts at what must not be tried without end: counted in windows, in one place for every process."""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ezstems.database import db
+from ezstems.models.rows import changed, utcnow
+
+# Whoever comes from a million addresses, or with a million names, fills no more rows than these.
+SLOTS = 2**18
+
+
+class Attempt(db.Model):  # type: ignore[name-defined]
+    """Count the attempts of one kind by one address, or at one account, in the window that the first one began."""
+
+    __tablename__ = "attempts"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    count: Mapped[int]
+
+    @staticmethod
+    def slot_of(who: str, secret: bytes) -> int:
+        """Return where attempts of an address or account are counted; the secret keeps neighbours from being chosen."""
+        return int.from_bytes(hashlib.blake2b(who.encode(), key=secret[:64], digest_size=8).digest(), "big") % SLOTS
+
+    @classmethod
+    def wait_seconds(cls, kind: str, slot: int, limit: int, window_seconds: int) -> int:
+        """Count an attempt and return 0; when the window's are used up, count nothing and return how long it lasts."""
+        while True:
+            now = utcnow()
+            ends_at = now + timedelta(seconds=window_seconds)
+            here, over = (cls.kind == kind, cls.slot == slot), cls.ends_at <= now
+            counted = update(cls).where(*here, or_(over, cls.count < limit))
+            began = case((over, 1), else_=cls.count + 1), case((over, ends_at), else_=cls.ends_at)
+            if changed(counted.values(count=began[0], ends_at=began[1])):
+                return 0
+            ends = db.session.scalar(select(cls.ends_at).where(*here))
+            if ends is not None:
+                return max(1, int((ends - now).total_seconds()))
+            try:
+                db.session.execute(delete(cls).where(over))
+                db.session.add(cls(kind=kind, slot=slot, ends_at=ends_at, count=1))
+                db.session.commit()
+                return 0
+            except IntegrityError:
+                # Another attempt at the same moment was first; this one counts after it.
+                db.session.rollback()
+
+    @classmethod
+    def take_back(cls, kind: str, slot: int) -> None:
+        """Count an attempt no longer: it was none."""
+        changed(update(cls).where(cls.kind == kind, cls.slot == slot, cls.count > 0).values(count=cls.count - 1))

@@ -1,0 +1,146 @@
+"""Measure how a real gunicorn with its default settings stands loads, against their targets.
+
+    python tests/benchmarks/bench_load.py [--seconds 20] [--models DIRECTORY]
+
+Status calls while a song is separated by the bundled model; others' calls while slow clients hold on; the worker's
+memory while large files arrive; status calls past a thousand waiting jobs.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from ezstems.audio.separate import STEMS, Separator
+from tests import loads
+from tests.audio.audio_files import silent_wav_head
+from tests.benchmarks import machine, table
+from tests.benchmarks.song import make_song
+from tests.callers import Caller
+from tests.servers import Server
+
+CONNECTIONS, CALLS_PER_SECOND = 20, 200
+STATUS_MS, WAITING_MS, OTHERS_MS, GROWTH_MB = 100, 20, 100, 64
+SLOW_CLIENTS, WAITING_JOBS, UPLOADS, UPLOAD_MIB = 32, 1000, 8, 75
+SONG_MINUTES = 20
+START_SECONDS = 900
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each load lasts")
+    parser.add_argument("--models", type=Path, help="folder with the frozen bundled networks; made where missing")
+    chosen = parser.parse_args()
+    print(machine.describe(), f"Load of the machine at the start: {os.getloadavg()[0]:.1f}.\n")
+    table.head("load", "measured", "target", "met")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        while_separating(folder, chosen.models or folder / "models", chosen.seconds)
+        with Server(folder / "instance") as server:
+            caller = Caller(server, server.key(plan="pro"))
+            beside_slow_clients(caller, chosen.seconds)
+            large_uploads(caller)
+            past_waiting_jobs(caller, chosen.seconds)
+
+
+def while_separating(folder: Path, models: Path, seconds: float) -> None:
+    """Call status.php while the engine works."""
+    models.mkdir(parents=True, exist_ok=True)
+    separator = Separator(models, "builtin", engine="openvino")
+    assert all(separator.freeze(stems) for stems in STEMS), "a network could not be frozen"
+    with Server(folder / "engine", "wsgi:app", model="builtin", models=models.resolve()) as server:
+        caller = Caller(server, server.key(plan="custom", max_mb=300))
+        until(lambda: "warmed" in server.log.read_text(), "the engine is not ready")
+        song = make_song(SONG_MINUTES * 60, folder).read_bytes()
+        job_id = caller.upload(song, name="song.mp3")["id"]
+        until(lambda: caller.status(job_id).get("progress", 0) > 0, "the separation never began")
+        path = f"status.php?id={job_id}"
+        (worker,) = server.workers()
+        before = cpu_seconds(worker)
+        alone = loads.answer_seconds(caller, path, connections=1, per_second=10, seconds=seconds / 4)
+        quiet, before = (cpu_seconds(worker) - before) / (seconds / 4), cpu_seconds(worker)
+        taken = loads.answer_seconds(
+            caller, path, connections=CONNECTIONS, per_second=CALLS_PER_SECOND, seconds=seconds
+        )
+        table.tell(f"the worker used {quiet:.2f} cores beforehand, {(cpu_seconds(worker) - before) / seconds:.2f} now")
+        assert caller.status(job_id)["status"] == "processing", "the song was too short"
+    milliseconds("status call while a song is separated, 10 a second, p99", alone, 99, STATUS_MS)
+    what = f"status call while a song is separated, {CALLS_PER_SECOND} a second from {CONNECTIONS} connections"
+    milliseconds(f"{what}, median", taken, 50, STATUS_MS)
+    milliseconds(f"{what}, p99", taken, 99, STATUS_MS)
+
+
+def beside_slow_clients(caller: Caller, seconds: float) -> None:
+    """Call keys.php while slow clients hold on."""
+    slow_head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+    login = loads.head("/login", "Content-Type: application/x-www-form-urlencoded")
+    kinds = {
+        "heads": slow_head,
+        "bodies of strangers": login,
+        "bodies of somebody known": loads.upload_head(caller),
+    }
+    for kind, beginning in kinds.items():
+        with loads.SlowClients(caller.server, SLOW_CLIENTS, beginning):
+            taken = loads.answer_seconds(caller, "keys.php", connections=2, per_second=20, seconds=seconds / 4)
+        milliseconds(f"call beside {SLOW_CLIENTS} slow {kind}, slowest", taken, 100, OTHERS_MS)
+    with loads.SlowClients(caller.server, 500, b""):
+        taken = loads.answer_seconds(caller, "keys.php", connections=2, per_second=20, seconds=seconds / 4)
+    milliseconds("call beside 500 idle connections, slowest", taken, 100, OTHERS_MS)
+
+
+def large_uploads(caller: Caller) -> None:
+    """Upload large files at the same time."""
+    (worker,) = caller.server.workers()
+    memory = loads.Memory(worker)
+    caller.server.hold()
+    before_mb = memory.read_mb()
+    with memory.watched():
+        loads.upload_at_once(caller, UPLOADS, UPLOAD_MIB * 1024 * 1024)
+    what = f"growth of the worker's memory in {UPLOADS} uploads of {UPLOAD_MIB} MB at a time"
+    row(what, memory.most_mb - before_mb, GROWTH_MB, "MB")
+
+
+def past_waiting_jobs(caller: Caller, seconds: float) -> None:
+    """Call status.php for the last of many jobs."""
+    caller.server.hold()
+    waiting = [caller.upload(silent_wav_head(50_000) + bytes(49_956))["id"] for _ in range(2)][-1]
+    last = loads.line_up(caller, waiting, WAITING_JOBS)
+    taken = loads.answer_seconds(caller, f"status.php?id={last}", connections=1, per_second=20, seconds=seconds)
+    what = f"status call for the last of {WAITING_JOBS} waiting jobs"
+    milliseconds(f"{what}, median", taken, 50, WAITING_MS)
+    milliseconds(f"{what}, p99", taken, 99, WAITING_MS)
+
+
+def milliseconds(what: str, taken: list[float], percent: float, most: float) -> None:
+    """Print a percentile of answers' seconds."""
+    row(what, loads.percentile(taken, percent) * 1000, most, "ms")
+
+
+def row(what: str, figure: float, most: float, unit: str) -> None:
+    """Print a figure that has a limit."""
+    table.line(what, f"{figure:.1f} {unit}", f"<= {most:g} {unit}", "yes" if figure <= most else "no")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def until(what: Callable[[], object], otherwise: str) -> None:
+    """Wait for something."""
+    deadline = time.monotonic() + START_SECONDS
+    while not what():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What callers do while something is killed: they upload, ask, download by ranges, and delete."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+
+import requests
+
+from tests.callers import Caller
+from tests.soak.songs import Song
+
+UPLOADERS = 3
+PAUSE_SECONDS = 0.05
+
+
+@dataclass
+class Upload:
+    """Remember what was sent; without an id, what came of it is not known, unless it was refused."""
+
+    name: str
+    song: Song
+    stems: int
+    output: str
+    job_id: str | None = None
+    refused: str | None = None
+    deleted: bool = False
+
+
+class Traffic:
+    """Call a server from several threads for as long as the context lasts."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        session: requests.Session,
+        songs: list[Song],
+        finished: list[Upload],
+        seed: str,
+        most: int,
+    ) -> None:
+        """Get ready to send `most` uploads."""
+        self.uploads: list[Upload] = []
+        self.faults: list[str] = []
+        self.ranges = 0
+        self._caller = caller
+        self._session = session
+        self._songs = songs
+        self._finished = finished
+        self._seed = seed
+        self._most = most
+        self._stop = threading.Event()
+        acts = [self._upload] * UPLOADERS + [self._ask, self._range, self._delete]
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(act, number)) for number, act in enumerate(acts)
+        ]
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, act: Callable[[Random, str], None], number: int) -> None:
+        random, count = Random(f"{self._seed}.{number}"), 0
+        while not self._stop.wait(random.uniform(0, 2) * PAUSE_SECONDS):
+            count += 1
+            with suppress(requests.RequestException):  # that is what a caller sees of a kill
+                act(random, f"{self._seed}-{number}-{count}")
+
+    def _upload(self, random: Random, name: str) -> None:
+        if len(self.uploads) >= self._most:
+            return
+        song = random.choice(self._songs)
+        upload = Upload(f"{name}.{song.extension}", song, random.choice((2, 4, 5)), random.choice(("wav", "mp3")))
+        self.uploads.append(upload)
+        answer = self._caller.send(song.content, upload.name, stems=upload.stems, output=upload.output)
+        if answer.status_code == 200:
+            upload.job_id = answer.json()["data"]["id"]
+        else:
+            upload.refused = answer.text
+
+    def _ask(self, random: Random, _name: str) -> None:
+        if accepted := [upload for upload in list(self.uploads) if upload.job_id]:
+            upload = random.choice(accepted)
+            answer = self._caller.get("status.php", id=upload.job_id or "")
+            if answer.status_code != 200 and not (answer.status_code == 404 and upload.deleted):
+                self.faults.append(f"status of {upload.job_id}: {answer.text}")
+
+    def _range(self, random: Random, _name: str) -> None:
+        if not self._finished:
+            return
+        upload = random.choice(self._finished)
+        whole = (self._caller.server.instance / "results" / f"{upload.job_id}.zip").read_bytes()
+        start = random.randrange(len(whole))
+        end = random.randrange(start, len(whole))
+        headers = self._caller.headers | {"Range": f"bytes={start}-{end}"}
+        url = f"{self._caller.server.api}/download.php?id={upload.job_id}"
+        answer = requests.get(url, headers=headers, timeout=60)
+        self.ranges += 1
+        if answer.status_code != 206 or answer.content != whole[start : end + 1]:
+            self.faults.append(f"range {start}-{end} of {upload.job_id}: {answer.status_code}")
+
+    def _delete(self, random: Random, _name: str) -> None:
+        accepted = [upload for upload in list(self.uploads) if upload.job_id and not upload.deleted]
+        if accepted and random.random() < 0.15:
+            upload = random.choice(accepted)
+            upload.deleted = True  # also where the answer is lost: it may be
+            url = f"{self._caller.server.url}/songs/{upload.job_id}/delete"
+            self._session.post(url, headers={"Accept": "application/json"}, timeout=60).raise_for_status()

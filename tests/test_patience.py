@@ -1,0 +1,172 @@
+"""A socket's patience with its client: what it earns and spends, its seats, and its end."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from ezstems.web import patience
+from ezstems.web.patience import Crowded, Patience, PatientSocket, Seats, TooSlow
+
+Pair = tuple[PatientSocket, socket.socket]
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count in hundredths of seconds; a byte earns nothing worth the name."""
+    monkeypatch.setattr(patience, "QUICK", (0.02, 1e6))
+    monkeypatch.setattr(patience, "STRANGER", (0.1, 1e6))
+    monkeypatch.setattr(patience, "KNOWN", (60.0, 1e6))
+
+
+@pytest.fixture
+def seats() -> Seats:
+    return Seats(known=1, strangers=1)
+
+
+def pair(seats: Seats) -> Pair:
+    ours, theirs = socket.socketpair()
+    return PatientSocket(ours, seats), theirs
+
+
+@pytest.fixture
+def client(seats: Seats) -> Iterator[Pair]:
+    ours, theirs = pair(seats)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def free(seats: Seats) -> tuple[int, int]:
+    """Return how many seats are free, of the known and of strangers."""
+    return seats.known._value, seats.strangers._value
+
+
+def drip(theirs: socket.socket, every_seconds: float) -> threading.Thread:
+    """Send a byte at a time until the other end is closed."""
+
+    def send() -> None:
+        try:
+            while True:
+                theirs.sendall(b"x")
+                time.sleep(every_seconds)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+def test_bytes_earn_the_time_that_waiting_spends_up_to_the_most() -> None:
+    known = Patience(60.0, 8192)
+    known.spend(50.0)
+    known.earn(8192 * 5)
+    assert known.left_seconds == 15.0
+    known.earn(10**9)
+    assert known.left_seconds == 60.0, "no client saves up hours of it"
+
+
+def test_what_is_there_is_read_and_written_without_a_seat(client: Pair, seats: Seats) -> None:
+    ours, theirs = client
+    theirs.sendall(b"abc")
+    assert ours.recv(10) == b"abc"
+    ours.sendall(b"def")
+    assert theirs.recv(10) == b"def"
+    theirs.close()
+    assert ours.recv(10) == b""
+    assert free(seats) == (1, 1)
+
+
+def test_a_stranger_that_sends_a_byte_at_a_time_is_cut_off(client: Pair, seats: Seats) -> None:
+    ours, theirs = client
+    dripping = drip(theirs, 0.005)
+    with pytest.raises(TooSlow), ours:
+        for _ in range(10_000):
+            ours.recv(10)
+            assert free(seats)[0] == 1
+    dripping.join()
+    assert free(seats) == (1, 0)
+    ours.leave()
+    assert free(seats) == (1, 1)
+
+
+def test_a_stranger_that_reads_nothing_is_cut_off(client: Pair) -> None:
+    ours, _ = client
+    with pytest.raises(TooSlow):
+        ours.sendall(bytes(50_000_000))
+
+
+def test_a_slow_reader_gets_everything(client: Pair, seats: Seats) -> None:
+    ours, theirs = client
+    ours.trust()
+    received = bytearray()
+
+    def read() -> None:
+        time.sleep(0.1)
+        while len(received) < 5_000_000 and (block := theirs.recv(100_000)):
+            received.extend(block)
+            time.sleep(0.001)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    ours.sendall(b"0123456789" * 500_000)
+    reading.join()
+    assert bytes(received) == b"0123456789" * 500_000
+    assert free(seats) == (0, 1)
+
+
+def test_somebody_known_is_waited_for_longer(client: Pair, seats: Seats) -> None:
+    ours, theirs = client
+    ours.trust()
+    threading.Timer(0.3, theirs.sendall, [b"late"]).start()
+    assert ours.recv(10) == b"late"
+    assert free(seats) == (0, 1)
+
+
+def test_past_the_seats_the_slow_are_cut_off_at_once_and_the_quick_go_on(client: Pair, seats: Seats) -> None:
+    ours, theirs = client
+    ours.trust()
+    threading.Timer(0.1, theirs.sendall, [b"late"]).start()
+    assert ours.recv(10) == b"late"
+    for index in range(2):
+        other, its = pair(seats)
+        with closing(other), closing(its):
+            other.trust()
+            its.sendall(b"quick")
+            assert other.recv(10) == b"quick", index
+            for _ in range(2):
+                with pytest.raises(Crowded):
+                    other.recv(10)
+            other.sendall(b"an answer")
+            assert its.recv(10) == b"an answer"
+
+
+def test_each_request_begins_anew_as_a_strangers(client: Pair, seats: Seats) -> None:
+    ours, theirs = client
+    with pytest.raises(TooSlow):
+        ours.recv(1)
+    assert free(seats) == (1, 0)
+    ours.renew()
+    assert free(seats) == (1, 1)
+    theirs.sendall(b"next")
+    assert ours.recv(10) == b"next"
+
+
+def test_a_non_blocking_socket_waits_for_nothing(client: Pair) -> None:
+    ours, _ = client
+    ours.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
+    with pytest.raises(BlockingIOError):
+        ours.sendall(bytes(50_000_000))
+
+
+def test_others_timeouts_do_not_shorten_patience(client: Pair) -> None:
+    ours, theirs = client
+    ours.trust()
+    ours.settimeout(0.001)
+    threading.Timer(0.1, theirs.sendall, [b"late"]).start()
+    assert ours.recv(10) == b"late"
