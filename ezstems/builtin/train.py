@@ -40,7 +40,7 @@ COMMON_SONGS = 120
 COMMON_STAGE = Stage("common", 1200, rate=3e-3, last_rate=1e-3, direct_weight=1.0, distortion_weight=0.0)
 PARTED_STAGE = Stage("parted", 7000, rate=1.5e-3, last_rate=1e-4, direct_weight=0.5, distortion_weight=0.01)
 TUNED_STAGE = Stage(
-    "tuned", 2000, rate=5e-4, last_rate=1e-6, direct_weight=0.1, distortion_weight=0.04, frozen_norms=True
+    "tuned", 2500, rate=5e-4, last_rate=1e-6, direct_weight=0.1, distortion_weight=0.08, frozen_norms=True
 )
 
 

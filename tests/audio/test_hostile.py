@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -62,7 +63,11 @@ def outcome(path: Path) -> str:
 
 def children(pid: int | str = "self") -> list[str]:
     """Return the processes that a process has started and not yet seen ending."""
-    return [pid for task in Path(f"/proc/{pid}/task").iterdir() for pid in (task / "children").read_text().split()]
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile has none
+            found += (task / "children").read_text().split()
+    return found
 
 
 def test_every_mutant_is_refused_or_fails_or_completes(hostile: list[Mutant], tmp_path: Path) -> None:

@@ -70,7 +70,11 @@ class Box:
                 assert time.monotonic() < deadline + 60, "nothing was accepted"
                 time.sleep(0.01)
             faults = self._stop(tally) if kind == STOP else []
+            tried = 0
             while kind != STOP and not kill(server, kind, random):
+                assert (tried := tried + 1) < 6000, "nothing to kill"
+                if tried % 100 == 0:  # all that were sent may have ended
+                    traffic.most += 1
                 time.sleep(0.01)
             time.sleep(random.uniform(0, 0.3))
             server.hold()

@@ -41,7 +41,7 @@ class Traffic:
         seed: str,
         most: int,
     ) -> None:
-        """Get ready to send `most` uploads."""
+        """Get ready to send `most` uploads; it may be raised meanwhile."""
         self.uploads: list[Upload] = []
         self.faults: list[str] = []
         self.ranges = 0
@@ -50,7 +50,7 @@ class Traffic:
         self._songs = songs
         self._finished = finished
         self._seed = seed
-        self._most = most
+        self.most = most
         self._stop = threading.Event()
         acts = [self._upload] * UPLOADERS + [self._ask, self._range, self._delete]
         self._threads = [
@@ -77,7 +77,7 @@ class Traffic:
                 act(random, f"{self._seed}-{number}-{count}")
 
     def _upload(self, random: Random, name: str) -> None:
-        if len(self.uploads) >= self._most:
+        if len(self.uploads) >= self.most:
             return
         song = random.choice(self._songs)
         upload = Upload(f"{name}.{song.extension}", song, random.choice((2, 4, 5)), random.choice(("wav", "mp3")))
