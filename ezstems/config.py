@@ -134,7 +134,7 @@ INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `insta
 SETTINGS = (
     Setting("BIND", "127.0.0.1:8000", address, "address and port, or `unix:` and a path, that gunicorn serves on"),
     Setting("WORKERS", 1, integer(1, 64), "gunicorn worker processes; each holds its own copy of the weights"),
-    Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 64 that wait for slow clients"),
+    Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 96 that wait for slow clients"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
     Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
@@ -149,7 +149,8 @@ SETTINGS = (
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 3600, integer(1, 31_536_000), "length of the window, which the first call starts"),
-    Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused"),
+    Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "
+            "no job begins; a backup leaves as much"),  # fmt: skip
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
     Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
     Setting("REGISTRATION", "open", choice("open", "closed"), "whether visitors may make themselves accounts on the "

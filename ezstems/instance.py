@@ -1,12 +1,9 @@
 """The instance folder: whatever it lacks is made, and the database migrated, before anything else looks at it."""
 
-import fcntl
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Flask
@@ -14,6 +11,7 @@ from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import disk
+from ezstems.audio.files import turn
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 
@@ -26,7 +24,7 @@ def prepare(app: Flask) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         disk.keep_reserve(folder)
-        with _turn(folder / ".lock"):
+        with turn(folder / ".lock"):
             app.config["SECRET_KEY"] = _secret_key(folder / "secret_key")
             with app.app_context():
                 if db.engine.dialect.name == "sqlite" and (file := db.engine.url.database):
@@ -44,13 +42,6 @@ def prepare(app: Flask) -> None:
         if shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
             raise ConfigurationError(f"the disk of {folder} is full; free a megabyte of it, then try again") from error
         raise ConfigurationError(f"the database can't be opened or migrated: {error}") from error
-
-
-@contextmanager
-def _turn(location: Path) -> Iterator[None]:
-    with location.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _secret_key(location: Path) -> bytes:

@@ -18,6 +18,7 @@ SITE = Path(ezstems.__file__).parent / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 SCRATCH = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 START_SECONDS = 60.0
+UPLOADS_OF_AN_ADDRESS = 3
 # What stands in a distribution's nginx.conf, with every path in the test's folder.
 MAIN = """
 {user}
@@ -34,7 +35,7 @@ http {{
 
 
 class Nginx:
-    """Run nginx with the shipped site, of which the addresses alone are replaced, and TLS added."""
+    """Run nginx with the shipped site: its addresses are replaced, TLS is added, and few uploads are allowed."""
 
     def __init__(self, folder: Path, upstream: str) -> None:
         folder.mkdir()
@@ -58,6 +59,7 @@ class Nginx:
             (r"listen 80;\s+listen \[::\]:80;", listen),
             (r"server_name stems\.example\.com;", "server_name 127.0.0.1;"),
             (r"server 127\.0\.0\.1:8000;", f"server {upstream};"),
+            (r"limit_conn ezstems_uploads 64;", f"limit_conn ezstems_uploads {UPLOADS_OF_AN_ADDRESS};"),
         ):
             site, count = re.subn(shipped, own, site)
             assert count == 1, shipped

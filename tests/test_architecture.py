@@ -26,7 +26,7 @@ ALLOWED = {
     "builtin": set(),
     "jobs": {"ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
-    "models": {"ezstems.database"},
+    "models": {"ezstems.database", "ezstems.errors"},
     "database.py": set(),
     "disk.py": {"ezstems.errors"},
     "errors.py": set(),

@@ -1,6 +1,8 @@
 """A backup of a running server, unpacked elsewhere, is a whole instance: nothing lost, nothing half there."""
 
 import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,10 +19,12 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from ezstems.audio.separate import STEMS
 from ezstems.database import db
+from ezstems.errors import ServerFull
 from ezstems.jobs import backup as backups
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.runner import BROKEN
@@ -77,7 +81,7 @@ def test_a_backup_while_jobs_come_and_go(server: Server, song: bytes, tmp_path: 
 
     for tar, accepted in tars:
         assert oct(tar.stat().st_mode & 0o777) == "0o600"
-        assert sorted(tar.parent.glob(".ezstems-backup-*")) == []
+        assert not (tar.parent / f".{tar.name}.part").exists()
         folder = unpacked(tar, tmp_path / f"restored-{tar.stem}")
         with closing(sqlite3.connect(folder / "ezstems.sqlite3")) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -122,7 +126,8 @@ def test_every_state_outlasts_it(
     separator.started.clear()
     running, queued = (upload().json["data"]["id"] for _ in range(2))
     assert separator.started.wait(10)
-    (instance / "config.py").write_text("EZSTEMS_THREADS = 7\n")
+    (tmp_path / "elsewhere.py").write_text("EZSTEMS_THREADS = 7\n")
+    (instance / "config.py").symlink_to(tmp_path / "elsewhere.py")
     tar = tmp_path / "backup.tar"
     tar.write_bytes(b"an older one")
     assert run("backup", str(tar)).output.startswith(f"{tar}: 4 jobs with their files, ")
@@ -134,6 +139,9 @@ def test_every_state_outlasts_it(
     assert len(found) == 5 and set(entries) == found | {"ezstems.sqlite3", "secret_key", "config.py"}
 
     folder = unpacked(tar, tmp_path / "restored")
+    for file in folder.rglob("*"):
+        assert file.is_dir() or (file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1)
+    assert (folder / "config.py").read_text() == "EZSTEMS_THREADS = 7\n"
     assert (folder / "secret_key").read_bytes() == (instance / "secret_key").read_bytes()
     separator.release()
     restored = make_app(instance=folder)
@@ -208,8 +216,67 @@ def test_one_that_fails_leaves_the_older_file_and_nothing_else(
     assert "nowhere/backup.tar could not be written: No such file or directory" in told
 
 
-def test_what_a_killed_one_leaves_goes_with_the_next_worker(
-    done: Callable[..., Job], app: Flask, instance: Path, tmp_path: Path
+def test_one_for_which_there_is_no_room_is_not_begun(
+    run: Run, done: Callable[..., Job], instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done()
+    tar, usage = tmp_path / "backup.tar", shutil.disk_usage(tmp_path)
+    sizes = sum(path.stat().st_size for path in (instance / "results").iterdir())
+    full = usage._replace(free=(512 << 20) + sizes)  # there is a database, too
+    monkeypatch.setattr("ezstems.jobs.backup.shutil.disk_usage", lambda _folder: full)
+    with pytest.raises(ServerFull, match=r"backup\.tar would take 0 MiB of the 512 MiB .*_MB=512 must remain"):
+        raise run("backup", str(tar), code=1).exception  # type: ignore[misc]
+    assert [*tmp_path.iterdir()] == [instance] and not [*instance.rglob("backup-*")]
+    full = usage._replace(free=(513 << 20) + sizes)
+    run("backup", str(tar))
+
+
+def test_one_that_is_stopped_leaves_nothing(
+    run: Run, done: Callable[..., Job], instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done()
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("tarfile.TarFile.add", lambda *_arguments, **_options: signal.raise_signal(signal.SIGTERM))
+        run("backup", str(tmp_path / "backup.tar"), code=128 + signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [*tmp_path.iterdir()] == [instance] and not [*instance.rglob("backup-*")]
+
+
+def test_a_database_that_is_never_free_is_told_in_a_line(
+    run: Run, app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_arguments: object) -> None:
+        raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
+
+    monkeypatch.setattr(backups, "_freeze", locked)
+    told = run("backup", str(tmp_path / "backup.tar"), code=1).output
+    assert told.endswith("backup.tar could not be written: database is locked\n")
+
+
+def test_two_into_the_same_file_take_turns(tmp_path: Path) -> None:
+    target, entered, second = tmp_path / "backup.tar", [], Event()
+
+    def enter() -> None:
+        second.set()
+        with backups._beside(target) as folder:
+            entered.append(sorted(folder.iterdir()))
+
+    other = Thread(target=enter)
+    with backups._beside(target) as folder:
+        (folder / "tar").touch()
+        other.start()
+        assert second.wait(10)
+        other.join(0.1)
+        assert (folder / "tar").exists() and entered == []
+    other.join(10)
+    assert entered == [[]] and [*tmp_path.iterdir()] == []
+
+
+def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
+    run: Run, done: Callable[..., Job], app: Flask, instance: Path, tmp_path: Path
 ) -> None:
     done()
     code = (
@@ -217,7 +284,7 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker(
         "from ezstems import create_app; from ezstems.jobs import backup;"
         "freeze = backup._freeze;"
         "backup._freeze = lambda *arguments: (freeze(*arguments), os.kill(os.getpid(), signal.SIGKILL));"
-        "app = create_app(); app.app_context().push(); backup.write(Path(sys.argv[1]), Path(app.instance_path))"
+        "app = create_app(); app.app_context().push(); backup.write(Path(sys.argv[1]), Path(app.instance_path), 0)"
     )
     environ = os.environ | {"EZSTEMS_INSTANCE": str(instance)}
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "backup.tar")], env=environ, timeout=60)
@@ -226,3 +293,7 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker(
     with app.app_context():
         app.extensions["ezstems"]._line_up()
     assert not [*instance.rglob("backup-*")]
+    assert [*(tmp_path / ".backup.tar.part").iterdir()] == [tmp_path / ".backup.tar.part" / "ezstems.sqlite3"]
+    run("backup", str(tmp_path / "backup.tar"))
+    assert {*tmp_path.iterdir()} == {instance, tmp_path / "backup.tar"}
+    assert not [*instance.rglob("backup-*")], "no lock stays, which a server of another user could not open"

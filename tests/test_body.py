@@ -1,15 +1,19 @@
 """A request's body whose sender misbehaves."""
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
-from flask import Flask, g
+from flask import Flask
 from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from ezstems.database import db
-from ezstems.errors import BadInput, ServerFull
+from ezstems.errors import BadInput, RateLimited, ServerFull, Unauthenticated
+from ezstems.web.auth import authenticate_key
 from ezstems.web.body import Body
 from ezstems.web.patience import Crowded, TooSlow
+from tests.conftest import Account
 
 
 class Stream:
@@ -23,12 +27,18 @@ class Stream:
 
 
 class Socket:
-    """Tell whether it was told to trust its client."""
+    """Tell whom it was told to trust, and whether it was told to hurry."""
 
-    trusted = False
+    trusted: int | None = None
+    hurried = False
 
-    def trust(self) -> None:
-        self.trusted = True
+    def trust(self, account_id: int) -> None:
+        self.trusted = account_id
+
+    @contextmanager
+    def hurry(self) -> Iterator[None]:
+        self.hurried = True
+        yield
 
 
 @pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), NoMoreData(), ConnectionResetError(), TooSlow()])
@@ -42,14 +52,24 @@ def test_one_slow_client_too_many_is_told_to_come_again(app: Flask) -> None:
         Body(Stream(Crowded()), Socket()).read(3)
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_only_who_was_identified_is_trusted(app: Flask, known: bool) -> None:
-    socket = Socket()
+def test_only_who_was_identified_and_has_calls_left_is_trusted(
+    app: Flask, make_account: Callable[..., Account]
+) -> None:
+    account = make_account(rate_limit=1)
+    for headers, trusted in (({}, None), (account.headers, account.user_id), (account.headers, None)):
+        socket = Socket()
+        with app.test_request_context(headers=headers):
+            with suppress(Unauthenticated, RateLimited):
+                authenticate_key()
+            assert Body(io.BytesIO(b"abc"), socket).read(2) == b"ab"
+        assert socket.trusted == trusted
+
+
+def test_what_nobody_reads_is_thrown_away_in_a_hurry(app: Flask) -> None:
+    socket, rest = Socket(), io.BytesIO(b"abc")
     with app.test_request_context():
-        if known:
-            g.user = object()
-        assert Body(io.BytesIO(b"abc"), socket).read(2) == b"ab"
-    assert socket.trusted is known
+        Body(rest, socket).drain()
+    assert socket.hurried and rest.read() == b""
 
 
 def test_who_waits_for_a_client_holds_no_database_connection(app: Flask) -> None:

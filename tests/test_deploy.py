@@ -14,7 +14,7 @@ import requests
 
 from tests.audio.audio_files import write_wav
 from tests.callers import Caller
-from tests.proxies import NGINX, Nginx
+from tests.proxies import NGINX, UPLOADS_OF_AN_ADDRESS, Nginx
 from tests.servers import Server
 from tests.sessions import enter
 
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 MIB = 1024 * 1024
 EMAIL = "someone@example.com"
-UPLOADS_OF_AN_ADDRESS = 8
 SLOW_CLIENTS = 40  # more than the server has threads
 MALFORMED = {
     "a NUL": b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n",

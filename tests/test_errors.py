@@ -11,7 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from ezstems.errors import EncodingFailed, EzStemsError
+from ezstems.audio.decode import KILLED
+from ezstems.errors import DecodingFailed, EncodingFailed, EzStemsError
 from ezstems.web.requests import RequestIdFilter
 from tests.conftest import Account
 from tests.multipart import error_of
@@ -86,6 +87,13 @@ def test_a_crash_in_a_view(
         assert "secret" not in answer.text and "Traceback" not in answer.text
         record = next(record for record in caplog.records if vars(record)["request_id"] == f"crash-{number}")
         assert record.exc_info and record.exc_info[1] is error, "the operator finds the whole trace"
+
+
+def test_a_killed_check_is_told_as_such(client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ezstems.web.api.upload.current_worker", Mock(side_effect=DecodingFailed(KILLED)))
+    answer = client.post("/api/v1/upload.php", headers=account.headers)
+    assert error_of(answer, 500) == KILLED
+    assert answer.json["error"] == "Internal server error"
 
 
 def test_a_crash_before_the_view(app: Flask, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

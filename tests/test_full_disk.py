@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,17 +13,26 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from ezstems.audio import frozen
 from ezstems.audio.separate import Separator
+from ezstems.database import db
+from ezstems.jobs.archive import Archive
 from ezstems.jobs.runner import BROKEN, NO_ROOM
+from ezstems.jobs.worker import Worker
+from ezstems.models import COMPLETED, QUEUED, Job
 from tests.audio.audio_files import RATE_HZ, song, write_wav
 from tests.callers import Caller
 from tests.multipart import CONTENT_TYPE, URL, body, field, file_part
+from tests.separators import FastSeparator
 from tests.servers import Server
 
 KIB, MIB = 1 << 10, 1 << 20
 DISK_MIB, MIN_FREE_MIB = 24, 1
+WAITING = "the jobs that wait go on waiting"
 PAGE = 4 * KIB
 SHARES = "tests.soak.app:app"
 
@@ -230,6 +240,49 @@ def test_an_outcome_that_cannot_be_committed_is_until_there_is_room(caller: Call
         assert server.rows("SELECT status FROM jobs WHERE id = ?", job_id) == [{"status": "processing"}]
     disk.empty()
     assert error_of(server, job_id) == NO_ROOM
+
+
+def test_what_waits_keeps_its_place_until_there_is_room(caller: Caller, disk: Disk, tmp_path: Path) -> None:
+    server = caller.server
+    told = server.log.read_text().count(WAITING)  # the others fill the disk, too
+    server.hold()
+    brief = write_wav(tmp_path / "brief.wav", song(RATE_HZ // 2)).read_bytes()  # given back, it isn't room enough
+    running, *waiting = (caller.upload(brief)["id"] for _ in range(3))
+    caller.wait(running, "processing")
+    disk.leave(8 * PAGE)
+    server.release()
+    assert error_of(server, running) == NO_ROOM
+    server.logged(f"the disk is full; {WAITING}")
+    assert requests.get(f"{server.url}/health", timeout=60).json()["status"] == "full"
+    assert [caller.get("status.php", id=job_id).json()["data"]["queue_position"] for job_id in waiting] == [1, 2]
+    disk.empty()
+    for job_id in waiting:
+        assert caller.wait(job_id)["status"] == "completed"
+    assert server.logged("the disk has room again").count(WAITING) == told + 1
+
+
+def test_a_stop_ends_the_wait_for_room(
+    app: Flask,
+    worker: Worker,
+    separator: FastSeparator,
+    upload: Callable[..., TestResponse],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("ezstems.jobs.queue.LOOK_FOR_ROOM_EVERY_SECONDS", 60.0)
+    separator.hold()
+    assert upload().status_code == upload().status_code == 200
+    assert separator.started.wait(10)
+    monkeypatch.setattr(Archive, "free_bytes", lambda _archive: 0)
+    separator.release()
+    eventually(lambda: "go on waiting" in caplog.text, "the second waits")
+    worker.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("separation"):
+            thread.join(10)
+            assert not thread.is_alive()
+    with app.app_context():
+        assert db.session.scalars(select(Job.status).order_by(Job.number)).all() == [COMPLETED, QUEUED]
 
 
 def gone(results: Path) -> Iterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ezstems.web.patience import ACCOUNT_SEATS
 from tests.audio.audio_files import song as make_song
 from tests.audio.audio_files import write_wav
 from tests.callers import Caller
@@ -62,10 +63,14 @@ def test_slow_clients_do_not_stop_others(server: Server, caller: Caller) -> None
     }
     with ExitStack() as stack:
         for count, beginning in loads.values():
-            stack.enter_context(SlowClients(server, count, beginning))
+            known = stack.enter_context(SlowClients(server, count, beginning))
             assert_others_are_served(caller)
-        time.sleep(1.5)  # until the bodies have their seats
+        deadline = time.monotonic() + 60
+        while len(known.open) > ACCOUNT_SEATS:  # the bodies come last
+            assert time.monotonic() < deadline, "an account has more seats than it may"
+            time.sleep(0.1)
         assert_others_are_served(caller)
+        assert len(known.open) == ACCOUNT_SEATS and {answer.split()[1] for answer in known.answers} == {b"500"}
         strangers = stack.enter_context(SlowClients(server, 32, LOGIN))
         assert_others_are_served(caller)
         deadline = time.monotonic() + 60

@@ -2,7 +2,9 @@
 
 import html
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -133,14 +135,69 @@ def test_no_single_address_locks_an_account_but_many_are_stopped(
         assert statuses == [200] * allowed + [429] * (len(botnet) - allowed)
         assert allowed == ADDRESSES * LIMIT - (LIMIT + 2 if email != "nobody@example.com" else 0)
         botnet = [f"198.51.101.{number}" for number in range(ADDRESSES * LIMIT + 1)]
-    refused = log_in(visitor(app, "203.0.113.1"), f" {account.email} ")
+    for _ in range(LIMIT + 1):
+        refused = log_in(visitor(app, "203.0.113.2"), f" {account.email} ")
     assert (refused.status_code, told(refused)) == (
         429,
         "There were too many logins to this account. Try again in 10 minutes.",
     )
     assert inside.get("/account").status_code == 200, "whoever is in stays in"
+    assert log_in(visitor(app, "203.0.113.1"), account.email).status_code == 302, "an address that got in still does"
+    assert tries(app, account.email, *["203.0.113.1"] * (LIMIT + 1)) == [200] * LIMIT + [429], "but guesses no more"
     later(WINDOW_SECONDS)
-    assert log_in(visitor(app, "203.0.113.1"), account.email).status_code == 302
+    assert log_in(visitor(app, "203.0.113.2"), account.email).status_code == 302
+
+
+def test_an_address_is_an_accounts_for_a_month(
+    app: Flask, make_account: Callable[..., Account], later: Callable[[float], None]
+) -> None:
+    mine, other = make_account("a@example.com").email, make_account("b@example.com").email
+    assert log_in(visitor(app, "203.0.113.1"), mine).status_code == 302
+    for days, email, status in ((29, mine, 302), (29, other, 429), (31, mine, 429)):
+        later(days * 86_400 - days)
+        botnet = [f"198.51.{days}.{number}" for number in range(ADDRESSES * LIMIT + 1)]
+        assert tries(app, email, *botnet)[-1] == 429
+        assert log_in(visitor(app, "203.0.113.1"), email).status_code == status
+
+
+def test_what_is_refused_for_another_reason_uses_up_no_address(
+    app: Flask, account: Account, checks: list[str], later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries(app, account.email, *[f"198.51.100.{number}" for number in range(ADDRESSES * LIMIT)])
+    refused = [told(log_in(visitor(app), account.email)) for _ in range(LIMIT + 1)]
+    assert set(refused) == {"There were too many logins to this account. Try again in 10 minutes."}
+    monkeypatch.setattr(accounts, "HASHING_WAIT_SECONDS", 0.01)
+    with accounts._HASHING, accounts._HASHING:
+        statuses = tries(app, "nobody@example.com", *["192.0.2.1"] * (ADDRESSES * LIMIT + 1))
+    assert set(statuses) == {500}
+    assert tries(app, "nobody@example.com", "192.0.2.1") == [200]
+
+
+def test_whoever_waits_for_a_hash_holds_no_connection_and_not_for_long(
+    app: Flask, account: Account, checks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "HASHING_WAIT_SECONDS", 0.5)
+    waiting = threading.Event()
+    real = accounts._HASHING.acquire
+
+    def acquire(**options: float) -> bool:
+        waiting.set()
+        return real(**options)
+
+    with accounts._HASHING, accounts._HASHING, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(accounts._HASHING, "acquire", acquire)
+        answer = pool.submit(log_in, visitor(app), account.email)
+        assert waiting.wait(20)
+        with app.app_context():
+            assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        refused = answer.result(20)
+        monkeypatch.undo()
+    assert (refused.status_code, told(refused)) == (
+        500,
+        "Too many passwords are being checked at this moment. Try again later.",
+    )
+    assert int(refused.headers["Retry-After"]) > 0
+    assert log_in(visitor(app), account.email).status_code == 302
 
 
 def test_right_passwords_use_up_no_address(app: Flask, make_account: Callable[..., Account]) -> None:
@@ -196,6 +253,9 @@ def test_guessing_the_present_password(
 ) -> None:
     session = visitor(app)
     log_in(session, account.email)
+    for _ in range(LIMIT + 1):
+        data = {"present": PASSWORD, "password": account.email, "csrf_token": token(session, "/password")}
+        assert session.post("/password", data=data).status_code == 200, "a right one is none of the wrong ones"
     before = len(checks)
     for status in [200] * LIMIT + [429] * 2:
         data = {"present": WRONG, "password": NEW, "csrf_token": token(session, "/password")}

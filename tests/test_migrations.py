@@ -16,12 +16,13 @@ from alembic.migration import MigrationContext
 from flask import Flask
 from flask_migrate import downgrade
 from sqlalchemy import event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Engine
 from werkzeug.security import generate_password_hash
 
 from ezstems import create_app, instance
 from ezstems.database import db
-from ezstems.models import ApiKey
+from ezstems.models import ApiKey, User
 from tests.conftest import PASSWORD
 from tests.sessions import log_in
 
@@ -94,7 +95,7 @@ def start(folder: Path, die_at: int | None, turns: bool, ready: Any) -> None:
     event.listen(Engine, "before_cursor_execute", on_statement)
     event.listen(Engine, "commit", on_statement)
     if not turns:
-        instance._turn = lambda _location: nullcontext()  # type: ignore[assignment]
+        instance.turn = lambda _location: nullcontext()  # type: ignore[assignment]
     if ready is not None:
         ready.wait(60)
     create_app({"EZSTEMS_INSTANCE": folder, "SEPARATOR": object()})
@@ -130,6 +131,23 @@ def test_everything_of_the_first_version_is_there_and_works(first: Path, make_ap
         other = app.test_client()
         assert log_in(other, email).status_code == 302
         assert f"plan {plan}" in other.get("/account").text
+
+
+def test_an_older_sqlite_that_drops_no_column(
+    first: Path, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLiteDialect_pysqlite, "_get_server_version_info", lambda *_: (3, 34, 1))
+    statements: list[str] = []
+    event.listen(Engine, "before_cursor_execute", heard := lambda *call: statements.append(call[2]))
+    try:
+        app = make_app()
+    finally:
+        event.remove(Engine, "before_cursor_execute", heard)
+    assert version(first) == HEAD
+    assert not [statement for statement in statements if "DROP COLUMN" in statement]
+    assert log_in(app.test_client(), "a@example.com").status_code == 302
+    with app.app_context():
+        assert User.register("new@example.com", "basic", None, PASSWORD) is not None
 
 
 @pytest.mark.parametrize("revision", ["0002", "0001", "base"])

@@ -18,6 +18,7 @@ Pair = tuple[PatientSocket, socket.socket]
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count in hundredths of seconds; a byte earns nothing worth the name."""
     monkeypatch.setattr(patience, "QUICK", (0.02, 1e6))
+    monkeypatch.setattr(patience, "STRANGER_QUICK", (0.02, 1e6))
     monkeypatch.setattr(patience, "STRANGER", (0.1, 1e6))
     monkeypatch.setattr(patience, "KNOWN", (60.0, 1e6))
 
@@ -41,7 +42,8 @@ def client(seats: Seats) -> Iterator[Pair]:
 
 def free(seats: Seats) -> tuple[int, int]:
     """Return how many seats are free, of the known and of strangers."""
-    return seats.known._value, seats.strangers._value
+    assert seats.free("standing") == patience.STANDING, "nobody stands once the waiting is over"
+    return seats.free("known"), seats.free("strangers")
 
 
 def drip(theirs: socket.socket, every_seconds: float) -> threading.Thread:
@@ -101,7 +103,7 @@ def test_a_stranger_that_reads_nothing_is_cut_off(client: Pair) -> None:
 
 def test_a_slow_reader_gets_everything(client: Pair, seats: Seats) -> None:
     ours, theirs = client
-    ours.trust()
+    ours.trust(7)
     received = bytearray()
 
     def read() -> None:
@@ -120,7 +122,7 @@ def test_a_slow_reader_gets_everything(client: Pair, seats: Seats) -> None:
 
 def test_somebody_known_is_waited_for_longer(client: Pair, seats: Seats) -> None:
     ours, theirs = client
-    ours.trust()
+    ours.trust(7)
     threading.Timer(0.3, theirs.sendall, [b"late"]).start()
     assert ours.recv(10) == b"late"
     assert free(seats) == (0, 1)
@@ -128,13 +130,13 @@ def test_somebody_known_is_waited_for_longer(client: Pair, seats: Seats) -> None
 
 def test_past_the_seats_the_slow_are_cut_off_at_once_and_the_quick_go_on(client: Pair, seats: Seats) -> None:
     ours, theirs = client
-    ours.trust()
+    ours.trust(7)
     threading.Timer(0.1, theirs.sendall, [b"late"]).start()
     assert ours.recv(10) == b"late"
     for index in range(2):
         other, its = pair(seats)
         with closing(other), closing(its):
-            other.trust()
+            other.trust(7)
             its.sendall(b"quick")
             assert other.recv(10) == b"quick", index
             for _ in range(2):
@@ -142,6 +144,51 @@ def test_past_the_seats_the_slow_are_cut_off_at_once_and_the_quick_go_on(client:
                     other.recv(10)
             other.sendall(b"an answer")
             assert its.recv(10) == b"an answer"
+
+
+def test_an_account_takes_only_so_many_seats() -> None:
+    seats = Seats(known=4, strangers=1, account=2)
+    first, second = seats.take(7), seats.take(7)
+    assert first is not None and second is not None
+    assert seats.take(7) is None
+    others = [seats.take(number) for number in (8, 9, 10)]
+    assert None not in others[:2] and others[2] is None, "all are taken"
+    first()
+    assert seats.take(7) is not None
+    assert seats.take(7) is None
+    assert seats.free("strangers") == 1
+
+
+def test_so_many_strangers_are_waited_for_even_without_seats() -> None:
+    seats = Seats(known=1, strangers=1, standing=1)
+    ours, theirs = pair(seats)
+    with ours, theirs:
+        place = seats.stand()
+        assert place is not None
+        with pytest.raises(Crowded):
+            ours.recv(1)
+        place()
+        ours.renew()
+        threading.Timer(0.01, theirs.sendall, [b"soon"]).start()
+        assert ours.recv(10) == b"soon"
+
+
+@pytest.mark.parametrize(("account_id", "rest"), [(None, "STRANGER_REST_SECONDS"), (7, "KNOWN_REST_SECONDS")])
+def test_what_nobody_reads_is_not_waited_for_without_end_however_well_it_comes(
+    client: Pair, monkeypatch: pytest.MonkeyPatch, account_id: int | None, rest: str
+) -> None:
+    monkeypatch.setattr(patience, rest, 0.3)
+    for name in ("STRANGER", "KNOWN"):
+        monkeypatch.setattr(patience, name, (60.0, 1.0))
+    ours, theirs = client
+    ours.renew()
+    if account_id is not None:
+        ours.trust(account_id)
+    dripping = drip(theirs, 0.005)
+    with ours, pytest.raises(TooSlow), ours.hurry():
+        for _ in range(10_000):
+            ours.recv(10)
+    dripping.join()
 
 
 def test_each_request_begins_anew_as_a_strangers(client: Pair, seats: Seats) -> None:
@@ -166,7 +213,7 @@ def test_a_non_blocking_socket_waits_for_nothing(client: Pair) -> None:
 
 def test_others_timeouts_do_not_shorten_patience(client: Pair) -> None:
     ours, theirs = client
-    ours.trust()
+    ours.trust(7)
     ours.settimeout(0.001)
     threading.Timer(0.1, theirs.sendall, [b"late"]).start()
     assert ours.recv(10) == b"late"

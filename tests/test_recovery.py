@@ -1,5 +1,7 @@
 """Who is dead is found out, and what they left is taken over, once and in order."""
 
+import logging
+import os
 import subprocess
 import sys
 import time
@@ -187,6 +189,52 @@ def test_a_killed_process_is_dead_and_its_parts_go(
         child.wait()
     assert adopted(app, instance, mine) == [number]
     assert not part.exists()
+
+
+def test_another_users_lock_is_passed_over(
+    app: Flask,
+    instance: Path,
+    mine: Life,
+    make_jobs: Callable[..., list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (number,) = make_jobs("dead", QUEUED)
+    theirs, opening = instance / "workers" / "backup-of-root.lock", os.open
+    theirs.touch()
+
+    def refusing(path: str | Path, *arguments: int) -> int:
+        if path == theirs:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, *arguments)
+
+    monkeypatch.setattr(recovery.os, "open", refusing)
+    with caplog.at_level(logging.WARNING):
+        assert adopted(app, instance, mine) == [number]
+        assert adopted(app, instance, mine) == []
+    assert theirs.exists()
+    assert caplog.text.count("backup-of-root.lock belongs to another user") == 1, "not every two seconds"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_what_root_locks_the_servers_user_may_unlock(instance: Path, app: Flask) -> None:
+    folder = instance / "workers"
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, 12345, 23456)
+    Life(instance, "backup").begin()
+    found = (folder / "backup.lock").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12345, 23456, 0o600)
+
+
+def test_a_start_outlasts_files_that_cannot_be_read(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(recovery, "adopt", refusing)
+    app.extensions["ezstems"].start()
+    assert "could not be adopted yet" in caplog.text
 
 
 def test_a_lock_is_never_visible_and_free(instance: Path, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

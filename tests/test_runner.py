@@ -15,6 +15,7 @@ from ezstems.database import db
 from ezstems.errors import DecodingFailed, EncodingFailed, UnreadableAudio
 from ezstems.jobs import runner
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.events import job_happened
 from ezstems.jobs.runner import Runner
 from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job
 from tests.conftest import Account
@@ -315,6 +316,20 @@ def test_a_database_that_fails_for_a_while_loses_nothing(
     run(number)
     assert row(app, number).status == COMPLETED
     assert failures == {"claim": 0, "complete": 0}
+
+
+def test_who_counts_and_fails_leaves_no_job_half_way(
+    app: Flask, run: Runner, make_job: Callable[..., int], separator: FastSeparator
+) -> None:
+    def failing(event: str, **_fields: object) -> None:
+        if event == "started":
+            raise RuntimeError("a counter is broken")
+
+    number = make_job()
+    with job_happened.connected_to(failing):
+        run(number)
+    assert (row(app, number).status, row(app, number).error) == (FAILED, runner.BROKEN)
+    assert separator.sources == []
 
 
 def test_a_result_is_replaced_not_appended(

@@ -16,7 +16,6 @@ from ezstems.errors import DecodingFailed, UnreadableAudio
 logger = getLogger(__name__)
 
 SAMPLE_RATE_HZ = 44_100
-CHECK_SECONDS = 1  # of audio: enough for any codec's first frames
 CHECK_TIMEOUT_SECONDS, CHECK_CPU_SECONDS = 30, 5  # an honest file needs a tenth of a second
 STALL_SECONDS = 60  # ffmpeg decodes hundreds of times faster than real time: this long without a block is a hang
 # Of processor time: thirty times what an honest file needs on one slow core, and no more than its separation takes.
@@ -34,13 +33,12 @@ STEREO = (
 )
 
 
-def _output(*limits: str) -> list[str]:
-    """Build the arguments that write float stereo at 44,100 Hz to stdout."""
-    return [*limits, "-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+# Float stereo at 44,100 Hz to stdout.
+OUTPUT = ("-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
 
 
 def check(path: Path, extension: str) -> None:
-    """Decode the first second as the kind of file that the extension names.
+    """Decode the first block as the kind of file that the extension names.
 
     Raises:
         UnreadableAudio: the content is of another kind, damaged, or holds no audio.
@@ -52,13 +50,13 @@ def check(path: Path, extension: str) -> None:
     kind = extension.upper()
     if not looks_like(path, extension):
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
-    arguments = command(*opening(path, extension), *_output("-t", str(CHECK_SECONDS)), loglevel="info")
+    arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
     with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS) as child:
         try:
             if child.read(1, CHECK_TIMEOUT_SECONDS):
-                return
+                return  # which ends the child
         except TimeoutError as error:
-            logger.warning("check of %s: no first second within %s s", path.name, CHECK_TIMEOUT_SECONDS)
+            logger.warning("check of %s: nothing within %s s", path.name, CHECK_TIMEOUT_SECONDS)
             raise UnreadableAudio(f"The file's beginning could not be decoded as {kind} audio in time.") from error
         code = child.wait()
         logger.info("check of %s: exit code %s: %s", path.name, code, child.stderr())
@@ -78,7 +76,7 @@ class Decoding(Iterator[np.ndarray]):
         self._closed = False
         self._ended = False
         self.samples = 0
-        arguments = command(*opening(path, known(path.suffix)), *_output(), loglevel="info")
+        arguments = command(*opening(path, known(path.suffix)), *OUTPUT, loglevel="info")
         cpu_seconds = None if longest_seconds is None else round(CPU_SECONDS + CPU_SECONDS_A_SECOND * longest_seconds)
         self._child = Child(arguments, writes=True, cpu_seconds=cpu_seconds)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)

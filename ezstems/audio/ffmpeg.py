@@ -50,7 +50,15 @@ def guard() -> tuple[str, ...]:
     Strictly with the parent's thread that started it, which therefore has to live as long.
     """
     setpriv = shutil.which("setpriv")  # util-linux, a part of every Linux that this package's wheels are made for
-    return (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--") if setpriv else ()
+    if setpriv is None:
+        return ()
+    guarded = (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--")
+    # An old one doesn't know these, a sandbox may forbid them: no upload is refused for that.
+    tried = subprocess.run([*guarded, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if tried.returncode:
+        logger.warning("ffmpeg may outlive this process, for setpriv doesn't work here: %s", ascii(tried.stderr))
+        return ()
+    return guarded
 
 
 class Child:

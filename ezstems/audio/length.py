@@ -11,10 +11,14 @@ from ezstems.errors import UnreadableAudio
 
 logger = getLogger(__name__)
 
-# An hour's packets take a quarter of a second. What takes longer than this is left to whoever counts the samples.
+# An hour's packets take half a second. What takes longer than this is left to whoever counts the samples.
 MOST_SECONDS, MOST_CPU_SECONDS = 60.0, 30
 SLACK_SECONDS = 1.0  # an encoder's delay and padding are in the packets, and not in what is decoded
-REPORT = re.compile(rb"^out_time_us=(\d+)$", re.MULTILINE)
+READ_BYTES = 64 << 10
+# What ffmpeg tells of a file's packets: what a second is divided into, then a line for each, its fourth number the
+# duration. Not when it plays: what begins late, after a video, or has a gap isn't longer by that.
+UNIT = re.compile(rb"^#tb 0: (\d+)/(\d+)$", re.MULTILINE)
+DURATION = re.compile(rb"^0,[^,\n]*,[^,\n]*, *(\d+),", re.MULTILINE)
 
 
 def refusal(longest_seconds: float) -> UnreadableAudio:
@@ -27,13 +31,17 @@ def refuse_longer(path: Path, longest_seconds: float) -> None:
 
     A header may lie, so it isn't asked; so may a packet, so that the samples have to be counted too.
     """
-    arguments = command(*opening(path, known(path.suffix)), *("-c", "copy", "-f", "null", "-", "-progress", "pipe:1"))
-    deadline, most_us, text = monotonic() + MOST_SECONDS, (longest_seconds + SLACK_SECONDS) * 1e6, b""
+    told = ("-c", "copy", "-flush_packets", "0", "-f", "framecrc", "pipe:1")
+    arguments = command(*opening(path, known(path.suffix)), *told)
+    deadline, unit_seconds, units, rest = monotonic() + MOST_SECONDS, 0.0, 0, b""
     with Child(arguments, writes=True, cpu_seconds=MOST_CPU_SECONDS) as child:
         try:
-            while report := child.read(4096, deadline - monotonic()):
-                text = text[-64:] + report  # a line may have come in two pieces
-                if any(int(found) > most_us for found in REPORT.findall(text)):
+            while report := child.read(READ_BYTES, deadline - monotonic()):
+                lines, _, rest = (rest + report).rpartition(b"\n")
+                if found := UNIT.search(lines):
+                    unit_seconds = int(found[1]) / int(found[2])
+                units += sum(map(int, DURATION.findall(lines)))
+                if units * unit_seconds > longest_seconds + SLACK_SECONDS:
                     logger.info("%s is longer than %s s", path.name, longest_seconds)
                     raise refusal(longest_seconds)
         except TimeoutError:

@@ -1,17 +1,20 @@
 """A backup of a live instance: one tar, in which rows and files belong together and nothing is half there."""
 
+import fcntl
+import os
+import shutil
 import sqlite3
 import tarfile
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import select
 
 from ezstems.audio.files import sync
 from ezstems.database import db
+from ezstems.errors import ServerFull
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.recovery import Life
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job
@@ -20,21 +23,52 @@ DATABASE = "ezstems.sqlite3"
 COPY_BYTES = 1 << 20
 
 
-def write(target: Path, instance: Path) -> int:
-    """Write a backup of an instance folder; return how many jobs are in it with their files."""
-    with TemporaryDirectory(dir=target.parent, prefix=".ezstems-backup-") as folder, _links(instance) as archive:
-        database, tar = Path(folder) / DATABASE, Path(folder) / "tar"
+def write(target: Path, instance: Path, min_free_bytes: int) -> int:
+    """Write a backup of an instance folder; return how many jobs are in it with their files.
+
+    Raises:
+        ServerFull: it would leave less than the least free space.
+    """
+    with _beside(target) as folder, _links(instance) as archive:
+        database, tar = folder / DATABASE, folder / "tar"
         jobs, held = _freeze(archive, database)
         files = [(database, DATABASE), *((link, str(path.relative_to(instance))) for link, path in held)]
         files += [(path, path.name) for name in ("secret_key", "config.py") if (path := instance / name).exists()]
+        _require_room(target, sum(path.stat().st_size for path, _ in files), min_free_bytes)
         tar.touch(0o600)
-        with tarfile.TarFile(tar, "w", copybufsize=COPY_BYTES) as packed:
+        # What a link leads to, not the link: a key may lie elsewhere.
+        with tarfile.TarFile(tar, "w", dereference=True, copybufsize=COPY_BYTES) as packed:
             for source, name in files:
                 packed.add(source, name, filter=_private)
         sync(tar)
         tar.replace(target)
         sync(target.parent)
     return jobs
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Lend an empty folder beside the target, under one name, so that what a killed backup left goes with the next."""
+    folder = target.with_name(f".{target.name}.part")
+    parent = os.open(target.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)  # two backups into the same file take turns
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(parent)
+
+
+def _require_room(target: Path, needed_bytes: int, min_free_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(target.parent).free
+    if free_bytes - needed_bytes < min_free_bytes:
+        needed, free, rest = (count >> 20 for count in (needed_bytes, free_bytes, min_free_bytes))
+        sizes = f"would take {needed} MiB of the {free} MiB that are free there"
+        raise ServerFull(f"{target} {sizes}, and EZSTEMS_MIN_FREE_MB={rest} must remain")
 
 
 @contextmanager
@@ -47,7 +81,7 @@ def _links(instance: Path) -> Iterator[Archive]:
         yield archive
     finally:
         archive.clean(owner)
-        life.end()
+        life.vanish()
 
 
 def _freeze(archive: Archive, snapshot: Path) -> tuple[int, list[tuple[Path, Path]]]:

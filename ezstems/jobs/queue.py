@@ -10,6 +10,8 @@ from ezstems.errors import ServerFull
 
 log = logging.getLogger(__name__)
 
+LOOK_FOR_ROOM_EVERY_SECONDS = 1.0
+
 
 class JobQueue:
     """Run numbered jobs in the order of their numbers, a few at a time.
@@ -17,11 +19,14 @@ class JobQueue:
     A seat is taken before a job is made durable and becomes its place when it is put, so that no accepted job
     ever finds the queue full. The order is that of the numbers, not of the calls of `put`: two uploads may
     commit in one order and arrive here in the other. A job that may bring the process down runs alone: nothing starts
-    beside it, nor it beside anything.
+    beside it, nor it beside anything. Without room for its work none starts; all keep their places.
     """
 
-    def __init__(self, run: Callable[[int], None], *, threads: int, seats: int) -> None:
+    def __init__(
+        self, run: Callable[[int], None], *, threads: int, seats: int, room: Callable[[], bool] = lambda: True
+    ) -> None:
         self._run = run
+        self._room = room
         self._seats = seats
         self._reserved = 0
         self._waiting: list[int] = []
@@ -102,9 +107,13 @@ class JobQueue:
 
     def _run_next(self) -> None:
         with self._lock:
-            self._changed.wait_for(self._may_start)
-            if self._closed or not self._waiting:
-                return
+            while True:
+                self._changed.wait_for(self._may_start)
+                if self._closed or not self._waiting:
+                    return
+                if self._room():
+                    break
+                self._changed.wait(LOOK_FOR_ROOM_EVERY_SECONDS)
             number = self._waiting.pop(0)
             self._running.add(number)
         try:

@@ -19,6 +19,8 @@ from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import tell
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
 
+log = logging.getLogger(__name__)
+
 LOCK = ".lock"
 # Another one after each boot of the machine.
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -39,6 +41,7 @@ class Life:
         self._folder = instance / "workers"
         self._owner = owner
         self._descriptor: int | None = None
+        self._closed_to_us: set[str] = set()
 
     def begin(self) -> None:
         """Take the lock under a name nobody looks at, then show it: a visible lock is always held."""
@@ -46,6 +49,10 @@ class Life:
         hidden = self._folder / f"{self._owner}.new"
         self._descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        if os.geteuid() == 0:  # a command of the operator's; the server must be able to take the lock when it is free
+            whose = self._folder.stat()
+            with suppress(OSError):
+                os.fchown(self._descriptor, whose.st_uid, whose.st_gid)
         with suppress(OSError):  # a full disk must not keep finished jobs from being downloaded
             os.write(self._descriptor, _boot())
             os.fsync(self._descriptor)
@@ -56,6 +63,11 @@ class Life:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def vanish(self) -> None:
+        """Drop the lock and its file: nothing is left to adopt."""
+        (self._folder / f"{self._owner}{LOCK}").unlink(missing_ok=True)
+        self.end()
 
     def dead(self) -> Iterator[Dead]:
         """Yield the workers whose lock is free; each stays locked while the caller deals with it."""
@@ -73,6 +85,12 @@ class Life:
             descriptor = os.open(path, os.O_RDWR)
         except FileNotFoundError:
             yield Dead(owner, by_its_jobs=True)  # the more careful guess
+            return
+        except PermissionError:
+            if owner not in self._closed_to_us:  # once: this is looked at every few seconds
+                self._closed_to_us.add(owner)
+                log.warning("%s belongs to another user; nothing is adopted from there", path)
+            yield None
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

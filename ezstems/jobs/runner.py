@@ -74,13 +74,13 @@ class Runner:
             job_id, filename = job.id, job.filename
             started = time.monotonic()
             options: dict[str, Any] = {"stems": job.stems, "cutoff": job.cutoff, "output": job.output}
-            tell("started", job_id, f", {job.stems} stems, {job.cutoff}, {job.output}", **options)
             separation: Separation | None = None
             unexpected: Exception | None = None
             settle: Callable[[], bool]
             source_goes = False
             detail, fields = "", dict[str, Any]()
             try:
+                tell("started", job_id, f", {job.stems} stems, {job.cutoff}, {job.output}", **options)
                 separation = self._run(job)
             except Interrupted:
                 outcome = "interrupted"

@@ -50,11 +50,13 @@ class Worker:
         self._start_lock = threading.Lock()
         self._started = False
         self._broken = False
+        self._scarce = False
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self._queue = JobQueue(
             Runner(app, self.id, self._archive, separate, self._stop.is_set),
             threads=app.config["EZSTEMS_SEPARATIONS"],
             seats=app.config["EZSTEMS_QUEUE_SIZE"],
+            room=self._may_begin,
         )
         app.extensions[EXTENSION] = self
 
@@ -67,7 +69,7 @@ class Worker:
             self._started = True
             try:
                 self._line_up()
-            except SQLAlchemyError:
+            except (OSError, SQLAlchemyError):
                 # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
                 log.exception("worker %s: what dead workers left could not be adopted yet", self.id)
             self._housekeeper.start()
@@ -111,9 +113,20 @@ class Worker:
         if not self._archive.writable():
             log.error("uploads and results can't be written: not there, or read-only")
             raise ServerFull("The server's disk can't be written to. Try again later.", disk.RETRY_AFTER_SECONDS)
-        needed = expected_bytes + self._app.config["EZSTEMS_MIN_FREE_MB"] * 1024 * 1024
-        if self._archive.free_bytes() < needed:
+        if not self._has_room(expected_bytes):
             raise disk.refusal()
+
+    def _has_room(self, expected_bytes: int = 0) -> bool:
+        return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
+
+    def _may_begin(self) -> bool:
+        # On a full disk every job fails at once, and its upload is gone: what was accepted waits for better times.
+        before, self._scarce = self._scarce, not self._has_room()
+        if self._scarce and not before:
+            log.warning("worker %s: the disk is full; the jobs that wait go on waiting", self.id)
+        elif before and not self._scarce:
+            log.info("worker %s: the disk has room again; the jobs go on", self.id)
+        return not self._scarce
 
     def incoming(self) -> Incoming:
         """Open a place for an upload's bytes."""

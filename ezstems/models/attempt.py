@@ -53,6 +53,12 @@ class Attempt(db.Model):  # type: ignore[name-defined]
                 db.session.rollback()
 
     @classmethod
+    def is_counted(cls, kind: str, slot: int) -> bool:
+        """Tell whether the present window has an attempt."""
+        found = select(cls.count).where(cls.kind == kind, cls.slot == slot, cls.ends_at > utcnow(), cls.count > 0)
+        return db.session.scalar(found) is not None
+
+    @classmethod
     def take_back(cls, kind: str, slot: int) -> None:
         """Count an attempt no longer: it was none."""
         changed(update(cls).where(cls.kind == kind, cls.slot == slot, cls.count > 0).values(count=cls.count - 1))

@@ -2,6 +2,8 @@
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from flask_login import UserMixin
@@ -11,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from ezstems.database import db
+from ezstems.errors import ServerFull
 from ezstems.models.rows import utcnow
 from ezstems.models.session import Session
 
@@ -23,6 +26,7 @@ ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _NOBODY = generate_password_hash("nobody has this password")
 # A hash takes 32 MB and a tenth of a second by design: many logins at once shall take neither all memory nor all cores.
 _HASHING = threading.BoundedSemaphore(2)
+HASHING_WAIT_SECONDS = 5.0
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined]
@@ -83,9 +87,10 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
 
     def set_password(self, password: str) -> None:
         """Keep the salted hash of a password, and end every session."""
-        with _HASHING:
+        with _turn_to_hash():
             self.password_hash = generate_password_hash(password)
-        Session.end_all(self.id)
+        if self.id is not None:
+            Session.end_all(self.id)
 
     def begin_session(self) -> str | None:
         """Begin a session and return its token; None when the password was changed since this row was read."""
@@ -119,5 +124,16 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
 
 
 def _matches(password_hash: str, password: str) -> bool:
-    with _HASHING:
+    with _turn_to_hash():
         return check_password_hash(password_hash, password)
+
+
+@contextmanager
+def _turn_to_hash() -> Iterator[None]:
+    db.session.commit()  # whoever waits for a turn holds no connection of the database, nor others up
+    if not _HASHING.acquire(timeout=HASHING_WAIT_SECONDS):
+        raise ServerFull("Too many passwords are being checked at this moment. Try again later.", 10)
+    try:
+        yield
+    finally:
+        _HASHING.release()

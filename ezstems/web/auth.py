@@ -125,7 +125,7 @@ def authenticate_key() -> None:
         "X-RateLimit-Remaining": str(max(0, limit - key.calls_in_window(window))),
         "X-RateLimit-Reset": str(int(reset.replace(tzinfo=timezone.utc).timestamp())),
     }
-    g.key, g.user = key, key.user
+    g.key, g.user, g.is_rate_limited = key, key.user, not counted
     if not counted:
         wait = max(1, int((reset - utcnow()).total_seconds()))
         raise RateLimited(f"The key's {limit} calls in {window} seconds are used up. Try again in {wait} s.", wait)

@@ -4,12 +4,12 @@ from contextlib import suppress
 from typing import Any
 
 from flask import Flask, Response, g, request
-from flask_login import current_user
 from gunicorn.http.errors import ParseException
 
 from ezstems.database import db
 from ezstems.errors import BadInput, ServerFull
 from ezstems.web.patience import Crowded
+from ezstems.web.requests import account_id
 
 # A client that is still sending when its connection closes sees a broken pipe instead of the answer. Larger bodies
 # than these are not waited for: 512 MiB is well above the largest upload of any plan.
@@ -41,17 +41,18 @@ class Body:
             raise BadInput(BROKEN) from error
 
     def drain(self) -> None:
-        """Throw away what is left, as long as the client sends it."""
+        """Throw away what is left, as long as the client sends it, and for so long in all."""
         db.session.rollback()  # the view is done: what it left open was not to be kept
         left = MAX_BYTES
-        with suppress(BadInput, ServerFull):
+        with suppress(BadInput, ServerFull), self._socket.hurry():
             while left > 0 and (block := self.read(BLOCK_BYTES)):
                 left -= len(block)
 
     def trust_known(self) -> None:
-        """Have the patience with the client that somebody known gets, if it was found to be that."""
-        if "user" in g or ("_login_user" in g and current_user.is_authenticated):
-            self._socket.trust()
+        """Have the patience with the client that an account's gets, if it was found to be one's with calls left."""
+        known = account_id()
+        if known is not None and not g.get("is_rate_limited"):
+            self._socket.trust(known)
 
 
 def init_app(app: Flask) -> None:

@@ -153,6 +153,8 @@ class Worker(ThreadWorker):
         self._discard(conn, conn.sock)
 
     def _discard(self, conn: Connection, client: PatientSocket) -> None:
+        if client.fileno() < 0:
+            return
         try:
             ended = not client.recv(LINGER_BLOCK_BYTES)
         except BlockingIOError:

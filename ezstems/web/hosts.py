@@ -10,6 +10,7 @@ from ezstems.errors import BadInput
 
 log = logging.getLogger(__name__)
 
+_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host")
 # Names of machines in private networks hold underscores, too, though no domain may.
 _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
@@ -25,9 +26,10 @@ def init_app(app: Flask) -> None:
     @app.before_request
     def warn() -> None:
         nonlocal warned
-        if not warned and "X-Forwarded-For" in request.headers:
+        if not warned and (sent := [name for name in _FORWARDED if name in request.headers]):
             warned = True
-            log.warning("X-Forwarded-For is ignored, for EZSTEMS_PROXIES is 0: a proxy's clients are all one address")
+            is_ignored = "%s is ignored, for EZSTEMS_PROXIES is 0: a proxy's clients are all one address, without TLS"
+            log.warning(is_ignored, sent[0])
 
     @app.before_request
     def check_host() -> None:

@@ -2,12 +2,15 @@
 
 import errno
 import logging
+import math
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -18,11 +21,18 @@ Done = TypeVar("Done")
 # again. Who waits longer than the first is slow, and may go on only in a seat.
 QUICK = 1.0, 256 * 1024
 # Who is not known gets little of a thread's time: enough for a real client that only has the wrong key.
+STRANGER_QUICK = 0.2, 256 * 1024
 STRANGER = 10.0, 256 * 1024
 # Whoever has a key may sit behind a poor line.
 KNOWN = 60.0, 8 * 1024
+# What nobody reads is thrown away for so long in all, however well it comes.
+KNOWN_REST_SECONDS, STRANGER_REST_SECONDS = 300.0, 30.0
 # Requests that may wait for slow clients at a time; each takes a thread. Strangers have seats of their own.
 KNOWN_SEATS, STRANGER_SEATS = 48, 16
+# No account takes all seats.
+ACCOUNT_SEATS = 16
+# Strangers that may be waited for at a time before they take a seat: there is no end of them.
+STANDING = 32
 
 
 class TooSlow(BrokenPipeError):
@@ -59,9 +69,41 @@ class Patience:
 class Seats:
     """Bound how many requests wait for slow clients, so that the other threads are there for everybody else."""
 
-    def __init__(self, known: int = KNOWN_SEATS, strangers: int = STRANGER_SEATS) -> None:
-        self.count = known + strangers
-        self.known, self.strangers = BoundedSemaphore(known), BoundedSemaphore(strangers)
+    def __init__(
+        self,
+        known: int = KNOWN_SEATS,
+        strangers: int = STRANGER_SEATS,
+        account: int = ACCOUNT_SEATS,
+        standing: int = STANDING,
+    ) -> None:
+        self.count = known + strangers + standing
+        self._most: dict[str | int, int] = {"known": known, "strangers": strangers, "standing": standing}
+        self._most_of_account = account
+        self._taken: Counter[str | int] = Counter()
+        self._lock = Lock()
+
+    def take(self, account_id: int | None) -> Callable[[], None] | None:
+        """Take a seat for an account's request, or a stranger's; return what gives it back, None when all are taken."""
+        return self._take("strangers") if account_id is None else self._take("known", account_id)
+
+    def stand(self) -> Callable[[], None] | None:
+        """Take one of the places of strangers that are waited for without a seat."""
+        return self._take("standing")
+
+    def free(self, kind: str) -> int:
+        """Tell how many places of a kind are free."""
+        return self._most[kind] - self._taken[kind]
+
+    def _take(self, *counts: str | int) -> Callable[[], None] | None:
+        with self._lock:
+            if any(self._taken[count] >= self._most.get(count, self._most_of_account) for count in counts):
+                return None
+            self._taken.update(counts)
+        return partial(self._give_back, counts)
+
+    def _give_back(self, counts: tuple[str | int, ...]) -> None:
+        with self._lock:
+            self._taken -= Counter(counts)  # which forgets an account that has none left
 
 
 class PatientSocket(socket.socket):
@@ -70,27 +112,38 @@ class PatientSocket(socket.socket):
     def __init__(self, accepted: socket.socket, seats: Seats) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self._seats = seats
-        self._seat: BoundedSemaphore | None = None
+        self._leave_seat: Callable[[], None] | None = None
         self.renew()
 
     def renew(self) -> None:
         """Begin a request, of a stranger as far as is known."""
         self.leave()
-        self._is_known = False
+        self._account_id: int | None = None
+        self._ends_at = math.inf
         self._cut: TooSlow | None = None
-        self._quick, self._patience = Patience(*QUICK), Patience(*STRANGER)
+        self._quick, self._patience = Patience(*STRANGER_QUICK), Patience(*STRANGER)
 
-    def trust(self) -> None:
-        """Give the present request the patience that somebody known gets."""
-        if not self._is_known:
-            self._is_known = True
-            self._patience = Patience(*KNOWN)
+    def trust(self, account_id: int) -> None:
+        """Give the present request the patience that an account's gets."""
+        if self._account_id is None:
+            self._account_id = account_id
+            self._quick, self._patience = Patience(*QUICK), Patience(*KNOWN)
+
+    @contextmanager
+    def hurry(self) -> Iterator[None]:
+        """Have an end of waiting for what nobody reads."""
+        rest = STRANGER_REST_SECONDS if self._account_id is None else KNOWN_REST_SECONDS
+        self._ends_at = time.monotonic() + rest
+        try:
+            yield
+        finally:
+            self._ends_at = math.inf
 
     def leave(self) -> None:
         """Give back the seat, if the request took one."""
-        if self._seat is not None:
-            self._seat.release()
-            self._seat = None
+        if self._leave_seat is not None:
+            self._leave_seat()
+            self._leave_seat = None
 
     def settimeout(self, value: float | None) -> None:
         """Tell waiting from not waiting at all; how long is a matter of patience."""
@@ -126,17 +179,17 @@ class PatientSocket(socket.socket):
         poller = select.poll()
         poller.register(self, event)
         while True:
-            if self._patience.left_seconds <= 0:
+            began = time.monotonic()
+            seconds = min(self._patience.left_seconds, self._ends_at - began)
+            if seconds <= 0:
                 self._cut_off(TooSlow())
-            if self._seat is None and self._quick.left_seconds <= 0:
+            if self._leave_seat is None and self._quick.left_seconds <= 0:
                 self._sit_down()
             if self._cut is not None:
                 raise self._cut
-            seconds = self._patience.left_seconds
-            if self._seat is None:
+            if self._leave_seat is None:
                 seconds = min(seconds, self._quick.left_seconds)
-            began = time.monotonic()
-            ready = poller.poll(seconds * 1000)
+            ready = self._poll(poller, seconds)
             waited = time.monotonic() - began
             self._quick.spend(waited)
             self._patience.spend(waited)
@@ -144,11 +197,21 @@ class PatientSocket(socket.socket):
                 return
 
     def _sit_down(self) -> None:
-        seat = self._seats.known if self._is_known else self._seats.strangers
-        if seat.acquire(blocking=False):
-            self._seat = seat
-        else:
+        self._leave_seat = self._seats.take(self._account_id)
+        if self._leave_seat is None:
             self._cut_off(Crowded())
+
+    def _poll(self, poller: "select.poll", seconds: float) -> bool:
+        if self._leave_seat is not None or self._account_id is not None:
+            return bool(poller.poll(seconds * 1000))
+        leave_place = self._seats.stand()
+        if leave_place is None:
+            self._cut_off(Crowded())
+            return False
+        try:
+            return bool(poller.poll(seconds * 1000))
+        finally:
+            leave_place()
 
     def _cut_off(self, error: TooSlow) -> None:
         if self._cut is None:

@@ -47,11 +47,12 @@ def init_app(app: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers[HEADER] = g.request_id
         rule = request.url_rule.rule if request.url_rule is not None else UNMATCHED
-        request.environ[SEEN] = {"request_id": g.request_id, "account_id": _account_id(), "rule": rule}
+        request.environ[SEEN] = {"request_id": g.request_id, "account_id": account_id(), "rule": rule}
         return response
 
 
-def _account_id() -> int | None:
+def account_id() -> int | None:
+    """Return whose request it is, as far as that is known."""
     # From the identity: reading the row's attributes might ask the database, which may be what failed.
     for user in (g.get("user"), g.get("_login_user")):
         identity = getattr(inspect(user, raiseerr=False), "identity", None)

@@ -1,15 +1,19 @@
 """How often somebody may try a password or make an account: by the address that calls, and by account."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from ipaddress import IPv6Address, ip_address
 
 from flask import current_app, request
 
-from ezstems.errors import TooManyAttempts
+from ezstems.errors import TooManyAttempts, TryLater
 from ezstems.models import Attempt, User
 
 # An account is guessed at from many addresses; a single one must not be enough to lock its owner out.
 ADDRESSES = 3
 DAY_SECONDS = 86_400
+# So long an address is known to an account after a login: whoever guesses elsewhere doesn't lock that one out.
+HOME_SECONDS = 30 * DAY_SECONDS
 # Whoever has one of these has all of them: an IPv6 network is given out whole.
 NETWORK_BITS = 64
 
@@ -18,12 +22,16 @@ def log_in(email: str, password: str) -> User | None:
     """Return the account with this e-mail address and password; raise TooManyAttempts without looking at either."""
     settings = current_app.config
     limit, window = settings["EZSTEMS_LOGIN_ATTEMPTS"], settings["EZSTEMS_LOGIN_WINDOW_SECONDS"]
-    address = _network()
-    _count("login from", address, limit, window, "There were too many wrong passwords from your network")
-    _count("login to", email.strip().lower(), ADDRESSES * limit, window, "There were too many logins to this account")
-    user = User.with_password(email, password)
+    address, account = _network(), email.strip().lower()
+    home = f"{account} {address}"
+    told = "There were too many wrong passwords from your network"
+    from_address = _counted("login from", address, limit, window, told)
+    to_account = _counted("login to", account, ADDRESSES * limit, window, "There were too many logins to this account")
+    with from_address, nullcontext() if Attempt.is_counted("login at home", _slot(home)) else to_account:
+        user = User.with_password(email, password)
     if user is not None:
         Attempt.take_back("login from", _slot(address))
+        Attempt.wait_seconds("login at home", _slot(home), 1, HOME_SECONDS)
     return user
 
 
@@ -31,14 +39,28 @@ def check_password(user: User, password: str) -> bool:
     """Tell whether a password is that of an account that is logged in; its owner, too, may guess only so often."""
     settings = current_app.config
     limit, window = settings["EZSTEMS_LOGIN_ATTEMPTS"], settings["EZSTEMS_LOGIN_WINDOW_SECONDS"]
-    _count("password of", str(user.id), limit, window, "This account's password was asked for too often")
-    return user.has_password(password)
+    with _counted("password of", str(user.id), limit, window, "This account's password was asked for too often"):
+        right = user.has_password(password)
+    if right:
+        Attempt.take_back("password of", _slot(str(user.id)))
+    return right
 
 
 def count_registration() -> None:
     """Raise TooManyAttempts when no more accounts may be made from where the request comes."""
     limit = current_app.config["EZSTEMS_REGISTRATIONS"]
     _count("registration from", _network(), limit, DAY_SECONDS, "There were too many registrations from your network")
+
+
+@contextmanager
+def _counted(kind: str, who: str, limit: int, window_seconds: int, told: str) -> Iterator[None]:
+    """Count an attempt, unless it is refused further on and nobody looks at the password."""
+    _count(kind, who, limit, window_seconds, told)
+    try:
+        yield
+    except TryLater:
+        Attempt.take_back(kind, _slot(who))
+        raise
 
 
 def _count(kind: str, who: str, limit: int, window_seconds: int, told: str) -> None:

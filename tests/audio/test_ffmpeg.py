@@ -20,11 +20,12 @@ from ezstems.audio.ffmpeg import MEMORY_BYTES, Child, command, guard
 from ezstems.audio.kinds import DEMUXERS
 from ezstems.audio.length import refuse_longer
 from ezstems.errors import DecodingFailed, UnreadableAudio
-from tests.audio.audio_files import convert, song, write_wav
+from tests.audio.audio_files import convert, ffmpeg, song, write_wav
 from tests.audio.boxes import parse
 from tests.audio.crafted import SCRIPTS, wave
 
 ENDLESS = ("-f", "lavfi", "-i", "anoisesrc=r=44100")
+MAPPED = ("-map", "0:v", "-map", "1:a", "-c:v", "mpeg4", "-c:a", "aac")
 HUGE = ("-f", "lavfi", "-i", "color=s=16000x16000:r=1,format=gbrp")  # frames of 768 MB
 
 
@@ -90,6 +91,29 @@ def test_a_child_dies_with_its_parent() -> None:
     while not gone(pid):
         assert monotonic() < deadline, "ffmpeg outlives its parent"
         sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("tool", "guarded"), [("exit 0", True), ("echo no such option >&2; exit 1", False), (None, False)]
+)
+def test_a_setpriv_that_does_not_work_stops_nobody(
+    tool: str | None,
+    guarded: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guard.cache_clear()
+    if tool is not None:
+        setpriv = tmp_path / "setpriv"
+        setpriv.write_text(f"#!/bin/sh\n{tool}\n")
+        setpriv.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.which", lambda _name: tool and str(setpriv))
+        found = guard()
+    guard.cache_clear()
+    assert bool(found) == guarded
+    assert ("no such option" in caplog.text) == (not guarded and tool is not None)
 
 
 def test_a_burner_in_a_file_fails_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +187,18 @@ def test_a_longer_file_is_refused_before_any_work(tmp_path: Path) -> None:
         with pytest.raises(UnreadableAudio, match="longer than 1 seconds"):
             refuse_longer(path, 1)
         refuse_longer(path, 3)
+
+
+def test_what_begins_late_is_no_longer_by_that(tmp_path: Path) -> None:
+    video = ("-f", "lavfi", "-i", "testsrc=d=9:s=64x64:r=5", "-itsoffset", "5")
+    path = tmp_path / "late.m4a"
+    ffmpeg(*video, "-i", write_wav(tmp_path / "song.wav", song(3 * 44_100)), *MAPPED, "-f", "mp4", path)
+    check(path, "m4a")
+    refuse_longer(path, 3)
+    with pytest.raises(UnreadableAudio, match="longer than 1 seconds"):
+        refuse_longer(path, 1)
+    with decode(path, block_samples=44_100, longest_seconds=4) as decoding:
+        assert sum(map(len, decoding)) == pytest.approx(3 * 44_100, abs=3000)
 
 
 def test_a_header_lies_both_ways(tmp_path: Path) -> None:

@@ -32,14 +32,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "slot", name=op.f("pk_attempts")),
     )
     op.create_index("ix_attempts_ends_at", "attempts", ["ends_at"])
-    # Sessions began anew with the rows: what browsers hold from before fits none of them.
-    op.drop_column("users", "session_token")
+    # Sessions began anew with the rows: what browsers hold from before fits none of them. SQLite before 3.35 drops no
+    # column, and a table that others refer to can't be made anew while foreign keys are held: there the column stays,
+    # with its default and unused.
+    dialect = op.get_bind().dialect
+    if dialect.name != "sqlite" or (dialect.server_version_info or ()) >= (3, 35):
+        op.drop_column("users", "session_token")
 
 
 def downgrade() -> None:
-    op.add_column("users", sa.Column("session_token", sa.String(), nullable=False, server_default=""))
-    users = sa.table("users", sa.column("id", sa.Integer()), sa.column("session_token", sa.String()))
     connection = op.get_bind()
+    if "session_token" not in {column["name"] for column in sa.inspect(connection).get_columns("users")}:
+        op.add_column("users", sa.Column("session_token", sa.String(), nullable=False, server_default=""))
+    users = sa.table("users", sa.column("id", sa.Integer()), sa.column("session_token", sa.String()))
     for number in connection.scalars(sa.select(users.c.id)).all():
         connection.execute(sa.update(users).where(users.c.id == number).values(session_token=secrets.token_hex(16)))
     op.drop_index("ix_attempts_ends_at", table_name="attempts")

@@ -58,7 +58,8 @@ SAYS = {
     404: "There is no such thing, or it is another account's, or no longer there.",
     405: "The address doesn't know the method.",
     416: "The file ends before the range that was asked for.",
-    500: "The server failed; or its queue or disk is full, then `Retry-After` says when to try again.",
+    500: "The server failed; or its queue or disk is full, or too many clients send slowly at this moment: then "
+    "`Retry-After` says when to try again.",
 }
 # The headers that an error of a status always has, and those that it may have.
 ALWAYS = {401: ("WWW-Authenticate",), 403: (*RATE, "Retry-After"), 405: ("Allow",), 416: (*RATE, "Content-Range")}
