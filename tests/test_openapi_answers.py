@@ -139,6 +139,11 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
             patched.setattr(JobQueue, "full", property(lambda queue: True))
             return call()
 
+    def crowded() -> TestResponse:
+        with monkeypatch.context() as patched:
+            patched.setattr(Job, "unfinished", lambda user_id: 1000)
+            return call()
+
     declared = {"CONTENT_LENGTH": str(2**30), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     provoked = {
         "400 no form": lambda: world.call("POST", "upload", json={}),
@@ -150,6 +155,7 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
         "400 empty file": lambda: call(b"", name="song.mp3"),
         "400 large file": lambda: world.call("POST", "upload", environ_overrides=declared),
         "400 other content": lambda: call(b"no music", name="song.mp3"),
+        "403 too many unfinished jobs": crowded,
         "500 full queue": full,
     }
     hold_against(world, "upload", provoked | with_key(world, call) | common(world, call, "upload"))
