@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ezstems.web.connections import Worker
-from ezstems.web.patience import Seats
+from ezstems.web.seats import Seats
 
 
 @pytest.fixture

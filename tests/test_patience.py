@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 
 from ezstems.web import patience
-from ezstems.web.patience import Crowded, Patience, PatientSocket, Seats, TooSlow
+from ezstems.web.patience import Crowded, Patience, PatientSocket, TooSlow
+from ezstems.web.seats import STANDING, Seats
 
 Pair = tuple[PatientSocket, socket.socket]
 
@@ -42,7 +43,7 @@ def client(seats: Seats) -> Iterator[Pair]:
 
 def free(seats: Seats) -> tuple[int, int]:
     """Return how many seats are free, of the known and of strangers."""
-    assert seats.free("standing") == patience.STANDING, "nobody stands once the waiting is over"
+    assert seats.free("standing") == STANDING, "nobody stands once the waiting is over"
     return seats.free("known"), seats.free("strangers")
 
 

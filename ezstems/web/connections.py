@@ -14,7 +14,8 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from ezstems.web import malformed
-from ezstems.web.patience import PatientSocket, Seats
+from ezstems.web.patience import PatientSocket
+from ezstems.web.seats import Seats
 
 log = logging.getLogger(__name__)
 
