@@ -26,10 +26,10 @@ def init_app(app: Flask) -> None:
     @app.before_request
     def warn() -> None:
         nonlocal warned
-        if not warned and (sent := [name for name in _FORWARDED if name in request.headers]):
+        if not warned and (sent := next((name for name in _FORWARDED if name in request.headers), None)):
             warned = True
             is_ignored = "%s is ignored, for EZSTEMS_PROXIES is 0: a proxy's clients are all one address, without TLS"
-            log.warning(is_ignored, sent[0])
+            log.warning(is_ignored, sent)
 
     @app.before_request
     def check_host() -> None:
