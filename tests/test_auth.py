@@ -110,7 +110,7 @@ def test_the_window_starts_with_its_first_call(
     begin = models.utcnow() + timedelta(days=1)  # however long ago the key was made
 
     def call(seconds: int) -> TestResponse:
-        for module in ("ezstems.models.key", "ezstems.web.auth"):
+        for module in ("ezstems.models.calls", "ezstems.web.auth"):
             monkeypatch.setattr(f"{module}.utcnow", lambda: begin + timedelta(seconds=seconds))
         return client.get(STATUS, headers=headers)
 

@@ -1,15 +1,30 @@
-"""What the machine's processor offers."""
+"""What the machine's processor offers, and who goes first on it."""
 
 import os
+import sys
+import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86's names, and ARM's
+NICENESS = 10
 
 
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def step_back(task: int | None = None) -> None:
+    """Leave the processor to whoever answers requests: a thread that computes, this one by default, or a child.
+
+    Not so a thread that mostly runs Python: set aside while it holds the interpreter, it would stop all the others.
+    """
+    if sys.platform == "linux":  # where a thread has a niceness of its own
+        with suppress(ProcessLookupError):  # the child has ended
+            task = threading.get_native_id() if task is None else task
+            os.setpriority(os.PRIO_PROCESS, task, max(NICENESS, os.getpriority(os.PRIO_PROCESS, task)))
 
 
 @lru_cache(maxsize=1)

@@ -51,7 +51,7 @@ def check(path: Path, extension: str) -> None:
     if not looks_like(path, extension):
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
     arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
-    with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS) as child:
+    with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
         try:
             if child.read(1, CHECK_TIMEOUT_SECONDS):
                 return  # which ends the child

@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import lru_cache
 from logging import getLogger
 
+from ezstems.audio.cpu import step_back
+
 logger = getLogger(__name__)
 
 PIPE_BYTES = 1 << 20  # 3 s of float stereo: fewer wake-ups than with the kernel's 64 KiB
@@ -71,8 +73,12 @@ class Child:
         reads: bool = False,
         writes: bool = False,
         cpu_seconds: int | None = None,
+        awaited: bool = False,
     ) -> None:
-        """Start `arguments`; `reads` gives it a pipe as stdin, `writes` one as stdout and takes files from it."""
+        """Start `arguments`; `reads` gives it a pipe as stdin, `writes` one as stdout and takes files from it.
+
+        It leaves the processor to others, unless it is `awaited` by a request.
+        """
         self.process = subprocess.Popen(
             [*guard(), *arguments],
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
@@ -81,6 +87,8 @@ class Child:
             bufsize=0,
             start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it
         )
+        if not awaited:
+            step_back(self.process.pid)
         self._limit(resource.RLIMIT_CORE, 0)
         self._limit(resource.RLIMIT_DATA, MEMORY_BYTES)
         if writes:

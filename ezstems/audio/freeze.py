@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ezstems.audio.cpu import step_back
+
 PR_SET_PDEATHSIG = 1  # prctl(2)
 TOLERANCE = 1e-3  # of masks; float32 rounds to 1e-5
 
@@ -75,6 +77,7 @@ def _same(model: Any, original: Any, bins: int) -> bool:
 def main(source: str, stems: str, folder: str, target: str, key: str, parent: str) -> None:
     """Freeze with the arguments of the command line."""
     follow(int(parent))
+    step_back()
     freeze(source, int(stems), Path(folder), Path(target), key)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -9,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from ezstems.audio import frozen, memory, weights
+from ezstems.audio.cpu import step_back
 from ezstems.audio.engine import Engine, check, open_engine
 from ezstems.audio.weights import Weights
 
@@ -112,7 +114,8 @@ class Networks:
                 self._latest = key
                 self._drop_others()
             found, started = self.weights(stems), monotonic()
-            engine = open_engine(name, self._precision, found, cutoff, self._models_directory)
+            with ThreadPoolExecutor(1, initializer=step_back) as pool:  # an engine's threads are as nice as their maker
+                engine = pool.submit(open_engine, name, self._precision, found, cutoff, self._models_directory).result()
             how = f"{engine.name}, {engine.precision}"
             logger.info("loaded %s for %s in %.1f s: %s", found.label, cutoff, monotonic() - started, how)
             with self._lock:

@@ -13,6 +13,7 @@ from time import monotonic
 import numpy as np
 
 from ezstems.audio import stft
+from ezstems.audio.cpu import step_back
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
 from ezstems.audio.encode import OUTPUTS, Writer
 from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
@@ -75,7 +76,7 @@ def _in_order(
 ) -> Generator[tuple[dict[str, np.ndarray], int], None, None]:
     """Work on `TILES_IN_FLIGHT` tiles at once, one more waiting; yield the results in order, with the tiles' counts."""
     pending: deque[tuple[Future[dict[str, np.ndarray]], int]] = deque()
-    pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile")
+    pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile", initializer=step_back)
     try:
         for tile, count in tiles:
             pending.append((pool.submit(work, tile, count), count))

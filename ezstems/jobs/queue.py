@@ -1,8 +1,6 @@
 """A bounded FIFO in memory and the pool of threads that empties it; it knows neither Flask nor SQL."""
 
 import logging
-import os
-import sys
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Callable
@@ -13,13 +11,6 @@ from ezstems.errors import ServerFull
 log = logging.getLogger(__name__)
 
 LOOK_FOR_ROOM_EVERY_SECONDS = 1.0
-NICENESS = 10
-
-
-def step_back() -> None:
-    """Let a separating thread, and whatever it starts, leave the processor to those that answer requests."""
-    if sys.platform == "linux":  # where a thread has a niceness of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 class JobQueue:
@@ -44,7 +35,7 @@ class JobQueue:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._closed = False
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="separation", initializer=step_back)
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="separation")
 
     def __len__(self) -> int:
         return len(self._waiting)

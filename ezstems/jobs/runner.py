@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 # Often enough to look live, rarely enough to cost nothing.
 REPORT_EVERY_SECONDS = 0.5
-# Less than most tiles take, so that a deleted job stops at its next one.
-LOOK_EVERY_SECONDS = 0.05
+# So long, and a tile, may a deleted job go on.
+LOOK_EVERY_SECONDS = 0.25
 INSIST_EVERY_SECONDS = 2.0
 NO_ROOM = "The server's disk was full. Nothing is wrong with the file; upload it again later."
 BROKEN = "The separation failed on the server. Its operator finds the reason in the log under this job's id."

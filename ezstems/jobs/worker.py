@@ -19,7 +19,7 @@ from ezstems.errors import ConfigurationError, ServerFull, TooManyJobs, Unauthen
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.archive import Archive, Incoming
 from ezstems.jobs.events import tell
-from ezstems.jobs.queue import JobQueue, step_back
+from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
 from ezstems.models import QUEUED, Job, User
@@ -268,7 +268,6 @@ class Worker:
                 self._queue.put(number, alone=number in suspects)
 
     def _prepare(self) -> None:
-        step_back()  # the engine's threads are as nice as the one that loads it
         while not self._stop.is_set():
             try:
                 self._separate.prepare()

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ezstems.database import db
+from ezstems.database import db, relax
 from ezstems.models.rows import changed, utcnow
 from ezstems.models.user import User
 
@@ -132,6 +132,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     @classmethod
     def report(cls, number: int, owner: str, progress: int) -> bool:
         """Note how far a running separation is, in percent."""
+        relax()  # nobody misses the number after a power cut
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
 
     @classmethod

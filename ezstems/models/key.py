@@ -4,12 +4,13 @@ import hashlib
 import hmac
 import secrets
 from datetime import datetime, timedelta
-from functools import cache
 
-from sqlalchemy import CursorResult, ForeignKey, Update, bindparam, case, or_, select, update
+from sqlalchemy import ForeignKey, Table, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
 
-from ezstems.database import db, relax
+from ezstems.database import db
+from ezstems.models.calls import Call, Window, tally
 from ezstems.models.rows import utcnow
 from ezstems.models.user import User
 
@@ -60,30 +61,23 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
     def find(cls, key: str) -> "ApiKey | None":
         """Return the active key's row."""
         digest = cls.digest(key)
-        row = db.session.scalar(select(cls).where(cls.key_hash == digest, cls.is_active))
+        row = db.session.scalar(_ACTIVE, {"digest": digest})
         return row if row is not None and hmac.compare_digest(row.key_hash, digest) else None
 
     def limit(self, default_limit: int) -> int:
         """Return how many calls a window of this key has: its own number, or the server's."""
         return default_limit if self.rate_limit is None else self.rate_limit
 
-    def count_call(self, default_limit: int, window_seconds: int) -> bool:
-        """Count a call in one atomic UPDATE; False, and nothing counted, when the window's calls are used up."""
-        now = utcnow()
-        relax()  # a power cut may forget some calls
-        result = db.session.execute(
-            _counting(),
-            {
-                "key_id": self.id,
-                "now": now,
-                "before": now - timedelta(seconds=window_seconds),
-                "most": self.limit(default_limit),
-            },
-        )
-        assert isinstance(result, CursorResult)
-        db.session.refresh(self, ("is_active", "window_started_at", "window_calls", "last_used_at"))
-        db.session.commit()
-        return result.rowcount == 1
+    def count_call(self, default_limit: int, window_seconds: int) -> Window | None:
+        """Count a call unless the window's are used up; None when the key was deactivated meanwhile."""
+        keys = ApiKey.__table__
+        assert isinstance(keys, Table)
+        window = tally(keys).count(Call(self.id, self.limit(default_limit), window_seconds))
+        if window is not None:
+            set_committed_value(self, "window_started_at", window.started_at)
+            set_committed_value(self, "window_calls", window.calls)
+            set_committed_value(self, "last_used_at", window.last_used_at)
+        return window
 
     def calls_in_window(self, window_seconds: int) -> int:
         """Return how many calls the present window has counted."""
@@ -93,16 +87,5 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
         return self.window_calls
 
 
-@cache  # every call of the API needs it, and making it takes longer than executing it
-def _counting() -> Update:
-    key = ApiKey.__table__.c
-    over = or_(key.window_started_at.is_(None), key.window_started_at <= bindparam("before"))
-    return (
-        update(ApiKey.__table__)
-        .where(key.id == bindparam("key_id"), key.is_active, or_(over, key.window_calls < bindparam("most")))
-        .values(
-            window_started_at=case((over, bindparam("now")), else_=key.window_started_at),
-            window_calls=case((over, 1), else_=key.window_calls + 1),
-            last_used_at=bindparam("now"),
-        )
-    )
+# Every call of the API needs it, and making it takes as long as executing it.
+_ACTIVE = select(ApiKey).where(ApiKey.key_hash == bindparam("digest"), ApiKey.is_active)

@@ -114,19 +114,18 @@ def authenticate_key() -> None:
     if key is None:
         raise Unauthenticated(BAD_KEY)
     default, window = current_app.config["EZSTEMS_RATE_LIMIT"], current_app.config["EZSTEMS_RATE_WINDOW_SECONDS"]
-    counted = key.count_call(default, window)
-    if not key.is_active:
+    made = key.count_call(default, window)
+    if made is None:
         raise Unauthenticated(BAD_KEY)
     limit = key.limit(default)
-    started = key.window_started_at or utcnow()
-    reset = started + timedelta(seconds=window)
+    reset = made.started_at + timedelta(seconds=window)
     g.rate_headers = {
         "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(max(0, limit - key.calls_in_window(window))),
+        "X-RateLimit-Remaining": str(max(0, limit - made.calls)),
         "X-RateLimit-Reset": str(int(reset.replace(tzinfo=timezone.utc).timestamp())),
     }
-    g.key, g.user, g.is_rate_limited = key, key.user, not counted
-    if not counted:
+    g.key, g.user, g.is_rate_limited = key, key.user, not made.counted
+    if not made.counted:
         wait = max(1, int((reset - utcnow()).total_seconds()))
         raise RateLimited(f"The key's {limit} calls in {window} seconds are used up. Try again in {wait} s.", wait)
 

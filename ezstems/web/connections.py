@@ -6,6 +6,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -93,17 +94,9 @@ class Worker(ThreadWorker):
 
     def on_pending_socket_readable(self, conn: Connection, client: PatientSocket) -> None:
         """Gather more of a head; give the connection to a thread when it is whole."""
-        if client.fileno() < 0:
-            return
-        try:
-            whole = conn.gather()
-        except OSError:
+        if client.fileno() >= 0 and (go_on := self._gather(conn)):
             self._forget(conn, self.pending_conns)
-            self._drop(conn)
-            return
-        if whole:
-            self._forget(conn, self.pending_conns)
-            self.enqueue_req(conn)
+            go_on(conn)
 
     def handle(self, conn: Connection) -> Any:
         """Answer a request, in a thread."""
@@ -136,10 +129,18 @@ class Worker(ThreadWorker):
             self._close_first(self._lingering)
 
     def _await_head(self, conn: Connection) -> None:
+        if go_on := self._gather(conn):  # most heads come in one piece
+            go_on(conn)
+            return
         conn.timeout = time.monotonic() + HEAD_SECONDS
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
-        self.on_pending_socket_readable(conn, conn.sock)
+
+    def _gather(self, conn: Connection) -> Callable[[Connection], None] | None:
+        try:
+            return self.enqueue_req if conn.gather() else None
+        except OSError:
+            return self._drop
 
     def _linger(self, conn: Connection) -> None:
         try:

@@ -1,5 +1,8 @@
 """What the processor is said to offer."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +51,20 @@ def test_bfloat16_is_read_off_the_flags(cpuinfo: Path, text: str, there: bool) -
 
 def test_a_kernel_that_says_nothing_has_none(cpuinfo: Path) -> None:
     assert cpu.has_bfloat16() is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_stepping_back_again_and_from_further_behind() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        for niceness, stepped in ((0, cpu.NICENESS), (cpu.NICENESS, cpu.NICENESS), (15, 15)):
+            os.setpriority(os.PRIO_PROCESS, child.pid, max(niceness, os.getpriority(os.PRIO_PROCESS, child.pid)))
+            cpu.step_back(child.pid)
+            assert os.getpriority(os.PRIO_PROCESS, child.pid) == stepped
+    finally:
+        child.kill()
+        child.wait()
+    cpu.step_back(child.pid)  # it has ended: nothing to do
 
 
 def test_the_file_is_read_once(cpuinfo: Path) -> None:

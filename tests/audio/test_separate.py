@@ -1,5 +1,6 @@
 """The engine from file to files: lengths, sums, progress, interruption, flat memory."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 
-from ezstems.audio import encode, stft
+from ezstems.audio import cpu, encode, stft
 from ezstems.audio.encode import OUTPUTS
 from ezstems.audio.engine import Masks
 from ezstems.audio.openvino_engine import OpenvinoEngine
@@ -122,6 +123,35 @@ def test_interrupted(polls: int, output: str, separator: Separator, wav: Path, t
     with pytest.raises(Interrupted):
         separator(wav, tmp_path, stems=2, output=output, stopping=stopping)
     assert len(asked) == polls
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_what_computes_steps_back_and_the_thread_that_asked_does_not(models: Path, wav: Path, tmp_path: Path) -> None:
+    before, mine, seen = native_threads(), niceness(0), dict[int, int]()
+
+    def look(_percent: float) -> None:
+        tiles = [thread.native_id for thread in threading.enumerate() if thread.name.startswith("tile")]
+        for task in (*filter(None, tiles), *map(int, children_of_this_process())):
+            with suppress(ProcessLookupError):  # it ended between the two looks
+                seen[task] = niceness(task)  # at last: when it was first seen, it may just have begun
+
+    separator = Separator(models, "official", engine="openvino")
+    separator(wav, tmp_path, stems=2, output="mp3", progress=look)
+    assert len(seen) >= 1 + 2, "a thread with tiles, two encoders"
+    engine = [niceness(task) for task in native_threads() - before]
+    assert {*seen.values(), *engine} == {max(cpu.NICENESS, mine)}
+    assert engine
+    assert niceness(0) == mine
+
+
+def native_threads() -> set[int]:
+    """Return the threads that Python knows nothing of."""
+    tasks = {int(path.name) for path in Path("/proc/self/task").iterdir()}
+    return tasks - {thread.native_id for thread in threading.enumerate()}
+
+
+def niceness(task: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, task)
 
 
 def test_failing_encoder(separator: Separator, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

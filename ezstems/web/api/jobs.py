@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 from flask import g, request, url_for
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from ezstems.database import db
 from ezstems.errors import BadInput, NotFound
@@ -12,6 +12,7 @@ from ezstems.jobs import STEMS
 from ezstems.models import Job, User
 
 _ID = re.compile(rf"[0-9]{{1,12}}_[{''.join(map(str, STEMS))}]")
+_OWN = select(Job).where(Job.id == bindparam("job_id"), Job.user_id == bindparam("user_id"))
 
 
 def last_argument(name: str) -> str | None:
@@ -32,8 +33,7 @@ def called_job() -> Job:
 
 def job_of(user: User, job_id: str) -> Job:
     """Return an account's job; another account's is unknown."""
-    found = select(Job).where(Job.id == job_id, Job.user_id == user.id)
-    job = db.session.scalar(found) if _ID.fullmatch(job_id) else None
+    job = db.session.scalar(_OWN, {"job_id": job_id, "user_id": user.id}) if _ID.fullmatch(job_id) else None
     if job is None:
         raise NotFound(f"There is no job {job_id[:64]}.")
     if job.expired_at is not None:

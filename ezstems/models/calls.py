@@ -1,0 +1,128 @@
+"""The calls that keys make in their windows, counted: those that arrive together share one transaction.
+
+SQLite has one writer at a time, and whoever finds it busy sleeps before it looks again. So of the threads that want to
+count one does, for all that wait by then; the next batch has gathered meanwhile.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine, Executable, Table, bindparam, case, or_, select, update
+
+from ezstems.database import db, relax
+from ezstems.models.rows import utcnow
+
+
+@dataclass(frozen=True)
+class Window:
+    """Say whether a call was counted, and what its key's window holds now."""
+
+    counted: bool
+    started_at: datetime
+    calls: int
+    last_used_at: datetime
+
+
+@dataclass(eq=False)
+class Call:
+    """Hold a call to be counted, and what came of it: no window where the key is no longer active."""
+
+    key_id: int
+    most: int
+    window_seconds: int
+    window: Window | None = None
+    error: BaseException | None = None
+    leads: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)
+
+
+class Tally:
+    """Count the calls that arrive in this process, one batch after the other."""
+
+    def __init__(self, keys: Table) -> None:
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._waiting: list[Call] = []
+        self._counting = False
+
+    def count(self, call: Call) -> Window | None:
+        """Count a call in an atomic UPDATE of its key; None when the key was deactivated meanwhile."""
+        with self._lock:
+            self._waiting.append(call)
+            call.leads = not self._counting
+            self._counting = True
+        if not call.leads:
+            call.woken.wait()
+        if call.leads:
+            self._lead()
+        if call.error is not None:
+            raise call.error
+        return call.window
+
+    def _lead(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        try:
+            self._execute(batch)
+        except BaseException as error:  # whatever it was, everybody's call ends with it
+            db.session.rollback()
+            for call in batch:
+                call.error = error
+        finally:
+            with self._lock:
+                self._counting = bool(self._waiting)
+                if self._counting:
+                    self._waiting[0].leads = True
+                    self._waiting[0].woken.set()
+            for call in batch:
+                call.woken.set()
+
+    def _execute(self, batch: Iterable[Call]) -> None:
+        now = utcnow()
+        relax()  # a power cut may forget some calls
+        for call in batch:
+            before = now - timedelta(seconds=call.window_seconds)
+            values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before}
+            row = db.session.execute(_counting(self._keys), values).one_or_none()
+            counted = row is not None
+            row = row or db.session.execute(_looking(self._keys), values).one_or_none()
+            call.window = Window(counted, *row) if row is not None else None
+        db.session.commit()
+
+
+_tallies: WeakKeyDictionary[Engine, Tally] = WeakKeyDictionary()
+_tallies_lock = threading.Lock()
+
+
+def tally(keys: Table) -> Tally:
+    """Return the tally of this process for the app's database."""
+    with _tallies_lock:
+        return _tallies.setdefault(db.engine, Tally(keys))
+
+
+@cache  # every call of the API needs them, and making them takes longer than executing them
+def _counting(keys: Table) -> Executable:
+    key = keys.c
+    over = or_(key.window_started_at.is_(None), key.window_started_at <= bindparam("before"))
+    return (
+        update(keys)
+        .where(key.id == bindparam("key_id"), key.is_active, or_(over, key.window_calls < bindparam("most")))
+        .values(
+            window_started_at=case((over, bindparam("now")), else_=key.window_started_at),
+            window_calls=case((over, 1), else_=key.window_calls + 1),
+            last_used_at=bindparam("now"),
+        )
+        .returning(key.window_started_at, key.window_calls, key.last_used_at)
+    )
+
+
+@cache
+def _looking(keys: Table) -> Executable:
+    key = keys.c
+    return select(key.window_started_at, key.window_calls, key.last_used_at).where(
+        key.id == bindparam("key_id"), key.is_active
+    )
