@@ -47,7 +47,7 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop the clock that ids are made from."""
     clock = SimpleNamespace(time=lambda: SECOND + 0.9, monotonic=time.monotonic)
-    monkeypatch.setattr("ezstems.jobs.worker.time", clock)
+    monkeypatch.setattr("ezstems.jobs.admission.time", clock)
 
 
 def test_the_answer_is_exact(upload: Upload) -> None:
@@ -83,7 +83,7 @@ def test_the_file_and_the_row_are_there_before_the_answer(
 
 
 def test_five_digits_keep_their_zeros(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ezstems.jobs.worker.secrets.randbelow", lambda below: {100_000: 7}[below])
+    monkeypatch.setattr("ezstems.jobs.admission.secrets.randbelow", lambda below: {100_000: 7}[below])
     data = upload().json["data"]
     assert data["filename"] == f"{data['id']}_00007.wav"
 

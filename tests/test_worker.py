@@ -115,8 +115,8 @@ def full_database(*_: Any, **__: Any) -> None:
         ("pathlib.Path.open", full_disk),
         ("ezstems.jobs.archive.os.fsync", full_disk),
         ("ezstems.jobs.archive.sync", full_disk),
-        ("ezstems.jobs.worker.db.session.flush", full_database),
-        ("ezstems.jobs.worker.db.session.commit", full_database),
+        ("ezstems.jobs.admission.db.session.flush", full_database),
+        ("ezstems.jobs.admission.db.session.commit", full_database),
     ],
 )
 def test_a_full_disk_refuses_the_upload_and_leaves_nothing(

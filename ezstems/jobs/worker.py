@@ -1,7 +1,6 @@
 """A worker process's share of the jobs: what the web may ask of them, and the threads that do them."""
 
 import logging
-import secrets
 import threading
 import time
 import uuid
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import database, disk
 from ezstems.audio import decode
 from ezstems.database import db
-from ezstems.errors import ConfigurationError, ServerFull, TooManyJobs, Unauthenticated
+from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs import recovery, retention
+from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive, Incoming
 from ezstems.jobs.events import tell
 from ezstems.jobs.queue import JobQueue
@@ -33,8 +33,6 @@ SWEEP_EVERY_SECONDS = 600.0
 PREPARE_AGAIN_SECONDS = 60.0
 # A separation notices a stop at its next tile, well within this.
 STOP_SECONDS = 3.0
-# Each failed one means that another upload of the same moment won.
-ID_ATTEMPTS = 1000
 
 
 class Worker:
@@ -58,6 +56,7 @@ class Worker:
             seats=app.config["EZSTEMS_QUEUE_SIZE"],
             room=self._may_begin,
         )
+        self._admission = Admission(app, self._archive, self._queue)
         app.extensions[EXTENSION] = self
 
     def start(self) -> None:
@@ -96,32 +95,12 @@ class Worker:
 
     def admit(self, user: User, expected_bytes: int = 0) -> None:
         """Raise TooManyJobs when the account may have no more jobs, ServerFull when there is no room for one."""
-        self._require_turn(user.id, Job.unfinished(user.id) + 1)
-        self._require_room(expected_bytes)
-
-    def _require_turn(self, user_id: int, jobs: int) -> None:
-        most = self._app.config["EZSTEMS_ACCOUNT_JOBS"]
-        if jobs > most:
-            log.warning("refused: account %s has %s unfinished jobs already", user_id, most)
-            raise TooManyJobs(
-                f"The account may have {most} unfinished jobs at a time, and has. Try again when one has finished."
-            )
-
-    def _require_room(self, expected_bytes: int = 0) -> None:
-        if self._queue.full:
-            raise ServerFull("The queue is full. Try again later.")
-        if not self._archive.writable():
-            log.error("uploads and results can't be written: not there, or read-only")
-            raise ServerFull("The server's disk can't be written to. Try again later.", disk.RETRY_AFTER_SECONDS)
-        if not self._has_room(expected_bytes):
-            raise disk.refusal()
-
-    def _has_room(self, expected_bytes: int = 0) -> bool:
-        return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
+        self._admission.require_turn(user.id, Job.unfinished(user.id) + 1)
+        self._admission.require_room(expected_bytes)
 
     def _may_begin(self) -> bool:
         # On a full disk every job fails at once, and its upload is gone: what was accepted waits for better times.
-        before, self._scarce = self._scarce, not self._has_room()
+        before, self._scarce = self._scarce, not self._admission.has_room()
         if self._scarce and not before:
             log.warning("worker %s: the disk is full; the jobs that wait go on waiting", self.id)
         elif before and not self._scarce:
@@ -151,41 +130,13 @@ class Worker:
         )
         try:
             with disk.full_refused():
-                self._enter(incoming, job, extension)
+                self._admission.enter(incoming, job, extension)
         except BaseException:
             self._queue.release()
             raise
         self._queue.put(job.number, reserved=True)
         tell("queued", job.id, f", {job.size_bytes} bytes", bytes=job.size_bytes, account_id=job.user_id)
         return job
-
-    def _enter(self, incoming: Incoming, job: Job, extension: str) -> None:
-        second = int(time.time())
-        for attempt in range(ID_ATTEMPTS):
-            job.second = second = Job.free_second(job.stems, second)
-            job.id = f"{second}_{job.stems}"
-            job.filename = f"{job.id}_{secrets.randbelow(100_000):05d}.{extension}"
-            db.session.add(job)
-            try:
-                db.session.flush()
-                break
-            except IntegrityError:
-                # Another upload took the id between the look and the insert.
-                db.session.rollback()
-                if db.session.get(User, job.user_id) is None:
-                    raise Unauthenticated("The account was deleted.") from None
-                if attempt == ID_ATTEMPTS - 1:
-                    raise
-        try:
-            # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
-            self._require_turn(job.user_id, Job.unfinished(job.user_id))
-            self._archive.keep(incoming, job.filename)
-            db.session.commit()
-        except BaseException:
-            filename = job.filename
-            db.session.rollback()
-            self._archive.remove_source(filename)
-            raise
 
     def position(self, job: Job) -> int:
         """Return a job's place in its worker's queue, 0 when it isn't waiting."""
@@ -240,7 +191,7 @@ class Worker:
         try:
             health["queue_length"] = Job.unfinished_by_status()[QUEUED]
             health["model"] = self.model()
-            self._require_room()
+            self._admission.require_room()
         except SQLAlchemyError:
             log.exception("the database failed")
             health |= {"status": "no database", "message": "The database failed; the log says how."}

@@ -1,0 +1,81 @@
+"""What becomes a job: whether its account and the box can take one more, and the moment from which it is durable."""
+
+import logging
+import secrets
+import time
+
+from flask import Flask
+from sqlalchemy.exc import IntegrityError
+
+from ezstems import disk
+from ezstems.database import db
+from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
+from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.queue import JobQueue
+from ezstems.models import Job, User
+
+log = logging.getLogger(__name__)
+
+# Each failed one means that another upload of the same moment won.
+ID_ATTEMPTS = 1000
+
+
+class Admission:
+    """Hold the bounds of one process, and enter what is within them."""
+
+    def __init__(self, app: Flask, archive: Archive, queue: JobQueue) -> None:
+        self._app = app
+        self._archive = archive
+        self._queue = queue
+
+    def require_turn(self, user_id: int, jobs: int) -> None:
+        """Raise TooManyJobs when that many unfinished jobs are more than an account may have."""
+        most = self._app.config["EZSTEMS_ACCOUNT_JOBS"]
+        if jobs > most:
+            log.warning("refused: account %s has %s unfinished jobs already", user_id, most)
+            raise TooManyJobs(
+                f"The account may have {most} unfinished jobs at a time, and has. Try again when one has finished."
+            )
+
+    def require_room(self, expected_bytes: int = 0) -> None:
+        """Raise ServerFull when the queue or the disk can't take another job."""
+        if self._queue.full:
+            raise ServerFull("The queue is full. Try again later.")
+        if not self._archive.writable():
+            log.error("uploads and results can't be written: not there, or read-only")
+            raise ServerFull("The server's disk can't be written to. Try again later.", disk.RETRY_AFTER_SECONDS)
+        if not self.has_room(expected_bytes):
+            raise disk.refusal()
+
+    def has_room(self, expected_bytes: int = 0) -> bool:
+        """Tell whether the disk keeps its reserve beside so many bytes."""
+        return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
+
+    def enter(self, incoming: Incoming, job: Job, extension: str) -> None:
+        """Give a job its id, its row and its upload's place: durable when this returns, without a trace otherwise."""
+        second = int(time.time())
+        for attempt in range(ID_ATTEMPTS):
+            job.second = second = Job.free_second(job.stems, second)
+            job.id = f"{second}_{job.stems}"
+            job.filename = f"{job.id}_{secrets.randbelow(100_000):05d}.{extension}"
+            db.session.add(job)
+            try:
+                db.session.flush()
+                break
+            except IntegrityError:
+                # Another upload took the id between the look and the insert.
+                db.session.rollback()
+                if db.session.get(User, job.user_id) is None:
+                    raise Unauthenticated("The account was deleted.") from None
+                if attempt == ID_ATTEMPTS - 1:
+                    raise
+        try:
+            # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
+            self.require_turn(job.user_id, Job.unfinished(job.user_id))
+            self._archive.keep(incoming, job.filename)
+            db.session.commit()
+        except BaseException:
+            filename = job.filename
+            db.session.rollback()
+            self._archive.remove_source(filename)
+            raise
