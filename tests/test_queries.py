@@ -9,7 +9,8 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
-from tests.conftest import Account
+from ezstems.models import User
+from tests.conftest import PASSWORD, Account
 from tests.multipart import Upload, job_of
 from tests.separators import FastSeparator
 from tests.sessions import log_in
@@ -95,3 +96,9 @@ def test_only_counting_a_call_does_not_wait_for_the_disk(
     assert answer.status_code == 200
     assert kept[:2] == [RELAXED, STRICT], "an accepted job survives a power cut"
     assert RELAXED not in kept[1:]
+
+
+def test_the_password_of_an_account_that_is_being_made_costs_the_database_nothing(app: Flask) -> None:
+    with app.app_context(), statements(app) as told:
+        User(email="new@example.com", plan="basic").set_password(PASSWORD)
+    assert told == []
