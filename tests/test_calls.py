@@ -3,8 +3,9 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import pytest
 from flask import Flask
@@ -14,10 +15,11 @@ from sqlalchemy.exc import OperationalError
 from ezstems.database import db
 from ezstems.models import ApiKey, calls
 from tests.conftest import Account
-from tests.test_queries import commits
+from tests.test_queries import commits, statements
 
 STATUS = "/api/v1/status.php?id=1_2"
 THREADS = 12
+Answer = TypeVar("Answer")
 
 
 @contextmanager
@@ -33,13 +35,22 @@ def writer(app: Flask) -> Iterator[sqlite3.Connection]:
             connection.execute("ROLLBACK")
 
 
-def until_waiting(app: Flask, count: int) -> None:
-    """Wait until so many calls wait for the one that counts."""
+def gather(app: Flask, pool: ThreadPoolExecutor, call: Callable[[int], Answer], count: int) -> list[Future[Answer]]:
+    """Have one call wait for the database's writer, and all others for that one."""
     with app.app_context():
         tally = calls.tally(ApiKey.__table__)
+    with statements(app) as told:
+        answers = [pool.submit(call, 0)]
+        until(lambda: any(statement.startswith("UPDATE") for statement in told))
+    answers += [pool.submit(call, number) for number in range(1, count)]
+    until(lambda: len(tally._waiting) == count - 1)
+    return answers
+
+
+def until(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while len(tally._waiting) < count:
-        assert time.monotonic() < deadline, len(tally._waiting)
+    while not what():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -55,8 +66,7 @@ def test_calls_that_wait_for_the_writer_share_its_next_transaction(
 
     with commits(app) as kept, ThreadPoolExecutor(THREADS) as pool:
         with writer(app):
-            answers = [pool.submit(call, number) for number in range(THREADS)]
-            until_waiting(app, THREADS - 1)
+            answers = gather(app, pool, call, THREADS)
         answered = sorted(answer.result(30) for answer in answers)
     assert len(kept) == 2, "the one that waited for the writer, then all the others"
     assert answered == [(0, 403, "0")] * 3 + [(0, 404, str(left)) for left in range(3)] + [
@@ -67,13 +77,15 @@ def test_calls_that_wait_for_the_writer_share_its_next_transaction(
 
 
 def test_a_key_that_is_deactivated_while_its_call_waits_is_refused(app: Flask, account: Account) -> None:
+    def call(_number: int) -> int:
+        return app.test_client().get(STATUS, headers=account.headers).status_code
+
     with ThreadPoolExecutor(2) as pool:
         with writer(app) as connection:
-            answers = [pool.submit(app.test_client().get, STATUS, headers=account.headers) for _ in range(2)]
-            until_waiting(app, 1)
+            answers = gather(app, pool, call, 2)
             connection.execute("UPDATE api_keys SET is_active = 0")
             connection.execute("COMMIT")
-        assert [answer.result(30).status_code for answer in answers] == [401, 401]
+        assert [answer.result(30) for answer in answers] == [401, 401]
     with app.app_context():
         assert db.session.scalars(select(ApiKey.window_calls)).one() == 0
 
@@ -89,8 +101,7 @@ def test_when_the_database_fails_every_call_of_the_batch_does_and_the_next_does_
 
     with ThreadPoolExecutor(THREADS) as pool:
         with writer(app):
-            answers = [pool.submit(call, number) for number in range(THREADS)]
-            until_waiting(app, THREADS - 1)
+            answers = gather(app, pool, call, THREADS)
             monkeypatch.setattr(calls, "relax", fail)
         assert sorted(answer.result(30) for answer in answers) == [404] + [500] * (THREADS - 1)
         monkeypatch.undo()

@@ -22,7 +22,7 @@ def step_back(task: int | None = None) -> None:
     Not so a thread that mostly runs Python: set aside while it holds the interpreter, it would stop all the others.
     """
     if sys.platform == "linux":  # where a thread has a niceness of its own
-        with suppress(ProcessLookupError):  # the child has ended
+        with suppress(OSError):  # the child has ended, or a sandbox forbids it
             task = threading.get_native_id() if task is None else task
             os.setpriority(os.PRIO_PROCESS, task, max(NICENESS, os.getpriority(os.PRIO_PROCESS, task)))
 

@@ -6,6 +6,7 @@ count one does, for all that wait by then; the next batch has gathered meanwhile
 
 import threading
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -60,18 +61,20 @@ class Tally:
         if call.leads:
             self._lead()
         if call.error is not None:
-            raise call.error
+            # A copy: raised by many threads, one would gather the stack traces of them all.
+            raise copy(call.error).with_traceback(None) from call.error.__cause__
         return call.window
 
     def _lead(self) -> None:
-        with self._lock:
-            batch, self._waiting = self._waiting, []
+        batch = list[Call]()
         try:
+            with self._lock:
+                batch, self._waiting = self._waiting, []
             self._execute(batch)
         except BaseException as error:  # whatever it was, everybody's call ends with it
-            db.session.rollback()
             for call in batch:
                 call.error = error
+            db.session.rollback()
         finally:
             with self._lock:
                 self._counting = bool(self._waiting)
@@ -84,7 +87,7 @@ class Tally:
     def _execute(self, batch: Iterable[Call]) -> None:
         now = utcnow()
         relax()  # a power cut may forget some calls
-        for call in batch:
+        for call in sorted(batch, key=lambda call: call.key_id):  # where rows are locked: by all in the same order
             before = now - timedelta(seconds=call.window_seconds)
             values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before}
             row = db.session.execute(_counting(self._keys), values).one_or_none()

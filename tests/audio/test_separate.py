@@ -127,7 +127,7 @@ def test_interrupted(polls: int, output: str, separator: Separator, wav: Path, t
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
 def test_what_computes_steps_back_and_the_thread_that_asked_does_not(models: Path, wav: Path, tmp_path: Path) -> None:
-    before, mine, seen = native_threads(), niceness(0), dict[int, int]()
+    mine, seen = niceness(0), dict[int, int]()
 
     def look(_percent: float) -> None:
         tiles = [thread.native_id for thread in threading.enumerate() if thread.name.startswith("tile")]
@@ -136,18 +136,19 @@ def test_what_computes_steps_back_and_the_thread_that_asked_does_not(models: Pat
                 seen[task] = niceness(task)  # at last: when it was first seen, it may just have begun
 
     separator = Separator(models, "official", engine="openvino")
+    before = tasks()
+    separator.warm()
+    engine = tasks() - before  # and of what loaded it; that has ended by the end
     separator(wav, tmp_path, stems=2, output="mp3", progress=look)
     assert len(seen) >= 1 + 2, "a thread with tiles, two encoders"
-    engine = [niceness(task) for task in native_threads() - before]
-    assert {*seen.values(), *engine} == {max(cpu.NICENESS, mine)}
+    engine &= tasks()
     assert engine
+    assert {*seen.values(), *map(niceness, engine)} == {max(cpu.NICENESS, mine)}
     assert niceness(0) == mine
 
 
-def native_threads() -> set[int]:
-    """Return the threads that Python knows nothing of."""
-    tasks = {int(path.name) for path in Path("/proc/self/task").iterdir()}
-    return tasks - {thread.native_id for thread in threading.enumerate()}
+def tasks() -> set[int]:
+    return {int(path.name) for path in Path("/proc/self/task").iterdir()}
 
 
 def niceness(task: int) -> int:
