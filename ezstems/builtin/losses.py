@@ -5,6 +5,7 @@ Each example weighs relative to its own level, so that quiet music is learnt as 
 float32 magnitudes (batch, 2 channels, frames, bins).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,13 @@ class Losses:
         return Losses(*({name: value.detach() for name, value in part.items()} for part in vars(self).values()))
 
 
-def losses(mixtures: Tensor, targets: dict[str, Tensor], estimates: dict[str, Tensor]) -> Losses:
-    """Return the losses of the nets that learn and of the models whose nets are all there."""
+def losses(
+    mixtures: Tensor, targets: dict[str, Tensor], estimates: dict[str, Tensor], heavier: Mapping[str, float]
+) -> Losses:
+    """Return the losses of the nets that learn and of the models whose nets are all there.
+
+    heavier: by net, how many times its distortion counts; once where nothing is said.
+    """
     weight = 1 / (mixtures.mean(dim=(1, 2, 3), keepdim=True) + 1e-3)
     direct = {
         name: (weight * (estimate - targets[name]).abs()).mean()
@@ -48,7 +54,9 @@ def losses(mixtures: Tensor, targets: dict[str, Tensor], estimates: dict[str, Te
         total = sum(squares.values()) + MASK_EPSILON
         passed = {net: squares[net] / total * mixtures for net in nets}
         masked[model] = torch.stack([(weight * (passed[net] - targets[net]).abs()).mean() for net in nets]).sum()
-        distortion_db[model] = torch.stack([_distortion_db(passed[net], targets[net], mixtures) for net in nets]).sum()
+        distortion_db[model] = torch.stack(
+            [heavier.get(net, 1.0) * _distortion_db(passed[net], targets[net], mixtures) for net in nets]
+        ).sum()
     return Losses(direct, masked, distortion_db)
 
 

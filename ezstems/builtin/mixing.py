@@ -18,7 +18,6 @@ BATCH = 4
 POOL = 96  # crops in memory at once, 10 MB each
 FRESH_PER_STEP = 1
 LEVELS_DB = (-32.0, 2.0)  # of a whole mixture: quiet music is as common as loud music
-MONO_SHARE = 0.25
 WINDOW = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
 CROP_SAMPLES = (FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES
 
@@ -35,8 +34,9 @@ def spectrogram(audio: np.ndarray) -> np.ndarray:
 class Mixer:
     """Make the batches of a stage of the training, different ones for each seed and stage."""
 
-    def __init__(self, songs: list[np.ndarray], seed: int, stage: str) -> None:
+    def __init__(self, songs: list[np.ndarray], seed: int, stage: str, mono_share: float) -> None:
         self._songs = songs
+        self._mono_share = mono_share
         self._entropy = [seed, crc32(stage.encode())]
         self._pool: dict[int, np.ndarray] = {}
 
@@ -91,7 +91,7 @@ class Mixer:
         together = rng.random() < 0.5
         crop = numbers[rng.integers(len(numbers))]
         level_db = rng.uniform(*LEVELS_DB)
-        mono = rng.random() < MONO_SHARE
+        mono = rng.random() < self._mono_share
         stems = np.empty((len(STEMS), FRAMES, BINS, 2), np.complex64)
         for index, name in enumerate(STEMS):
             source = self._pool[crop if together else numbers[rng.integers(len(numbers))]][index]

@@ -42,16 +42,28 @@ PARTED_STAGE = Stage("parted", 7000, rate=1.5e-3, last_rate=1e-4, direct_weight=
 TUNED_STAGE = Stage(
     "tuned", 2500, rate=5e-4, last_rate=1e-6, direct_weight=0.1, distortion_weight=0.08, frozen_norms=True
 )
+# What the tuned nets were worst at: drums, and music without a stereo image.
+REFINED_STAGE = Stage(
+    "refined",
+    2000,
+    rate=6e-4,
+    last_rate=1e-6,
+    direct_weight=0.05,
+    distortion_weight=0.12,
+    frozen_norms=True,
+    mono_share=0.45,
+    heavier={"drums": 2.0},
+)
 
 
 def main() -> None:
     """Render the songs, train the nets, write the checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="songs, checkpoints and models go here")
-    parser.add_argument("--songs", type=int, default=220, help="how many songs to render (20 MB each)")
+    parser.add_argument("--songs", type=int, default=360, help="how many songs to render (40 MB each)")
     parser.add_argument("--processes", type=int, default=2, help="how many cores to use")
     parser.add_argument("--seed", type=int, default=1, help="of the nets and batches; a song's seed is its number")
-    for stage in (COMMON_STAGE, PARTED_STAGE, TUNED_STAGE):
+    for stage in (COMMON_STAGE, PARTED_STAGE, TUNED_STAGE, REFINED_STAGE):
         parser.add_argument(f"--{stage.name}-steps", type=int, default=stage.steps, help=f"default {stage.steps}")
     options = parser.parse_args()
     _start_logging()
@@ -68,10 +80,13 @@ def main() -> None:
     with spawning.Pool(min(options.processes, len(GROUPS)), _start_logging) as pool:
         pool.map(partial(train_group, options.work, parted_stage, options.seed), GROUPS)
     tuned_stage = replace(TUNED_STAGE, steps=options.tuned_steps)
-    with TemporaryDirectory() as meeting:
-        shared = (options.processes, Path(meeting), options.work, tuned_stage, options.seed)
-        spawn(train_together, shared, nprocs=options.processes)
-    write_models(load_nets(options.work, TUNED_STAGE.name), options.work / "models")
+    refined_stage = replace(REFINED_STAGE, steps=options.refined_steps)
+    for before, stage in ((PARTED_STAGE, tuned_stage), (tuned_stage, refined_stage)):
+        with TemporaryDirectory() as meeting:
+            shared = (options.processes, Path(meeting), options.work, before.name, stage, options.seed)
+            spawn(train_together, shared, nprocs=options.processes)
+    ends = [load_nets(options.work, stage.name) for stage in (TUNED_STAGE, REFINED_STAGE)]
+    write_models(mean_nets(*ends), options.work / "models")
 
 
 def train_common(work: Path, stage: Stage, seed: int) -> None:
@@ -79,7 +94,8 @@ def train_common(work: Path, stage: Stage, seed: int) -> None:
     _start_logging()
     torch.manual_seed(seed)
     model = ManyHeaded(COMMON)
-    train(model, stage, Mixer(open_corpus(work / "songs")[:COMMON_SONGS], seed, stage.name), work / "common.pt")
+    mixer = Mixer(open_corpus(work / "songs")[:COMMON_SONGS], seed, stage.name, stage.mono_share)
+    train(model, stage, mixer, work / "common.pt")
 
 
 def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:
@@ -87,15 +103,18 @@ def train_group(work: Path, stage: Stage, seed: int, group: Group) -> None:
     nets = load_nets(work, COMMON_STAGE.name)
     model = Ensemble({name: nets[name] for name in group.frozen + group.trained}, group.frozen)
     stage = replace(stage, name=f"{stage.name}-{group.name}", steps=int(stage.steps * group.pace))
-    train(model, stage, Mixer(open_corpus(work / "songs"), seed, stage.name), work / f"{stage.name}.pt")
+    mixer = Mixer(open_corpus(work / "songs"), seed, stage.name, stage.mono_share)
+    train(model, stage, mixer, work / f"{stage.name}.pt")
 
 
-def train_together(rank: int, processes: int, meeting: Path, work: Path, stage: Stage, seed: int) -> None:
+def train_together(
+    rank: int, processes: int, meeting: Path, work: Path, before: str, stage: Stage, seed: int
+) -> None:
     """Train all nets as one of several processes, each with batches of its own, that share every step's gradient."""
     _start_logging()
     with Peers.meet(rank, processes, meeting) as peers:
-        mixer = Mixer(open_corpus(work / "songs"), seed, f"{stage.name}-{rank}")
-        train(Ensemble(load_nets(work, PARTED_STAGE.name)), stage, mixer, work / f"{stage.name}.pt", peers)
+        mixer = Mixer(open_corpus(work / "songs"), seed, f"{stage.name}-{rank}", stage.mono_share)
+        train(Ensemble(load_nets(work, before)), stage, mixer, work / f"{stage.name}.pt", peers)
 
 
 def load_nets(work: Path, stage: str) -> dict[str, UNet]:
@@ -114,6 +133,19 @@ def load_nets(work: Path, stage: str) -> dict[str, UNet]:
                 {key.removeprefix(f"nets.{name}."): value for key, value in weights.items() if f".{name}." in key}
             )
     return nets
+
+
+def mean_nets(first: dict[str, UNet], second: dict[str, UNet]) -> dict[str, UNet]:
+    """Return the nets halfway between two ends of a training, which do better by new music than either.
+
+    Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018.
+    """
+    means = {}
+    for name, net in first.items():
+        others = second[name].state_dict()
+        means[name] = UNet(Body(), Head())
+        means[name].load_state_dict({key: (value + others[key]) / 2 for key, value in net.state_dict().items()})
+    return means
 
 
 def _start_logging() -> None:

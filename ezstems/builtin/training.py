@@ -1,8 +1,8 @@
 """The training loop: steps, learning rates, checkpoints that survive an interruption."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
@@ -37,6 +37,9 @@ class Stage:
     direct_weight: float
     distortion_weight: float
     frozen_norms: bool = False
+    mono_share: float = 0.25
+    # By net, how much more than that its distortion weighs.
+    heavier: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -62,7 +65,8 @@ def train(
         mixtures, targets = _tensors(mixer, step, model)
         with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
             estimates = model(mixtures)
-        parts = losses(mixtures, targets, {name: estimate.float() for name, estimate in estimates.items()})
+        floats = {name: estimate.float() for name, estimate in estimates.items()}
+        parts = losses(mixtures, targets, floats, stage.heavier)
         loss = stage.direct_weight * sum(parts.direct.values()) + sum(parts.masked.values())
         loss = loss + stage.distortion_weight * sum(parts.distortion_db.values())
         optimiser.zero_grad(set_to_none=True)

@@ -45,11 +45,15 @@ def main() -> None:
         print(f"| {key[0]} | {key[1]} | {before[key]:.1f} | {after[key]:.1f} | {ideal[key]:.1f} |")
     if not options.invariance:
         return
-    varied = [separated_db(songs, variant, options.models, directory) for variant in VARIANTS]
-    print(f"\n| model | stem | {' | '.join(variant.name for variant in VARIANTS)} |")
+    changes = []
+    for variant in VARIANTS:
+        mixed, separated = mixtures_db(songs, variant), separated_db(songs, variant, options.models, directory)
+        changes.append({key: f"{separated[key] - after[key]:+.2f} ({mixed[key] - before[key]:+.2f})" for key in after})
+    print("\nWhat changes (and how much of that the mixture itself does, taken for the stem):\n")
+    print(f"| model | stem | {' | '.join(variant.name for variant in VARIANTS)} |")
     print(f"| --- | --- | {' | '.join('---:' for _ in VARIANTS)} |")
     for key in after:
-        print(f"| {key[0]} | {key[1]} | {' | '.join(f'{figures[key] - after[key]:+.2f}' for figures in varied)} |")
+        print(f"| {key[0]} | {key[1]} | {' | '.join(figures[key] for figures in changes)} |")
 
 
 def render_clips(directory: Path) -> list[np.ndarray]:
@@ -64,14 +68,14 @@ def render_clips(directory: Path) -> list[np.ndarray]:
     return [np.load(path, mmap_mode="r") for path in paths]
 
 
-def mixtures_db(songs: list[np.ndarray]) -> Figures:
+def mixtures_db(songs: list[np.ndarray], variant: Variant = AS_IT_IS) -> Figures:
     """Take the mixture itself for every stem."""
     ratios: dict[Key, list[float]] = defaultdict(list)
     for song in songs:
-        mixture = song.sum(axis=0)
+        mixture = variant.reference(song.sum(axis=0))
         for model in MODELS:
             for stem, truth in _truths(song, model).items():
-                ratios[model, stem] += distortions_db(truth, mixture)
+                ratios[model, stem] += distortions_db(variant.reference(truth), mixture)
     return _medians(ratios)
 
 
