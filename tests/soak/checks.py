@@ -37,12 +37,12 @@ def places(caller: Caller) -> list[str]:
     for _ in range(60):
         rows = caller.server.rows(query)
         told = {row["id"]: caller.status(row["id"])["queue_position"] for row in rows}
-        if rows == caller.server.rows(query):  # else some were adopted or started meanwhile
-            owners = [row["owner"] for row in rows]
-            right = {row["id"]: owners[: index + 1].count(row["owner"]) for index, row in enumerate(rows)}
-            return [] if told == right else [f"places {told} instead of {right}"]
-        time.sleep(0.1)
-    return ["the queue never came to rest"]
+        owners = [row["owner"] for row in rows]
+        right = {row["id"]: owners[: index + 1].count(row["owner"]) for index, row in enumerate(rows)}
+        if told == right:
+            return []
+        time.sleep(0.1)  # some were adopted meanwhile, or one starts: it has left the line, and not yet its row
+    return [f"places {told} instead of {right}, and that for seconds"]
 
 
 def outcomes(
@@ -93,6 +93,9 @@ def _outcome(
 
 def folders(server: Server, temporary: Path) -> list[str]:
     """Nothing is left but what a row speaks of: no parts, no temporary files, no ffmpeg; the database is whole."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while _parts(server) and time.monotonic() < deadline:
+        time.sleep(0.05)  # of a job that was deleted while it ran and is about to hear of it
     if _strays(server):
         # A whole file whose row was never committed waits for the sweep, which takes what is an hour old.
         for path in (file for folder in ("uploads", "results") for file in (server.instance / folder).iterdir()):
@@ -108,6 +111,10 @@ def folders(server: Server, temporary: Path) -> list[str]:
         if (told := database.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
             found.append(f"the database: {told}")
     return found
+
+
+def _parts(server: Server) -> list[Path]:
+    return list((server.instance / "results").glob("*.part"))
 
 
 def _strays(server: Server) -> list[str]:

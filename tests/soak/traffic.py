@@ -14,6 +14,7 @@ from tests.soak.songs import Song
 
 UPLOADERS = 3
 PAUSE_SECONDS = 0.05
+MOST_DELETED = 3  # one in so many uploads: the others are to end
 
 
 @dataclass
@@ -110,8 +111,10 @@ class Traffic:
             self.faults.append(f"range {start}-{end} of {upload.job_id}: {answer.status_code}")
 
     def _delete(self, random: Random, _name: str) -> None:
-        accepted = [upload for upload in list(self.uploads) if upload.job_id and not upload.deleted]
-        if accepted and random.random() < 0.15:
+        uploads = list(self.uploads)
+        accepted = [upload for upload in uploads if upload.job_id and not upload.deleted]
+        few = sum(upload.deleted for upload in uploads) * MOST_DELETED < len(uploads)
+        if accepted and few and random.random() < 0.15:
             upload = random.choice(accepted)
             upload.deleted = True  # also where the answer is lost: it may be
             url = f"{self._caller.server.url}/songs/{upload.job_id}/delete"
