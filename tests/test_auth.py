@@ -174,13 +174,13 @@ def test_eight_threads_and_two_workers_let_through_exactly_the_limit(
 def test_a_key_deactivated_meanwhile_is_let_in_no_more(
     app: Flask, client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ApiKey.count_call
+    real = models.count_call
 
     def deactivated_first(key: ApiKey, limit: int, window: int) -> bool:
         key.is_active = False
         db.session.commit()
         return real(key, limit, window)
 
-    monkeypatch.setattr(ApiKey, "count_call", deactivated_first)
+    monkeypatch.setattr("ezstems.web.auth.count_call", deactivated_first)
     assert error_of(client.get(KEYS, headers=account.headers), 401)
     assert (row(app).window_calls, row(app).last_used_at) == (0, None)

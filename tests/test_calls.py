@@ -1,7 +1,6 @@
 """Counting calls: what waits together is written together, and nobody's call is lost or let in by that."""
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from ezstems.database import db
 from ezstems.models import ApiKey, calls
 from tests.conftest import Account
 from tests.test_queries import commits, statements
+from tests.test_stops import until
 
 STATUS = "/api/v1/status.php?id=1_2"
 THREADS = 12
@@ -38,20 +38,13 @@ def writer(app: Flask) -> Iterator[sqlite3.Connection]:
 def gather(app: Flask, pool: ThreadPoolExecutor, call: Callable[[int], Answer], count: int) -> list[Future[Answer]]:
     """Have one call wait for the database's writer, and all others for that one."""
     with app.app_context():
-        tally = calls.tally(ApiKey.__table__)
+        tally = calls.tally()
     with statements(app) as told:
         answers = [pool.submit(call, 0)]
         until(lambda: any(statement.startswith("UPDATE") for statement in told))
     answers += [pool.submit(call, number) for number in range(1, count)]
     until(lambda: len(tally._waiting) == count - 1)
     return answers
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_calls_that_wait_for_the_writer_share_its_next_transaction(

@@ -83,7 +83,7 @@ def test_a_status_call_looks_up_the_key_counts_and_looks_up_the_job(
     assert words == ["SELECT", "PRAGMA", "UPDATE", "SELECT"], told
 
 
-def test_only_counting_a_call_does_not_wait_for_the_disk(
+def test_counting_a_call_does_not_wait_for_the_disk_and_accepting_a_job_does(
     app: Flask, account: Account, upload: Upload, separator: FastSeparator
 ) -> None:
     separator.hold()

@@ -136,7 +136,7 @@ def load_nets(work: Path, stage: str) -> dict[str, UNet]:
 
 
 def mean_nets(first: dict[str, UNet], second: dict[str, UNet]) -> dict[str, UNet]:
-    """Return the nets halfway between two ends of a training, which do better by new music than either.
+    """Return the nets halfway between two ends of a training, which tend to do better by unlike music than either.
 
     Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018.
     """

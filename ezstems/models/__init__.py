@@ -1,6 +1,7 @@
 """The rows: users, their sessions, API keys and jobs, and the attempts of whoever is none."""
 
 from ezstems.models.attempt import Attempt
+from ezstems.models.calls import count_call
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import utcnow
@@ -24,5 +25,6 @@ __all__ = [
     "Job",
     "Session",
     "User",
+    "count_call",
     "utcnow",
 ]

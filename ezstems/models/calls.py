@@ -9,13 +9,32 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, Executable, Table, bindparam, case, or_, select, update
+from sqlalchemy import Engine, bindparam, case, or_, select, update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ezstems.database import db, relax
+from ezstems.models.key import ApiKey
 from ezstems.models.rows import utcnow
+
+# Of the table and not of the class: rows in the session are told by `count_call`. Made once, for every call needs them,
+# and making them takes longer than executing them.
+_KEY = ApiKey.__table__.c
+_OVER = or_(_KEY.window_started_at.is_(None), _KEY.window_started_at <= bindparam("before"))
+_STATE = _KEY.window_started_at, _KEY.window_calls, _KEY.last_used_at
+_THIS = _KEY.id == bindparam("key_id"), _KEY.is_active
+_LOOKING = select(*_STATE).where(*_THIS)
+_COUNTING = (
+    update(ApiKey.__table__)
+    .where(*_THIS, or_(_OVER, _KEY.window_calls < bindparam("most")))
+    .values(
+        window_started_at=case((_OVER, bindparam("now")), else_=_KEY.window_started_at),
+        window_calls=case((_OVER, 1), else_=_KEY.window_calls + 1),
+        last_used_at=bindparam("now"),
+    )
+    .returning(*_STATE)
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +63,7 @@ class Call:
 class Tally:
     """Count the calls that arrive in this process, one batch after the other."""
 
-    def __init__(self, keys: Table) -> None:
-        self._keys = keys
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[Call] = []
         self._counting = False
@@ -90,9 +108,9 @@ class Tally:
         for call in sorted(batch, key=lambda call: call.key_id):  # where rows are locked: by all in the same order
             before = now - timedelta(seconds=call.window_seconds)
             values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before}
-            row = db.session.execute(_counting(self._keys), values).one_or_none()
+            row = db.session.execute(_COUNTING, values).one_or_none()
             counted = row is not None
-            row = row or db.session.execute(_looking(self._keys), values).one_or_none()
+            row = row or db.session.execute(_LOOKING, values).one_or_none()
             call.window = Window(counted, *row) if row is not None else None
         db.session.commit()
 
@@ -101,31 +119,17 @@ _tallies: WeakKeyDictionary[Engine, Tally] = WeakKeyDictionary()
 _tallies_lock = threading.Lock()
 
 
-def tally(keys: Table) -> Tally:
+def tally() -> Tally:
     """Return the tally of this process for the app's database."""
     with _tallies_lock:
-        return _tallies.setdefault(db.engine, Tally(keys))
+        return _tallies.setdefault(db.engine, Tally())
 
 
-@cache  # every call of the API needs them, and making them takes longer than executing them
-def _counting(keys: Table) -> Executable:
-    key = keys.c
-    over = or_(key.window_started_at.is_(None), key.window_started_at <= bindparam("before"))
-    return (
-        update(keys)
-        .where(key.id == bindparam("key_id"), key.is_active, or_(over, key.window_calls < bindparam("most")))
-        .values(
-            window_started_at=case((over, bindparam("now")), else_=key.window_started_at),
-            window_calls=case((over, 1), else_=key.window_calls + 1),
-            last_used_at=bindparam("now"),
-        )
-        .returning(key.window_started_at, key.window_calls, key.last_used_at)
-    )
-
-
-@cache
-def _looking(keys: Table) -> Executable:
-    key = keys.c
-    return select(key.window_started_at, key.window_calls, key.last_used_at).where(
-        key.id == bindparam("key_id"), key.is_active
-    )
+def count_call(key: ApiKey, default_limit: int, window_seconds: int) -> Window | None:
+    """Count a call unless the window's are used up; None when the key was deactivated meanwhile."""
+    window = tally().count(Call(key.id, key.limit(default_limit), window_seconds))
+    if window is not None:
+        set_committed_value(key, "window_started_at", window.started_at)
+        set_committed_value(key, "window_calls", window.calls)
+        set_committed_value(key, "last_used_at", window.last_used_at)
+    return window

@@ -5,12 +5,10 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, Table, bindparam, select
+from sqlalchemy import ForeignKey, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
-from sqlalchemy.orm.attributes import set_committed_value
 
 from ezstems.database import db
-from ezstems.models.calls import Call, Window, tally
 from ezstems.models.rows import utcnow
 from ezstems.models.user import User
 
@@ -67,17 +65,6 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
     def limit(self, default_limit: int) -> int:
         """Return how many calls a window of this key has: its own number, or the server's."""
         return default_limit if self.rate_limit is None else self.rate_limit
-
-    def count_call(self, default_limit: int, window_seconds: int) -> Window | None:
-        """Count a call unless the window's are used up; None when the key was deactivated meanwhile."""
-        keys = ApiKey.__table__
-        assert isinstance(keys, Table)
-        window = tally(keys).count(Call(self.id, self.limit(default_limit), window_seconds))
-        if window is not None:
-            set_committed_value(self, "window_started_at", window.started_at)
-            set_committed_value(self, "window_calls", window.calls)
-            set_committed_value(self, "last_used_at", window.last_used_at)
-        return window
 
     def calls_in_window(self, window_seconds: int) -> int:
         """Return how many calls the present window has counted."""

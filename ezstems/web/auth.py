@@ -14,7 +14,7 @@ from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
 
 from ezstems.errors import BadInput, RateLimited, Unauthenticated
-from ezstems.models import ApiKey, Session, User, utcnow
+from ezstems.models import ApiKey, Session, User, count_call, utcnow
 from ezstems.web.errors import wants_json
 
 View = Callable[..., Response]
@@ -114,7 +114,7 @@ def authenticate_key() -> None:
     if key is None:
         raise Unauthenticated(BAD_KEY)
     default, window = current_app.config["EZSTEMS_RATE_LIMIT"], current_app.config["EZSTEMS_RATE_WINDOW_SECONDS"]
-    made = key.count_call(default, window)
+    made = count_call(key, default, window)
     if made is None:
         raise Unauthenticated(BAD_KEY)
     limit = key.limit(default)
