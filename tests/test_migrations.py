@@ -26,7 +26,7 @@ from ezstems.models import ApiKey, User
 from tests.conftest import PASSWORD
 from tests.sessions import log_in
 
-HEAD = "0004"
+HEAD = "0005"
 FORK = multiprocessing.get_context("fork")
 KEY = "k" * 64
 # What an instance of the first version held: two accounts, a key, a job.

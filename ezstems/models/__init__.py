@@ -2,6 +2,7 @@
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
+from ezstems.models.instance import Instance
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import utcnow
@@ -22,6 +23,7 @@ __all__ = [
     "STATES",
     "ApiKey",
     "Attempt",
+    "Instance",
     "Job",
     "Session",
     "User",

@@ -52,6 +52,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     original_name: Mapped[str]
     filename: Mapped[str]
     size_bytes: Mapped[int]
+    sha256: Mapped[str | None]  # of the upload, taken while it came in; older jobs have none
     status: Mapped[str] = mapped_column(default=QUEUED)
     owner: Mapped[str | None]
     progress: Mapped[int] = mapped_column(default=0)
@@ -59,6 +60,8 @@ class Job(db.Model):  # type: ignore[name-defined]
     error: Mapped[str | None]
     model: Mapped[str | None]
     samples: Mapped[int | None]
+    result_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of the ZIP; older jobs have none
+    clipped: Mapped[str | None]  # samples a stem over full scale, as a JSON object; None where there are none
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

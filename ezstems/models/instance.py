@@ -1,0 +1,16 @@
+"""The instance: which folder the rows belong to, and when its clock was last looked at."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ezstems.database import db
+
+
+class Instance(db.Model):  # type: ignore[name-defined]
+    """Hold the id that a database shares with its instance folder; there is one row."""
+
+    __tablename__ = "instances"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime | None]
