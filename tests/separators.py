@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ezstems.audio.outputs import FORMATS
 from ezstems.audio.peaks import Meter, Peaks
 from ezstems.audio.separate import STEMS, Separation
 from ezstems.errors import Interrupted
@@ -71,7 +72,7 @@ class FastSeparator:
         files, meters = [], {name: Meter() for name in STEMS[stems]}
         noise = np.random.default_rng(0).integers(-32768, 32768, (stems, SAMPLES, 2)).astype("<i2")
         for name, pcm in zip(STEMS[stems], noise, strict=True):
-            file = directory / f"{name}.{output}"
+            file = directory / FORMATS[output].filename(name)
             with wave.open(str(file), "wb") as out:
                 out.setnchannels(2)
                 out.setsampwidth(2)

@@ -15,10 +15,11 @@ import numpy as np
 from ezstems.audio import stft
 from ezstems.audio.cpu import step_back
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
-from ezstems.audio.encode import OUTPUTS, Writer
+from ezstems.audio.encode import Writer
 from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.audio.length import refuse_longer
 from ezstems.audio.networks import Networks
+from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
 from ezstems.errors import BadInput, Interrupted
 
@@ -144,7 +145,7 @@ class Separator:
         progress: Callable[[float], None] = lambda percent: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Separation:
-        """Write `directory/<stem>.<output>` for each stem, each exactly as long as the decoded source.
+        """Write `directory/<stem>.<extension of output>` for each stem, each exactly as long as the decoded source.
 
         `progress` is called with 0 to 100 after each tile, estimated from the duration in the file's header (it
         stays 0 where that has none); `stopping` is asked as often.
@@ -162,7 +163,7 @@ class Separator:
         started = monotonic()
         configuration, average = _BANDS[cutoff]
         names, label = STEMS[stems], self._networks.weights(stems).label
-        files = tuple(directory / f"{name}.{output}" for name in names)
+        files = tuple(directory / FORMATS[output].filename(name) for name in names)
         if self._longest_seconds is not None:
             refuse_longer(source, self._longest_seconds)
         with ExitStack() as stack:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ezstems import log
-from ezstems.audio.encode import OUTPUTS
+from ezstems.audio.outputs import OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separation
 from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed

@@ -7,16 +7,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
 import numpy as np
 import pytest
 
-from ezstems.audio import cpu, encode, stft
-from ezstems.audio.encode import OUTPUTS
+from ezstems.audio import cpu, outputs, stft
 from ezstems.audio.engine import Masks
 from ezstems.audio.openvino_engine import OpenvinoEngine
+from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separator
 from ezstems.errors import BadInput, EncodingFailed, Interrupted, ModelMissing, UnreadableAudio
 from tests.audio.audio_files import convert, read, song, write_wav
@@ -70,11 +71,26 @@ def test_stems_of_the_full_band_add_up_to_the_mix(stems: int, separator: Separat
     assert all(0.001 < audio.std() < 0.9 * song(SAMPLES).std() for audio in stem_audio)
 
 
+@pytest.mark.parametrize("stems", STEMS)
+@pytest.mark.parametrize("loudest", [2, 16])
+def test_float_stems_add_up_to_float_accuracy_however_loud_the_mix(
+    loudest: int, stems: int, separator: Separator, tmp_path: Path
+) -> None:
+    audio = song(SAMPLES)
+    audio *= loudest / np.abs(audio).max()  # 6 and 24 dB over full scale
+    source = write_wav(tmp_path / "loud.wav", audio)
+    files = separator(source, tmp_path, stems=stems, cutoff="full", output="wav32").files
+    assert [file.name for file in files] == [f"{name}.wav" for name in STEMS[stems]]
+    stem_audio = [read(file) for file in files]
+    assert np.abs(sum(stem_audio) - audio).max() < 2e-6 * loudest
+    assert np.abs(stem_audio).max() > loudest / 8
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_every_format_is_as_long_as_the_input(output: str, separator: Separator, wav: Path, tmp_path: Path) -> None:
     source = convert(wav, "excerpt.mp3", "-t", "3.21")
     result = separator(source, tmp_path, stems=2, output=output)
-    assert [file.name for file in result.files] == [f"vocals.{output}", f"accompaniment.{output}"]
+    assert [file.name for file in result.files] == [FORMATS[output].filename(name) for name in STEMS[2]]
     assert result.samples == len(read(source))
     assert [len(read(file)) for file in result.files] == [result.samples] * 2
 
@@ -156,7 +172,8 @@ def niceness(task: int) -> int:
 
 
 def test_failing_encoder(separator: Separator, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(encode.ENCODERS, "ogg", ("-c:a", "nonsense", "-f", "ogg"))
+    broken = replace(FORMATS["ogg"], encoder=("-c:a", "nonsense", "-f", "ogg"))
+    monkeypatch.setitem(outputs.FORMATS, "ogg", broken)
     with pytest.raises(EncodingFailed):
         separator(wav, tmp_path, stems=2, output="ogg")
 

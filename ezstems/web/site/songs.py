@@ -11,7 +11,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from ezstems.database import db
-from ezstems.jobs import SAMPLE_RATE_HZ, STEMS, current_worker
+from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, current_worker
 from ezstems.models import PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.api.jobs import expired, job_of
@@ -35,7 +35,7 @@ class Song:
     status: str
     stems: int
     cutoff: str
-    output: str
+    output: Format
     model: str | None
     seconds: float | None
     created_at: datetime
@@ -128,7 +128,7 @@ def _songs(jobs: Sequence[Job]) -> list[Song]:
             status=job.status,
             stems=job.stems,
             cutoff=job.cutoff,
-            output=job.output,
+            output=FORMATS[job.output],
             model=job.model,
             seconds=None if job.samples is None else job.samples / SAMPLE_RATE_HZ,
             created_at=job.created_at,
