@@ -24,6 +24,7 @@ class FastSeparator:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.error: Exception | None = None
+        self.clipped: dict[str, int] = {}
         self.gate = threading.Event()
         self.gate.set()
         self.started = threading.Event()
@@ -81,4 +82,4 @@ class FastSeparator:
             files.append(file)
             meters[name].add(pcm)
         shutil.copy(source, directory / "scratch")  # what isn't a stem must not reach the ZIP
-        return Separation(tuple(files), SAMPLES, LABEL, Peaks.of(meters))
+        return Separation(tuple(files), SAMPLES, LABEL, Peaks.of(meters), self.clipped)

@@ -2,10 +2,10 @@
 
 import queue
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
@@ -39,12 +39,16 @@ IDLE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Separation:
-    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks."""
+    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks.
+
+    `clipped` counts samples of both channels by stem; stems without any are left out.
+    """
 
     files: tuple[Path, ...]
     samples: int
     model: str
     peaks: Peaks
+    clipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def separate_blocks(
@@ -192,7 +196,8 @@ class Separator:
         seconds = samples / SAMPLE_RATE_HZ
         logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
         meters = {name: writer.meter for name, writer in zip(names, writers, strict=True)}
-        return Separation(files, samples, label, Peaks.of(meters))
+        clipped = {name: writer.clipped for name, writer in zip(names, writers, strict=True) if writer.clipped}
+        return Separation(files, samples, label, Peaks.of(meters), clipped)
 
 
 def _percent(samples: int, duration_seconds: float | None) -> float:

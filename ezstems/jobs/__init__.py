@@ -1,5 +1,6 @@
 """The jobs: from an upload's bytes to a ZIP. The web uses what is named here and the rows, nothing else."""
 
+from ezstems.audio import clipping
 from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.kinds import DEMUXERS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, UNCLIPPED, Format
@@ -21,6 +22,7 @@ __all__ = [
     "StemFile",
     "UNCLIPPED",
     "Worker",
+    "clipping",
     "current_worker",
     "job_happened",
 ]

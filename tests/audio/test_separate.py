@@ -1,5 +1,6 @@
 """The engine from file to files: lengths, sums, progress, interruption, flat memory."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -103,10 +104,26 @@ def test_shorter_than_a_frame(samples: int, separator: Separator, tmp_path: Path
         assert [len(read(file)) for file in result.files] == [samples] * 4
 
 
-def test_too_loud_stems_are_clipped(separator: Separator, tmp_path: Path) -> None:
+def test_too_loud_stems_are_clipped_and_counted_but_for_floats(separator: Separator, tmp_path: Path) -> None:
     source = write_wav(tmp_path / "loud.wav", 30 * song(100_000))
-    peaks = [np.abs(read(file)).max() for file in separator(source, tmp_path, stems=2).files]
-    assert max(peaks) == 1.0
+    folders = [tmp_path / name for name in ("floats", "wav", "flac")]
+    for folder in folders:
+        folder.mkdir()
+    whole, *clipped = (
+        separator(source, folder, stems=2, output=output)
+        for folder, output in zip(folders, ("wav32", "wav", "flac"), strict=True)
+    )
+    floats = [read(file) for file in whole.files]
+    counts = [int((np.abs(np.rint(stem * 32768)) > 32768).sum()) for stem in floats]
+    lost = dict(zip(STEMS[2], counts, strict=True))
+    assert json.loads(json.dumps(clipped[0].clipped)) == lost, "plain numbers"
+    assert whole.clipped == {} and min(lost.values()) > 100
+    for result in clipped:
+        assert result.clipped == lost
+        for file, stem in zip(result.files, floats, strict=True):
+            assert np.abs(read(file) - np.clip(stem, -1, 32767 / 32768)).max() <= RESOLUTION / 2
+        assert result.peaks == whole.peaks, "floats' peaks end at full scale"
+    assert separator(write_wav(source, 0.1 * song(100_000)), tmp_path, stems=2).clipped == {}
 
 
 def test_progress_only_rises_and_ends_at_100(separator: Separator, wav: Path, tmp_path: Path) -> None:

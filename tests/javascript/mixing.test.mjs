@@ -31,6 +31,9 @@ test("a mix is rounded once and clipped like a stem", () => {
   const { mixed, clipped } = mix(stems, [0.5, 1]);
   assert.deepEqual([...mixed], [2, 32_767, -32_768, 2]);
   assert.equal(clipped, 2);
+  const full = [new Int16Array([16_384, -16_384, 16_384, -16_384]), new Int16Array([16_384, -16_384, 16_385, -16_385])];
+  assert.deepEqual([...mix(full, [1, 1]).mixed], [32_767, -32_768, 32_767, -32_768]);
+  assert.equal(mix(full, [1, 1]).clipped, 2, "what is louder than full scale, not full scale itself");
 });
 
 test("the file holds every frame of what is heard", async () => {

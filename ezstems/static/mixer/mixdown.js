@@ -19,7 +19,8 @@ export function mix(stems, gains) {
   for (let i = 0; i < sums.length; i += 1) {
     const value = Math.round(sums[i]);
     mixed[i] = Math.max(-32768, Math.min(32767, value));
-    if (mixed[i] !== value) clipped += 1;
+    // Full scale itself, for which integers have no number, is round-off, as it is in the stems.
+    if (Math.abs(value) > INTEGERS.fullScale) clipped += 1;
   }
   return { mixed, clipped };
 }
