@@ -3,7 +3,7 @@
 from ezstems.audio import clipping
 from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.kinds import DEMUXERS
-from ezstems.audio.outputs import FORMATS, OUTPUTS, UNCLIPPED, Format
+from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.archive import Incoming
 from ezstems.jobs.events import job_happened
@@ -20,7 +20,6 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "STEMS",
     "StemFile",
-    "UNCLIPPED",
     "Worker",
     "clipping",
     "current_worker",
