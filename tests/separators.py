@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ezstems.audio.outputs import FORMATS
 from ezstems.audio.peaks import Meter, Peaks
 from ezstems.audio.separate import STEMS, Separation
 from ezstems.errors import Interrupted
@@ -23,6 +24,7 @@ class FastSeparator:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.error: Exception | None = None
+        self.clipped: dict[str, int] = {}
         self.gate = threading.Event()
         self.gate.set()
         self.started = threading.Event()
@@ -71,7 +73,7 @@ class FastSeparator:
         files, meters = [], {name: Meter() for name in STEMS[stems]}
         noise = np.random.default_rng(0).integers(-32768, 32768, (stems, SAMPLES, 2)).astype("<i2")
         for name, pcm in zip(STEMS[stems], noise, strict=True):
-            file = directory / f"{name}.{output}"
+            file = directory / FORMATS[output].filename(name)
             with wave.open(str(file), "wb") as out:
                 out.setnchannels(2)
                 out.setsampwidth(2)
@@ -80,4 +82,4 @@ class FastSeparator:
             files.append(file)
             meters[name].add(pcm)
         shutil.copy(source, directory / "scratch")  # what isn't a stem must not reach the ZIP
-        return Separation(tuple(files), SAMPLES, LABEL, Peaks.of(meters))
+        return Separation(tuple(files), SAMPLES, LABEL, Peaks.of(meters), self.clipped)

@@ -170,6 +170,15 @@ def test_nothing_in_an_error_breaks_a_line(formatter: Plain) -> None:
     assert len(lines) > 4 and all(line.isprintable() for line in lines)
 
 
+def test_json_keeps_an_object_of_numbers() -> None:
+    record = logging.LogRecord("a", logging.INFO, "", 1, "a line", (), None)
+    record.clipped = {"vocals": 7, NASTY: {"deep": NASTY}}
+    clipped = json.loads(Json().format(record))["clipped"]
+    name, deep = list(clipped.items())[1]
+    assert clipped["vocals"] == 7
+    assert name.isprintable() and deep["deep"] == name and "\\u202e" in name
+
+
 def test_a_crash_is_one_line_and_its_stack(caller: Caller, form: str, song: bytes) -> None:
     server = caller.server
     server.hold()

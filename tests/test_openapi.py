@@ -107,6 +107,9 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert form["required"] == ["file", "stems"]
     for name, values in (("file", DEMUXERS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
         assert all(str(value) in form["properties"][name]["description"] for value in values), name
+    described = form["properties"]["output"]["description"]
+    assert described.endswith(".") and "`wav` (the default): WAV, 16 bit; `wav32`: 32-bit float WAV, " in described
+    assert "(`wav32`: `.wav`)" in calls["download"]["description"]
     assert (form["properties"]["cutoff"]["default"], form["properties"]["output"]["default"]) == ("11kHz", "wav")
     assert calls["status"]["parameters"][0]["schema"]["pattern"] == rf"^\s*{_ID.pattern}\s*$"
 

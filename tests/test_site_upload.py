@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import ServerFull
+from ezstems.jobs import FORMATS
 from ezstems.jobs.worker import Worker
 from ezstems.models import ApiKey, Job
 from tests.conftest import Account
@@ -86,11 +87,16 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         assert pages[-1] | {
             "stems": (2, 4, 5),
             "cutoffs": ("11kHz", "16kHz", "full"),
-            "outputs": ("wav", "mp3", "flac", "m4a", "ogg"),
+            "outputs": FORMATS,
             "max_bytes": 30 * MIB,
             "extensions": ("mp3", "wav", "m4a"),
             "error": None,
         } == pages[-1]
+        choices = re.findall(r'<option value="(\w+)">([^<]+)</option>', answer.text.partition('id="output"')[2])
+        assert [name for name, _ in choices] == ["wav", "wav32", "mp3", "flac", "m4a", "ogg"]
+        assert dict(choices)["wav"] == "WAV: 16 bit, at once in the mixer"
+        assert dict(choices)["mp3"] == "MP3: 192 kbit/s"
+        assert dict(choices)["wav32"].startswith("32-bit float WAV: never clips")
         large = app.test_client()
         log_in(large, make_account("large@example.com", "custom", 123).email)
         large.get("/upload")

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
+from ezstems.jobs import FORMATS
 from ezstems.jobs import worker as room
 from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job, utcnow
@@ -154,7 +155,7 @@ def test_the_library(
     assert [song.model for song in songs] == [None, None, None, LABEL]
     assert [song.expires_at is None for song in songs] == [True, True, False, False]
     done = songs[-1]
-    assert (done.stems, done.cutoff, done.output, done.created_at) == (5, "full", "wav", first.created_at)
+    assert (done.stems, done.cutoff, done.output, done.created_at) == (5, "full", FORMATS["wav"], first.created_at)
     assert first.finished_at is not None and done.expires_at == first.finished_at + timedelta(hours=72)
     assert shown[-1]["query"] == ""
 

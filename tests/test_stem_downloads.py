@@ -30,7 +30,15 @@ from tests.separators import SAMPLES, FastSeparator
 from tests.sessions import log_in
 
 STEMS = {2: ("vocals", "accompaniment"), 5: ("vocals", "drums", "bass", "piano", "other")}
-TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "m4a": "audio/mp4", "ogg": "audio/ogg"}
+TYPES = {
+    "wav": "audio/wav",
+    "wav32": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "ogg": "audio/ogg",
+}
+EXTENSIONS = {"wav32": "wav"}  # where it isn't the format's name
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def test_every_stem_is_its_entry_of_the_zip(app: Flask, get: Any, done: Any, out
         assert len(set(contents.values())) == stems, "a mistaken stem would be noticed"
         for name in names:
             answer = get(job, f"stems/{name}")
-            assert (answer.status_code, answer.data) == (200, contents[f"{name}.{output}"])
+            assert (answer.status_code, answer.data) == (200, contents[f"{name}.{EXTENSIONS.get(output, output)}"])
             assert answer.headers["Content-Type"] == TYPES[output]
             assert int(answer.headers["Content-Length"]) == len(answer.data)
             assert answer.headers["Accept-Ranges"] == "bytes"
@@ -133,6 +141,9 @@ def test_a_stem_to_save_bears_the_songs_name(app: Flask, get: Any, done: Any) ->
     assert answer.data == packed(app, job)["vocals.mp3"]
     partly = get(job, "stems/vocals?download=1", Range="bytes=0-9")
     assert (partly.status_code, partly.data) == (206, answer.data[:10])
+    floats = done(output="wav32", name="My Song.wav")
+    value = get(floats, "stems/vocals?download=1").headers["Content-Disposition"]
+    assert value == 'attachment; filename="My Song-vocals.wav"'
     change(app, job, original_name="Größe ♫.wav")
     value = get(job, "stems/accompaniment?download=1").headers["Content-Disposition"]
     assert unquote(re.search(r"filename\*=UTF-8''(\S+)$", value)[1]) == "Größe ♫-accompaniment.mp3"

@@ -122,7 +122,7 @@ def test_spellings_of_the_parameters(app: Flask, upload: Upload) -> None:
     cutoffs |= {"16kHz": "16kHz", "16khz": "16kHz", "16": "16kHz", "16000": "16kHz", "full": "full", "FULL ": "full"}
     for given, meant in cutoffs.items():
         assert job_of(app, upload(cutoff=given)).cutoff == meant, given
-    for given in ("wav", "MP3", "flac", " m4a ", "Ogg"):
+    for given in ("wav", "WAV32", "wav32\n", "MP3", "flac", " m4a ", "Ogg"):
         assert job_of(app, upload(output=given)).output == given.strip().lower()
     for given in (" 4 ", "4\n", "\t4", "4"):
         answer = upload(stems=given)
@@ -137,7 +137,7 @@ def test_junk_in_a_parameter_is_a_400_that_echoes_it(
     cases = [("stems", value) for value in junk]
     cases += [("cutoff", "11\N{KELVIN SIGN}Hz")]
     cases += [("cutoff", value) for value in ("", "12kHz", "11 kHz", "11.0", "16000Hz", "none", "f" * 4000)]
-    cases += [("output", value) for value in ("", ".mp3", "aac", "wave", "mp3 wav", "audio/mpeg")]
+    cases += [("output", value) for value in ("", ".mp3", "aac", "wave", "wav 32", "wav16", "mp3 wav", "audio/mpeg")]
     for name, value in cases:
         fields = [field("stems", "2")] * (name != "stems") + [field(name, value)]
         message = error_of(post(client, account.headers, body(file_part(song), *fields)))

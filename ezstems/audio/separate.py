@@ -2,10 +2,10 @@
 
 import queue
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
@@ -15,10 +15,11 @@ import numpy as np
 from ezstems.audio import stft
 from ezstems.audio.cpu import step_back
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
-from ezstems.audio.encode import OUTPUTS, Writer
+from ezstems.audio.encode import Writer
 from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.audio.length import refuse_longer
 from ezstems.audio.networks import Networks
+from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
 from ezstems.errors import BadInput, Interrupted
 
@@ -38,12 +39,16 @@ IDLE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Separation:
-    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks."""
+    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks.
+
+    `clipped` counts samples of both channels by stem; stems without any are left out.
+    """
 
     files: tuple[Path, ...]
     samples: int
     model: str
     peaks: Peaks
+    clipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def separate_blocks(
@@ -144,7 +149,7 @@ class Separator:
         progress: Callable[[float], None] = lambda percent: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Separation:
-        """Write `directory/<stem>.<output>` for each stem, each exactly as long as the decoded source.
+        """Write `directory/<stem>.<extension of output>` for each stem, each exactly as long as the decoded source.
 
         `progress` is called with 0 to 100 after each tile, estimated from the duration in the file's header (it
         stays 0 where that has none); `stopping` is asked as often.
@@ -162,7 +167,7 @@ class Separator:
         started = monotonic()
         configuration, average = _BANDS[cutoff]
         names, label = STEMS[stems], self._networks.weights(stems).label
-        files = tuple(directory / f"{name}.{output}" for name in names)
+        files = tuple(directory / FORMATS[output].filename(name) for name in names)
         if self._longest_seconds is not None:
             refuse_longer(source, self._longest_seconds)
         with ExitStack() as stack:
@@ -191,7 +196,8 @@ class Separator:
         seconds = samples / SAMPLE_RATE_HZ
         logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
         meters = {name: writer.meter for name, writer in zip(names, writers, strict=True)}
-        return Separation(files, samples, label, Peaks.of(meters))
+        clipped = {name: writer.clipped for name, writer in zip(names, writers, strict=True) if writer.clipped}
+        return Separation(files, samples, label, Peaks.of(meters), clipped)
 
 
 def _percent(samples: int, duration_seconds: float | None) -> float:

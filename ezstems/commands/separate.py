@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ezstems import log
-from ezstems.audio.encode import OUTPUTS
+from ezstems.audio import clipping
+from ezstems.audio.outputs import OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separation
 from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
@@ -40,19 +41,21 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str, dire
             show = partial(_show, bars, bar)
             work = partial(separator, stems=int(stems), cutoff=cutoff, output=output, progress=show)
             try:
-                model = _write(work, file, directory / file.stem)
+                made = _write(work, file, directory / file.stem)
             except (BadInput, DecodingFailed, EncodingFailed) as error:
                 failed = True
                 click.echo(f"{file}: {error}", err=True)
             except OSError as error:
                 raise click.ClickException(f"{directory / file.stem}: {error.strerror}") from error
             else:
-                click.echo(f"{directory / file.stem}: {model}", err=True)
+                click.echo(f"{directory / file.stem}: {made.model}", err=True)
+                if made.clipped:
+                    click.echo(f"{directory / file.stem}: {clipping.advice(made.clipped)}", err=True)
     sys.exit(1 if failed else 0)
 
 
-def _write(work: Callable[[Path, Path], Separation], file: Path, target: Path) -> str:
-    """Separate a file and move its finished stems to their folder; return the model's name."""
+def _write(work: Callable[[Path, Path], Separation], file: Path, target: Path) -> Separation:
+    """Separate a file and move its finished stems to their folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside their final place, so that a stem is never there half-written.
     with TemporaryDirectory(dir=target.parent, prefix=".part-") as part:
@@ -60,7 +63,7 @@ def _write(work: Callable[[Path, Path], Separation], file: Path, target: Path) -
         target.mkdir(exist_ok=True)
         for stem in made.files:
             stem.replace(target / stem.name)
-    return made.model
+    return made
 
 
 def _show(bars: Progress, bar: TaskID, percent: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems.audio import clipping
 from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.separate import Separation
 from ezstems.database import db
@@ -96,7 +97,10 @@ class Runner:
                 model, samples = separation.model, separation.samples
                 outcome, detail = "completed", f" with the model: {model},"
                 fields = {"model": model, "audio_seconds": round(samples / SAMPLE_RATE_HZ, 3)}
-                settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
+                if clipped := separation.clipped:
+                    detail += f" {clipping.in_words(clipped)} clipped,"
+                    fields["clipped"] = clipped
+                settle = partial(Job.complete, number, self._owner, model=model, samples=samples, clipped=clipped)
                 source_goes = True
             taken = time.monotonic() - started
             if self._insist(number, settle):
@@ -152,6 +156,8 @@ class Runner:
                 stopping=stopping,
             )
             comment = f"Separated by EzStems with the model: {separation.model}"
+            if separation.clipped:
+                comment += f"\n{clipping.advice(separation.clipped)}"
             self._archive.pack(job_id, separation.files, comment, separation.peaks)
         return separation
 

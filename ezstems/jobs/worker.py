@@ -12,7 +12,7 @@ from flask import Flask, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import database, disk
-from ezstems.audio import decode
+from ezstems.audio import decode, outputs
 from ezstems.database import db
 from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs import recovery, retention
@@ -176,7 +176,7 @@ class Worker:
 
     def stem(self, job: Job, name: str) -> StemFile:
         """Open a completed job's stem; raise FileNotFoundError when the ZIP is gone."""
-        return self._archive.stem(job.id, f"{name}.{job.output}")
+        return self._archive.stem(job.id, outputs.FORMATS[job.output].filename(name))
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""

@@ -1,6 +1,7 @@
 """Jobs: separations from upload to expiry, whose transitions are conditional UPDATEs."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +69,11 @@ class Job(db.Model):  # type: ignore[name-defined]
     expired_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship()
+
+    @property
+    def clipped_samples(self) -> dict[str, int]:
+        """Return how many samples were clipped, by stem; stems without any are left out."""
+        return json.loads(self.clipped or "{}")
 
     @classmethod
     def free_second(cls, stems: int, second: int) -> int:
@@ -139,9 +145,10 @@ class Job(db.Model):  # type: ignore[name-defined]
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
 
     @classmethod
-    def complete(cls, number: int, owner: str, *, model: str, samples: int) -> bool:
+    def complete(cls, number: int, owner: str, *, model: str, samples: int, clipped: Mapping[str, int]) -> bool:
         """Move processing → completed."""
         values = {"status": COMPLETED, "progress": 100, "model": model, "samples": samples, "finished_at": utcnow()}
+        values["clipped"] = json.dumps(clipped) if clipped else None
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, **values)
 
     @classmethod

@@ -81,7 +81,8 @@ class Traffic:
         if len(self.uploads) >= self.most:
             return
         song = random.choice(self._songs)
-        upload = Upload(f"{name}.{song.extension}", song, random.choice((2, 4, 5)), random.choice(("wav", "mp3")))
+        output = random.choice(("wav", "wav32", "mp3"))
+        upload = Upload(f"{name}.{song.extension}", song, random.choice((2, 4, 5)), output)
         self.uploads.append(upload)
         answer = self._caller.send(song.content, upload.name, stems=upload.stems, output=upload.output)
         if answer.status_code == 200:

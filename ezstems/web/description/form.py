@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ezstems.errors import BadInput, UnreadableAudio, UploadTooLarge
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, OUTPUTS, STEMS
 from ezstems.models import PLAN_MAX_MB
 from ezstems.web.api.form import MAX_FIELD_BYTES
 from ezstems.web.api.upload import CUTOFF_NAMES, chosen, named
@@ -58,7 +58,7 @@ def upload_form() -> dict[str, Any]:
         "output": {
             **_words(OUTPUTS),
             "default": OUTPUTS[0],
-            "description": f"The stems' format: {_choice(OUTPUTS)}, in any case.",
+            "description": f"The stems' format, in any case: {_formats()}.",
         },
     }
     form = {
@@ -66,6 +66,11 @@ def upload_form() -> dict[str, Any]:
         "encoding": {"file": {"contentType": "audio/mpeg, audio/wav, audio/mp4, application/octet-stream"}},
     }
     return {"required": True, "content": {"multipart/form-data": form}}
+
+
+def _formats() -> str:
+    names = [f"`{OUTPUTS[0]}` (the default)", *(f"`{name}`" for name in OUTPUTS[1:])]
+    return "; ".join(f"{name}: {each.label}, {each.detail}" for name, each in zip(names, FORMATS.values(), strict=True))
 
 
 def _choice(names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ezstems.errors import BadInput, NotFound, RateLimited, ServerFull, TooManyJobs, Unauthenticated
-from ezstems.jobs import STEMS
+from ezstems.jobs import FORMATS, STEMS
 from ezstems.models import FAILED, MAX_KEY_NAME, QUEUED, STATES, Job
 from ezstems.web.api import PREFIX
 from ezstems.web.api.download import require_completed
@@ -94,12 +94,14 @@ def _download(refused: tuple[Failure, ...]) -> dict[str, Any]:
         **failures(NO_ID, BAD_ID, unfinished, failed, *refused, UNKNOWN, _expired(), allow="GET, HEAD"),
         **out_of_range(),
     }
+    others = " and ".join(f"`{name}`: `.{each.extension}`" for name, each in FORMATS.items() if name != each.extension)
     contents = "; ".join(f"{stems}: {', '.join(f'`{name}`' for name in names)}" for stems, names in STEMS.items())
     return {
         "operationId": "download",
         "summary": "Download the stems",
         "description": "Answers with a ZIP that holds a file a stem, in the format that the upload asked for, each "
-        f"exactly as long as the song. Their names, by the number of stems: {contents}.",
+        f"exactly as long as the song. Their names, by the number of stems: {contents}; their extension is the "
+        f"format's name ({others}).",
         "parameters": [_job_id(), *headers],
         "responses": dict(sorted(answers.items())),
     }

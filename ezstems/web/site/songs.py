@@ -11,7 +11,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from ezstems.database import db
-from ezstems.jobs import SAMPLE_RATE_HZ, STEMS, current_worker
+from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_worker
 from ezstems.models import PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.api.jobs import expired, job_of
@@ -35,8 +35,9 @@ class Song:
     status: str
     stems: int
     cutoff: str
-    output: str
+    output: Format
     model: str | None
+    clipping: str | None
     seconds: float | None
     created_at: datetime
     expires_at: datetime | None
@@ -128,8 +129,9 @@ def _songs(jobs: Sequence[Job]) -> list[Song]:
             status=job.status,
             stems=job.stems,
             cutoff=job.cutoff,
-            output=job.output,
+            output=FORMATS[job.output],
             model=job.model,
+            clipping=clipping.advice(job.clipped_samples) if job.clipped_samples else None,
             seconds=None if job.samples is None else job.samples / SAMPLE_RATE_HZ,
             created_at=job.created_at,
             expires_at=None if job.finished_at is None else job.finished_at + kept_for,

@@ -4,15 +4,13 @@ from flask import Blueprint, Response, request
 from flask_login import current_user, login_required
 
 from ezstems.errors import NotFound
-from ezstems.jobs import STEMS, current_worker
+from ezstems.jobs import FORMATS, STEMS, current_worker
 from ezstems.models import Job
 from ezstems.web import files
 from ezstems.web.api.download import require_completed, saved_name, zipped
 from ezstems.web.api.jobs import expired, job_of
 
 blueprint = Blueprint("stems", __name__)
-
-TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "m4a": "audio/mp4", "ogg": "audio/ogg"}
 
 
 @blueprint.get("/songs/<job_id>/peaks")
@@ -33,9 +31,10 @@ def stem(job_id: str, name: str) -> Response:
     job = _completed(job_id)
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
-    download_name = saved_name(job, f"{name}.{job.output}") if request.args.get("download") == "1" else None
+    output = FORMATS[job.output]
+    download_name = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
     try:
-        return files.send(current_worker().stem(job, name), TYPES[job.output], download_name)
+        return files.send(current_worker().stem(job, name), output.media_type, download_name)
     except FileNotFoundError:
         # The sweep took it between the row's read and the file's opening.
         raise expired(job) from None

@@ -9,7 +9,7 @@ from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
 from ezstems.errors import BadInput, ServerFull, TooManyJobs
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, STEMS
 from ezstems.models import Job
 from ezstems.web.answers import success
 from ezstems.web.api.upload import receive
@@ -71,7 +71,7 @@ def _page(error: str | None = None) -> str:
         "upload.html",
         stems=tuple(STEMS),
         cutoffs=CUTOFFS,
-        outputs=OUTPUTS,
+        outputs=FORMATS,
         max_bytes=current_user.max_upload_bytes,
         extensions=tuple(DEMUXERS),
         error=error,
