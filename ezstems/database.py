@@ -40,7 +40,8 @@ class Base(DeclarativeBase):
 
 # What was committed needs no second look: a job that was stored must not be refused because reading it back failed.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
-migrate = Migrate(db=db, directory=str(Path(__file__).with_name("migrations")))
+MIGRATIONS = str(Path(__file__).with_name("migrations"))
+migrate = Migrate(db=db, directory=MIGRATIONS)
 
 
 def init_app(app: Flask) -> None:

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ezstems.audio.files import sync
 from ezstems.audio.peaks import Peaks
@@ -22,6 +22,13 @@ PART = ".part"
 UPLOADS, RESULTS = "uploads", "results"
 COPY_BYTES = 256 << 10  # zipfile's own blocks of 8 KiB take twice the time
 SYNC_BYTES = 8 << 20
+
+
+def is_final(name: str) -> bool:
+    """Tell whether a path below an instance folder is a finished upload's or result's."""
+    path = PurePosixPath(name)
+    in_place = len(path.parts) == 2 and path.parts[0] in (UPLOADS, RESULTS) and path.name not in (".", "..")
+    return in_place and path.suffix != PART and str(path) == name
 
 
 def kept(instance: Path) -> Iterator[Path]:
