@@ -8,23 +8,17 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
-def create_app(config: Mapping[str, Any] | None = None) -> "Flask":
-    """Wire the app; `config` goes before the environment and the instance folder's `config.py`."""
-    # Imported here, so that the rooms that know no web (audio, the model's recipe) load without it.
-    from flask import Flask
+def create_app(config: Mapping[str, Any] | None = None, *, make: bool = True) -> "Flask":
+    """Wire the app; `config` goes before the environment and the instance folder's `config.py`.
 
-    from ezstems import config as settings
-    from ezstems import database, instance, jobs, web
+    Without `make` it is refused where there is no instance yet.
+    """
+    # Imported here, so that the rooms that know no web (audio, the model's recipe) load without it.
+    from ezstems import instance, jobs, web
     from ezstems.audio.separate import Separator
 
-    config = config or {}
-    environ = {**os.environ, **{name: value for name, value in config.items() if name.startswith(settings.PREFIX)}}
-    folder = settings.instance_folder(environ)
-    app = Flask(__name__, instance_path=str(folder))
-    app.config.update(settings.load(folder, environ))
-    app.config.update({name: value for name, value in config.items() if not name.startswith(settings.PREFIX)})
-    database.init_app(app)
-    instance.prepare(app)
+    app = configured(config)
+    instance.prepare(app, make=make)
     app.config.setdefault(
         "SEPARATOR",
         Separator(
@@ -39,4 +33,21 @@ def create_app(config: Mapping[str, Any] | None = None) -> "Flask":
     )
     jobs.Worker(app, app.config["SEPARATOR"])
     web.init_app(app)
+    return app
+
+
+def configured(config: Mapping[str, Any] | None = None) -> "Flask":
+    """Make an app that knows its settings and its database, and has touched neither folder nor database."""
+    from flask import Flask
+
+    from ezstems import config as settings
+    from ezstems import database
+
+    config = config or {}
+    environ = {**os.environ, **{name: value for name, value in config.items() if name.startswith(settings.PREFIX)}}
+    folder = settings.instance_folder(environ)
+    app = Flask(__name__, instance_path=str(folder))
+    app.config.update(settings.load(folder, environ))
+    app.config.update({name: value for name, value in config.items() if not name.startswith(settings.PREFIX)})
+    database.init_app(app)
     return app

@@ -5,7 +5,7 @@ import sys
 import click
 from sqlalchemy.exc import OperationalError
 
-from ezstems.commands import backup, demo, jobs, keys, models, separate, users
+from ezstems.commands import backup, demo, instance, jobs, keys, models, restore, separate, users
 from ezstems.disk import is_full
 from ezstems.errors import EzStemsError
 
@@ -21,7 +21,9 @@ for command in (
     keys.keys,
     models.models,
     jobs.jobs,
+    instance.instance,
     backup.backup,
+    restore.restore,
     separate.separate,
     demo.demo,
 ):

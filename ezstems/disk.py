@@ -17,6 +17,7 @@ _CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # SQLite's own words (SQLITE_FULL); the error's code reaches Python only from 3.11 on.
 _SQLITE_WORDS = "disk is full"
 # What SQLite takes to open and to note that a few files may go, several times over.
+RESERVE = ".reserve"
 RESERVE_BYTES = 512 << 10
 SCARCE_BYTES = 256 << 10
 PLENTY_BYTES = 64 << 20
@@ -45,11 +46,17 @@ def full_refused() -> Iterator[None]:
         raise
 
 
+def give_up_reserve(folder: Path) -> bool:
+    """Give up the room that was set aside where there is no other; tell whether there is none."""
+    scarce = shutil.disk_usage(folder).free < SCARCE_BYTES
+    if scarce:
+        (folder / RESERVE).unlink(missing_ok=True)
+    return scarce
+
+
 def keep_reserve(folder: Path) -> None:
     """Set some room aside; give it up when there is no other, so that the database opens and says what may go."""
-    reserve, free = folder / ".reserve", shutil.disk_usage(folder).free
-    if free < SCARCE_BYTES:
-        reserve.unlink(missing_ok=True)
-    elif free > PLENTY_BYTES and not reserve.exists():
+    reserve = folder / RESERVE
+    if not give_up_reserve(folder) and shutil.disk_usage(folder).free > PLENTY_BYTES and not reserve.exists():
         with suppress(OSError), reserve.open("wb") as file:  # a reserve, no more: everything works without
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)

@@ -14,6 +14,7 @@
     │   ├── TooManyAttempts       an address, or an account, has had its passwords or registrations
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
+    │       └── DatabaseLost      the database in use isn't the one on the disk any more
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
     ├── DecodingFailed            ffmpeg was killed while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
@@ -81,6 +82,10 @@ class TooManyJobs(TryLater):
 
 class ServerFull(TryLater):
     """Say which of the server's resources is used up."""
+
+
+class DatabaseLost(ServerFull):
+    """Say that what would be written now nobody would find again."""
 
 
 class Interrupted(EzStemsError):

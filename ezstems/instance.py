@@ -1,4 +1,7 @@
-"""The instance folder: whatever it lacks is made, and the database migrated, before anything else looks at it."""
+"""The instance folder: whatever it lacks is made, and the database migrated, before anything else looks at it.
+
+Before that, folder and database are looked at, and refused untouched where they aren't one instance's.
+"""
 
 import logging
 import os
@@ -10,38 +13,57 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
-from ezstems import disk
+from ezstems import database, disk, identity
 from ezstems.audio.files import turn
-from ezstems.database import db
 from ezstems.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
 
-def prepare(app: Flask) -> None:
-    """Make the folder, the secret key and the tables; processes that start at once take turns."""
+def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
+    """Make the folder, the secret key and the tables; processes that start at once take turns.
+
+    Without `make`, what isn't there is refused instead. With `adopt`, folder and database are bound to each other,
+    whatever they were bound to; otherwise those that aren't one instance's are refused, and nothing of them changes.
+    """
     folder = Path(app.instance_path)
     try:
+        if folder.exists():
+            disk.give_up_reserve(folder)
+        with app.app_context():
+            if not make:
+                _require(folder)
+            if not adopt:
+                identity.require_own(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        disk.keep_reserve(folder)
-        with turn(folder / ".lock"):
+        with turn(folder / ".lock"), app.app_context():
+            if not adopt:
+                identity.require_match(folder)
+            disk.keep_reserve(folder)
             app.config["SECRET_KEY"] = _secret_key(folder / "secret_key")
-            with app.app_context():
-                if db.engine.dialect.name == "sqlite" and (file := db.engine.url.database):
-                    # Hashes of passwords and keys; SQLite gives its other files the same mode.
-                    os.close(os.open(file, os.O_CREAT, 0o600))
-                try:
-                    upgrade()
-                except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
-                    hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
-                    raise ConfigurationError(f"the database can't be migrated: {hint}") from error
+            if (file := database.file()) and not file.exists():
+                # Hashes of passwords and keys; SQLite gives its other files the same mode.
+                os.close(os.open(file, os.O_CREAT, 0o600))
+            try:
+                upgrade()
+            except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
+                hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
+                raise ConfigurationError(f"the database can't be migrated: {hint}") from error
+            database.current_watch().keep(folder / identity.FILE, identity.bind(folder, anew=adopt))
     except OSError as error:
         raise ConfigurationError(f"the instance folder {folder} must be writable: {error.strerror}") from error
     except SQLAlchemyError as error:
         log.debug("the database can't be opened", exc_info=error)
-        if shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
+        if folder.exists() and shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
             raise ConfigurationError(f"the disk of {folder} is full; free a megabyte of it, then try again") from error
         raise ConfigurationError(f"the database can't be opened or migrated: {error}") from error
+
+
+def _require(folder: Path) -> None:
+    if not identity.is_there():
+        identity.require_match(folder)  # songs without their database are more than no instance
+        where = f"there is no instance in {folder}: the database {database.name()} is not there, or empty"
+        raise ConfigurationError(f"{where}; EZSTEMS_INSTANCE names the folder, a server's start fills it")
 
 
 def _secret_key(location: Path) -> bytes:

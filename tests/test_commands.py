@@ -53,6 +53,7 @@ def job_of(user_id: int, number: int) -> Job:
 
 
 def test_an_empty_folder_is_a_valid_instance(run: Run, instance: Path) -> None:
+    run("users", "add", "a@example.com", "--password", "a password")
     assert run("users", "list").output.split("  ")[:2] == ["ID", "EMAIL"]
     assert (instance / "ezstems.sqlite3").exists()
     assert oct((instance / "secret_key").stat().st_mode & 0o777) == "0o600"

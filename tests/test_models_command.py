@@ -31,6 +31,7 @@ def asked_to_freeze(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_models_are_listed(run: Run, instance: Path) -> None:
     checkpoints.make(instance / "models", 2, SMALL)
+    run("users", "add", "a@example.com", "--password", "a password")
     rows = [line.split() for line in run("models", "list").output.splitlines()]
     assert rows[0][:4] == ["SOURCE", "MODEL", "STATE", "MB"]
     states = {(row[0], row[1]): row[2] for row in rows[1:]}

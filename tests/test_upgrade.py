@@ -87,6 +87,7 @@ def old(instance: Path, song: bytes) -> Path:
         folder.mkdir(mode=0o700)
     (instance / "secret_key").write_text(secrets.token_hex(32))
     (instance / "uploads" / "a worker of then.abc.part").write_bytes(b"half")
+    (instance / "ezstems.sqlite3").touch(0o600)
     app = bare_app(instance)
     with app.app_context():
         upgrade(revision=FIRST)
@@ -146,7 +147,7 @@ def test_everything_of_the_first_version_is_there_after_a_start(server: Server, 
 
 
 def test_what_a_newer_version_made_is_refused_in_one_line(run: Callable[..., Result], instance: Path) -> None:
-    run("users", "list")
+    run("users", "add", "a@example.com", "--password", "a password")
     with closing(sqlite3.connect(instance / "ezstems.sqlite3")) as rows:
         rows.execute("UPDATE alembic_version SET version_num = '9999'")
         rows.commit()

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from ezstems import disk
-from ezstems.commands import account, table, with_app
+from ezstems.commands import account, table, with_instance
 from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
@@ -25,7 +25,7 @@ def jobs() -> None:
 @click.option("--account", "email", metavar="EMAIL", help="Only the jobs of this account.")
 @click.option("--before", metavar="ID", help="Only the jobs that were uploaded before this one: the next page.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
-@with_app
+@with_instance
 def list_jobs(status: str | None, email: str | None, before: str | None, limit: int) -> None:
     """List jobs, the newest first."""
     query = select(Job).options(joinedload(Job.user)).order_by(Job.number.desc()).limit(limit)
@@ -47,7 +47,7 @@ def list_jobs(status: str | None, email: str | None, before: str | None, limit: 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@with_app
+@with_instance
 def show(job_id: str) -> None:
     """Show everything about a job."""
     job = found(job_id)
@@ -58,7 +58,7 @@ def show(job_id: str) -> None:
 
 @jobs.command()
 @click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
-@with_app
+@with_instance
 def retry(job_ids: tuple[str, ...]) -> None:
     """Put jobs that the server itself let fail back into the queue; a running server takes them within seconds."""
     archive = _archive()
@@ -71,7 +71,7 @@ def retry(job_ids: tuple[str, ...]) -> None:
 
 @jobs.command()
 @click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
-@with_app
+@with_instance
 def delete(job_ids: tuple[str, ...]) -> None:
     """Delete jobs in whatever state, and their files; one that is being separated stops within seconds."""
     archive = _archive()
@@ -82,7 +82,7 @@ def delete(job_ids: tuple[str, ...]) -> None:
 
 
 @jobs.command()
-@with_app
+@with_instance
 def prune() -> None:
     """Delete the files of jobs past their retention now."""
     click.echo(f"{retention.sweep(_archive(), current_app.config['EZSTEMS_RETENTION_HOURS'])} jobs expired")

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
-from ezstems.commands import table, with_app
+from ezstems.commands import table, with_app, with_instance
 from ezstems.errors import FetchFailed
 
 NAMES = [f"{stems}stems" for stems in weights.STEMS]
@@ -21,7 +21,7 @@ def models() -> None:
 
 
 @models.command("list")
-@with_app
+@with_instance
 def list_models() -> None:
     """List which weights are here."""
     rows = [

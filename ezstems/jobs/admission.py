@@ -7,7 +7,7 @@ import time
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from ezstems import disk
+from ezstems import database, disk
 from ezstems.database import db
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs.archive import Archive, Incoming
@@ -38,7 +38,8 @@ class Admission:
             )
 
     def require_room(self, expected_bytes: int = 0) -> None:
-        """Raise ServerFull when the queue or the disk can't take another job."""
+        """Raise ServerFull when the queue or the disk can't take another job, or the database holds none."""
+        self._app.extensions[database.EXTENSION].require()
         if self._queue.full:
             raise ServerFull("The queue is full. Try again later.")
         if not self._archive.writable():

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ezstems.audio.files import sync
 from ezstems.audio.peaks import Peaks
@@ -19,8 +19,23 @@ from ezstems.disk import full_refused
 from ezstems.jobs.stem import StemFile
 
 PART = ".part"
+UPLOADS, RESULTS = "uploads", "results"
 COPY_BYTES = 256 << 10  # zipfile's own blocks of 8 KiB take twice the time
 SYNC_BYTES = 8 << 20
+
+
+def is_final(name: str) -> bool:
+    """Tell whether a path below an instance folder is a finished upload's or result's."""
+    path = PurePosixPath(name)
+    in_place = len(path.parts) == 2 and path.parts[0] in (UPLOADS, RESULTS) and path.name not in (".", "..")
+    return in_place and path.suffix != PART and str(path) == name
+
+
+def kept(instance: Path) -> Iterator[Path]:
+    """Yield the finished uploads and results of an instance folder, which may lack the folders for them."""
+    for folder in (instance / UPLOADS, instance / RESULTS):
+        if folder.is_dir():
+            yield from (path for path in folder.iterdir() if path.suffix != PART and path.is_file())
 
 
 class Incoming:
@@ -57,8 +72,8 @@ class Archive:
 
     def __init__(self, instance: Path, owner: str) -> None:
         self._owner = owner
-        self._uploads = instance / "uploads"
-        self._results = instance / "results"
+        self._uploads = instance / UPLOADS
+        self._results = instance / RESULTS
         for folder in (self._uploads, self._results):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -87,7 +102,8 @@ class Archive:
         """Return where a job's upload lies."""
         return self._uploads / filename
 
-    def job_id(self, path: Path) -> str:
+    @staticmethod
+    def job_id(path: Path) -> str:
         """Return the id of the job that a file with a final name belongs to."""
         return "_".join(path.stem.split("_")[:2])
 

@@ -15,7 +15,7 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.disk import is_full
-from ezstems.errors import BadInput, DecodingFailed, EncodingFailed, Interrupted
+from ezstems.errors import BadInput, DatabaseLost, DecodingFailed, EncodingFailed, Interrupted
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import tell
 from ezstems.models import Job
@@ -128,6 +128,8 @@ class Runner:
                 reported, percent = now, int(value)
                 try:
                     Job.report(number, self._owner, percent)
+                except DatabaseLost:  # who found it out has told
+                    db.session.rollback()
                 except SQLAlchemyError:  # only a number is lost
                     log.exception("job %s: its progress could not be stored", job_id, extra={"job_id": job_id})
                     db.session.rollback()
@@ -176,8 +178,9 @@ class Runner:
         while True:
             try:
                 return act()
-            except SQLAlchemyError:
-                log.exception("job number %s: the database failed; trying again", number)
+            except (SQLAlchemyError, DatabaseLost) as error:
+                if not isinstance(error, DatabaseLost):  # who found that out has told
+                    log.exception("job number %s: the database failed; trying again", number)
                 db.session.rollback()
                 if self._stopping():
                     return None

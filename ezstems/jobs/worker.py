@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
 from ezstems.database import db
-from ezstems.errors import ConfigurationError, ServerFull
+from ezstems.errors import ConfigurationError, DatabaseLost, ServerFull
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive, Incoming
@@ -22,7 +22,8 @@ from ezstems.jobs.events import tell
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
-from ezstems.models import QUEUED, Job, User
+from ezstems.models import QUEUED, Instance, Job, User
+from ezstems.watch import LOST, Watch
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Worker:
         self._separate = separate
         self._archive = Archive(Path(app.instance_path), self.id)
         self._life = recovery.Life(Path(app.instance_path), self.id)
+        self._watch: Watch = app.extensions[database.EXTENSION]
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False
@@ -87,7 +89,7 @@ class Worker:
                 with self._app.app_context():
                     if Job.interrupt(number, self.id):
                         tell("interrupted", db.session.get_one(Job, number).id, " in the middle of a step")
-            except SQLAlchemyError:
+            except (SQLAlchemyError, DatabaseLost):
                 log.exception("worker %s: job number %s could not be given back", self.id, number)
         self._housekeeper.join(STOP_SECONDS)
         self._life.end()
@@ -100,6 +102,8 @@ class Worker:
 
     def _may_begin(self) -> bool:
         # On a full disk every job fails at once, and its upload is gone: what was accepted waits for better times.
+        if self._watch.is_lost():
+            return False
         before, self._scarce = self._scarce, not self._admission.has_room()
         if self._scarce and not before:
             log.warning("worker %s: the disk is full; the jobs that wait go on waiting", self.id)
@@ -186,8 +190,8 @@ class Worker:
             "model": None,
             "free_disk_bytes": self._archive.free_bytes(),
         }
-        if database.is_missing():
-            return health | {"status": "no database", "message": "The database's file is gone."}
+        if self._watch.is_lost():
+            return health | {"status": "no database", "message": LOST}
         try:
             health["queue_length"] = Job.unfinished_by_status()[QUEUED]
             health["model"] = self.model()
@@ -236,6 +240,9 @@ class Worker:
         swept = float("-inf")
         while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
             try:
+                with self._app.app_context():
+                    if self._watch.is_lost() or not self._watch.confirm(Instance.ids()):
+                        continue
                 self._line_up()
                 self._separate.rest()
                 if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:

@@ -24,6 +24,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.TooManyAttempts: (429, "Too many attempts"),
     errors.TooManyJobs: (403, "Too many jobs"),
     errors.NotFound: (404, "Not found"),
+    errors.DatabaseLost: (500, "Internal server error"),
     errors.ServerFull: (500, "Server full"),
     errors.DecodingFailed: (500, "Internal server error"),
 }
