@@ -85,7 +85,8 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         assert 'name="csrf_token"' in answer.text
         assert pages[-1] | {
             "stems": (2, 4, 5),
-            "cutoffs": ("11kHz", "16kHz", "full"),
+            "cutoffs": ("full", "11kHz", "16kHz"),
+            "cutoff": "full",
             "outputs": ("wav", "mp3", "flac", "m4a", "ogg"),
             "max_bytes": 30 * MIB,
             "extensions": ("mp3", "wav", "m4a"),
@@ -95,6 +96,15 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         log_in(large, make_account("large@example.com", "custom", 123).email)
         large.get("/upload")
         assert pages[-1]["max_bytes"] == 123 * MIB
+
+
+def test_the_servers_default_is_selected(make_app: Callable[..., Flask], make_account: Callable[..., Account]) -> None:
+    account = make_account()
+    for cutoff in ("16kHz", "full"):
+        session = make_app(cutoff=cutoff).test_client()
+        log_in(session, account.email)
+        selected = re.findall(r'<option value="(\w+)" selected>', session.get("/upload").text)
+        assert selected == [cutoff]
 
 
 @pytest.mark.parametrize("place", ["header", "field before", "field after"])

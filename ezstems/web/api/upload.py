@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import PurePosixPath
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, current_app, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
 from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS, current_worker
@@ -64,7 +64,7 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
         if form.incoming is None:
             raise BadInput("The part file is missing: the audio file, sent as multipart/form-data.")
         name, extension = named(form.filename)
-        options = chosen(form.fields)
+        options = chosen(form.fields, current_app.config["EZSTEMS_CUTOFF"])
         if form.incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")
         return worker.submit(user, form.incoming, name=name, extension=extension, **options)
@@ -86,15 +86,15 @@ def _shown(character: str) -> bool:
     return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
-def chosen(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Parse the parameters beside the file."""
+def chosen(fields: Mapping[str, str], cutoff: str = CUTOFFS[0]) -> dict[str, Any]:
+    """Parse the parameters beside the file; an optional one that is blank is as good as missing."""
     stems = fields.get("stems", "").strip(_BLANK)
     if stems not in map(str, STEMS):
         raise BadInput(f"stems={stems[:64]!r} must be 2, 4 or 5.")
-    cutoff = fields.get("cutoff", CUTOFFS[0]).strip(_BLANK)
+    cutoff = fields.get("cutoff", "").strip(_BLANK) or cutoff
     if not cutoff.isascii() or cutoff.lower() not in CUTOFF_NAMES:  # the Kelvin sign's lower case is a k
         raise BadInput(f"cutoff={cutoff[:64]!r} must be one of {', '.join(CUTOFFS)}.")
-    output = fields.get("output", OUTPUTS[0]).strip(_BLANK)
+    output = fields.get("output", "").strip(_BLANK) or OUTPUTS[0]
     if output.lower() not in OUTPUTS:
         raise BadInput(f"output={output[:64]!r} must be one of {', '.join(OUTPUTS)}.")
     return {"stems": int(stems), "cutoff": CUTOFF_NAMES[cutoff.lower()], "output": output.lower()}

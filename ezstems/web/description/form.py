@@ -1,6 +1,6 @@
 """The form that upload.php takes, and what it refuses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ezstems.errors import BadInput, UnreadableAudio, UploadTooLarge
@@ -30,8 +30,8 @@ def form_failures() -> tuple[Failure, ...]:
     )
 
 
-def upload_form() -> dict[str, Any]:
-    """Describe the form."""
+def upload_form(cutoff: str) -> dict[str, Any]:
+    """Describe the form, with the server's own default of the cutoff."""
     aliases = [name for name in CUTOFF_NAMES if name.isdecimal()]
     properties = {
         "file": {
@@ -49,16 +49,16 @@ def upload_form() -> dict[str, Any]:
             + ".",
         },
         "cutoff": {
-            "anyOf": [_words(CUTOFF_NAMES), {"type": "integer", "enum": [*map(int, aliases)]}],
-            "default": CUTOFFS[0],
-            "description": f"The band in which the network works: {_choice(CUTOFFS)}, in any case; "
-            f"{', '.join(f'`{name}`' for name in aliases)} are other names of the first two. Nothing is left above it, "
-            f"except with `{CUTOFFS[-1]}`, which goes on above it so that the stems add up to the song.",
+            "anyOf": [_words(CUTOFF_NAMES, optional=True), {"type": "integer", "enum": [*map(int, aliases)]}],
+            "default": cutoff,
+            "description": f"How far up the stems go: {_choice(CUTOFFS, cutoff)}, in any case; "
+            f"{', '.join(f'`{name}`' for name in aliases)} are other names of the latter two. With `full` the stems "
+            "add up to the song; with the others nothing is left above that frequency.",
         },
         "output": {
-            **_words(OUTPUTS),
+            **_words(OUTPUTS, optional=True),
             "default": OUTPUTS[0],
-            "description": f"The stems' format: {_choice(OUTPUTS)}, in any case.",
+            "description": f"The stems' format: {_choice(OUTPUTS, OUTPUTS[0])}, in any case.",
         },
     }
     form = {
@@ -68,14 +68,15 @@ def upload_form() -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": form}}
 
 
-def _choice(names: Sequence[str]) -> str:
-    return ", ".join([f"`{names[0]}` (the default)", *(f"`{name}`" for name in names[1:])])
+def _choice(names: Iterable[str], default: str) -> str:
+    return ", ".join(f"`{name}`{' (the default)' * (name == default)}" for name in names)
 
 
-def _words(allowed: Iterable[str]) -> dict[str, Any]:
-    """Describe a short field: one of some words in any case, within what PHP allows around a number."""
+def _words(allowed: Iterable[str], *, optional: bool = False) -> dict[str, Any]:
+    """Describe a short field: a word of some in any case, within what PHP allows around a number; blank if optional."""
     letters = "|".join("".join(_either_case(letter) for letter in word) for word in allowed)
-    return {"type": "string", "pattern": rf"^[\t-\r ]*({letters})[\t-\r ]*$", "maxLength": MAX_FIELD_BYTES}
+    word = f"({letters}){'?' * optional}"
+    return {"type": "string", "pattern": rf"^[\t-\r ]*{word}[\t-\r ]*$", "maxLength": MAX_FIELD_BYTES}
 
 
 def _either_case(letter: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from flask_wtf.csrf import validate_csrf
@@ -71,6 +71,7 @@ def _page(error: str | None = None) -> str:
         "upload.html",
         stems=tuple(STEMS),
         cutoffs=CUTOFFS,
+        cutoff=current_app.config["EZSTEMS_CUTOFF"],
         outputs=OUTPUTS,
         max_bytes=current_user.max_upload_bytes,
         extensions=tuple(DEMUXERS),
