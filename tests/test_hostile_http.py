@@ -12,6 +12,7 @@ import pytest
 
 from ezstems.web.api.form import MAX_PARTS
 from tests.callers import Caller
+from tests.clients.programs import curl
 from tests.multipart import BOUNDARY, CONTENT_TYPE, body, field, file_part, part
 from tests.servers import Server
 from tests.sessions import enter
@@ -294,7 +295,17 @@ NAMES: dict[bytes, str | None] = {
     b'"/etc/cron.d/x.wav"': "x.wav",
     b'"..\\\\..\\\\x.wav"': "x.wav",
     b'"C:\\\\Users\\\\me\\\\song.wav"': "song.wav",
+    b'"C:\\Users\\me\\"': None,
+    b'"C:\\Users\\new\\song.wav"': "song.wav",
+    b'"C:/Users/me/song.wav"': "song.wav",
+    b'"\\\\server\\share\\say \\"hi\\".wav"': 'say "hi".wav',
+    b'"say "hi".wav"': 'say "hi".wav',
+    b'"say "hi" ; no.wav"': None,
+    b'"x.wav"; more="C:\\y.wav"': "x.wav",
+    b"C:\\music\\bare.wav": None,
+    b"\"x.wav\"; filename*=UTF-8''C%3A%5Cmusic%5Cgr%C3%BC.wav": "grü.wav",
     b'"C:song.wav"': "C:song.wav",
+    b'"-rf.wav"': "-rf.wav",
     b'"CON.wav"': "CON.wav",
     b'"..wav"': "..wav",
     b'".wav"': None,
@@ -317,7 +328,16 @@ NAMES: dict[bytes, str | None] = {
     b"\"x.wav\"; filename*=UTF-8''..%2F..%2Fy%00%0D%0A.wav": "y.wav",
     b"\"x.wav\"; filename*=UTF-8''%ff.wav": "\ufffd.wav",
     b'"=?utf-8?B?Z3LDvC53YXY=?="; filename*=utf-8\'\'gr%C3%BC.wav': "grü.wav",
-    b'"=?UTF-8?B?Z3LDvC53YXY=?="': None,
+    b'"=?UTF-8?B?Z3LDvC53YXY=?="': "grü.wav",
+    b'"=?utf-8?Q?gr=C3=BC_x.wav?="': "grü x.wav",
+    b'"=?UTF-8?B?0J/QtQ==?= =?UTF-8?B?0YHQvdGP?= =?koi8-r?Q?=2Ewav?="': "Песня.wav",
+    b'"=?UTF-8?B?0J/Q?= =?UTF-8?B?tdGB0L3Rjw==?=.wav"': "Песня.wav",
+    b'"a =?iso-8859-1*de?q?=FC?= b.wav"': "a ü b.wav",
+    b'"=?utf-8?Q?=2E=2E=2Fetc=2Fx=00=0D=0A.wav?="': "x.wav",
+    b'"=?utf-8?Q?C=3A=5Cmusic=5Cx.wav?="': "x.wav",
+    b'"=?no-such?B?Z3LDvC53YXY=?=.wav"': "=?no-such?B?Z3LDvC53YXY=?=.wav",
+    b'"=?utf-8?B?Z?=.wav"': "=?utf-8?B?Z?=.wav",
+    b'"=?utf-8?B?//8=?=.wav"': "\ufffd\ufffd.wav",
     b'"a.txt"; filename="b.wav"': "b.wav",
     b'""': None,
 }
@@ -363,10 +383,23 @@ def test_names_of_files(server: Server, key: str, names: dict[str, str]) -> None
         (answer,) = ask(server, key, request(f"/api/v1/download.php?id={job_id}"))
         check(answer)
         (value,) = answer.headers("Content-Disposition")
-        quoted = r'("([^"\\/]|\\["\\])+"|[!#$%&\'*+.^`|~\w-]+)'
-        assert re.fullmatch(rf"attachment; filename={quoted}(; filename\*=UTF-8''[\w%.~!#$&+^`|-]+)?", value), value
+        plain = r"""("[^"\\/:*?<>|%]+"|[!#$&'+.^_`~\w-]+)"""
+        assert re.fullmatch(rf"attachment; filename={plain}(; filename\*=UTF-8''[\w%.~!#$&+^`|-]+)?", value), value
     folders = [server.instance / folder for folder in ("uploads", "results")]
     assert all(re.fullmatch(r"\d+_2[\w.]*", file.name) for folder in folders for file in folder.iterdir())
+
+
+def test_curl_saves_each_song_under_a_name_of_its_own(
+    server: Server, key: str, song: bytes, tmp_path: Path
+) -> None:
+    caller = Caller(server, key)
+    jobs = [caller.upload(song, name=name)["id"] for name in ("Песня.wav", "歌.wav", "-o.wav", "..hidden.wav")]
+    for job_id in jobs:
+        caller.wait(job_id)
+        authorization = f"Authorization: {caller.headers['Authorization']}"
+        curl(tmp_path, "-f", "-OJ", "-H", authorization, f"{server.api}/download.php?id={job_id}")
+    saved = [f"{jobs[0]}-2stems.zip", f"{jobs[1]}-2stems.zip", "hidden-2stems.zip", "o-2stems.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(saved)
 
 
 # Headers that ask for a part of a file, the answer's status, and which bytes it holds.

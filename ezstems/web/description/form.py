@@ -6,9 +6,10 @@ from typing import Any
 from ezstems.errors import BadInput, UnreadableAudio, UploadTooLarge
 from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
 from ezstems.models import PLAN_MAX_MB
-from ezstems.web.api.form import MAX_FIELD_BYTES
-from ezstems.web.api.upload import CUTOFF_NAMES, chosen, named
+from ezstems.web.api.form import MAX_FIELD_BYTES, NO_FILE, NO_FILENAME, require_binary
+from ezstems.web.api.upload import CUTOFF_NAMES, chosen
 from ezstems.web.description.responses import Failure, refusal
+from ezstems.web.filenames import named
 
 EXTENSIONS = f"{', '.join(f'.{name}' for name in [*DEMUXERS][:-1])} or .{[*DEMUXERS][-1]}"
 
@@ -19,7 +20,9 @@ def form_failures() -> tuple[Failure, ...]:
     other_content = "The file's content is not MP3 audio, as its extension .mp3 says."
     return (
         Failure(BadInput, "no form", "Content-Type='application/json' must be multipart/form-data."),
-        Failure(BadInput, "no file", "The part file is missing: the audio file, sent as multipart/form-data."),
+        Failure(BadInput, "no file", f"{NO_FILE} What came: 'stems'."),
+        Failure(BadInput, "no filename", NO_FILENAME),
+        refusal("encoded file", require_binary, "file", "base64"),
         refusal("other extension", named, "song.ogg"),
         refusal("other stems", chosen, {"stems": "3"}),
         refusal("other cutoff", chosen, {"stems": "2", "cutoff": "8kHz"}),
@@ -39,7 +42,8 @@ def upload_form(cutoff: str) -> dict[str, Any]:
             "format": "binary",
             "minLength": 1,
             "description": "The song: MP3, WAV or M4A, by its content and by its name, which must end in "
-            f"{EXTENSIONS}, in any case; a name that isn't UTF-8 is read as Windows-1252. How large the file may be "
+            f"{EXTENSIONS}, in any case; a name that isn't UTF-8 is read as Windows-1252, "
+            "one in RFC 2047's encoded words is decoded, and folders are left out. How large the file may be "
             "depends on the account's plan.",
         },
         "stems": {

@@ -33,9 +33,9 @@ def stem(job_id: str, name: str) -> Response:
     job = _completed(job_id)
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
-    download_name = saved_name(job, f"{name}.{job.output}") if request.args.get("download") == "1" else None
+    name_of_file = saved_name(job, f"{name}.{job.output}") if request.args.get("download") == "1" else None
     try:
-        return files.send(current_worker().stem(job, name), TYPES[job.output], download_name)
+        return files.send(current_worker().stem(job, name), TYPES[job.output], name_of_file)
     except FileNotFoundError:
         # The sweep took it between the row's read and the file's opening.
         raise expired(job) from None
