@@ -56,7 +56,8 @@ def _upload(root: str, settings: Mapping[str, Any], refused: tuple[Failure, ...]
         "summary": "Upload a song",
         "description": "Takes an audio file and lines up its separation. The answer names the job, `id`, which is safe "
         "from then on: a server that stops or crashes goes on with it when it starts again. All fields are read from "
-        "the form; what the address may hold besides is ignored.",
+        "the form; what the address may hold besides is ignored. The body must be sent plain, without a "
+        "`Content-Encoding`. A client that sends `Expect: 100-continue` is told of a refusal before it sends the file.",
         "requestBody": upload_form(settings["EZSTEMS_CUTOFF"]),
         "responses": {"200": answer, **failures(*form_failures(), *refused, many, full, allow="POST")},
     }

@@ -49,7 +49,7 @@ def send() -> ResponseReturnValue:
 
 def _received() -> Job:
     """Check the token as soon as it is there: a header's at once, a field's, which may follow the file, in the end."""
-    if (token := request.headers.get(TOKEN_HEADER)) is None:
+    if not (token := request.headers.get(TOKEN_HEADER, "").strip()):
         return receive(current_user, _check_field)
     _check(token)
     return receive(current_user)
