@@ -26,6 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None, *, make: bool = True) ->
             app.config["EZSTEMS_MODEL"],
             engine=app.config["EZSTEMS_ENGINE"],
             precision=app.config["EZSTEMS_PRECISION"],
+            cutoff=app.config["EZSTEMS_CUTOFF"],
             idle_seconds=app.config["EZSTEMS_IDLE_SECONDS"],
             max_duration_seconds=app.config["EZSTEMS_MAX_DURATION_SECONDS"],
             min_free_bytes=app.config["EZSTEMS_MIN_FREE_MB"] << 20,

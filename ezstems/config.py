@@ -61,13 +61,14 @@ def number(minimum: float, maximum: float) -> Callable[[Any], float]:
 
 
 def choice(*allowed: str) -> Callable[[Any], str]:
-    """Make a parser of one word out of a list."""
+    """Make a parser of one word out of a list, in any case."""
+    spelled = {word.lower(): word for word in allowed}
 
     def parse(raw: Any) -> str:
-        value = str(raw).strip().lower()
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
+        try:
+            return spelled[str(raw).strip().lower()]
+        except KeyError:
+            raise ValueError(f"must be one of {', '.join(allowed)}") from None
 
     return parse
 
@@ -145,10 +146,12 @@ SETTINGS = (
             "`tensorflow` (slower, the reference), or `auto`: OpenVINO where it works"),  # fmt: skip
     Setting("PRECISION", "auto", choice("auto", "float32", "bfloat16"), "numbers of the network: `float32`, "
             "`bfloat16`, or `auto`: bfloat16 where the processor has instructions for it"),  # fmt: skip
+    Setting("CUTOFF", "full", choice("full", "11kHz", "16kHz"), "band of the stems where none is asked for: `full`, "
+            "`11kHz` or `16kHz`"),  # fmt: skip
     Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
-    Setting("RATE_WINDOW_SECONDS", 3600, integer(1, 31_536_000), "length of the window, which the first call starts"),
+    Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "
             "no job begins; a backup leaves as much"),  # fmt: skip
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),

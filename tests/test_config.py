@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ezstems import config, create_app
+from ezstems.audio.separate import CUTOFFS
 from ezstems.errors import ConfigurationError
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -17,7 +18,7 @@ def test_defaults_lie_in_the_instance_folder(tmp_path: Path) -> None:
     assert values["EZSTEMS_BIND"] == "127.0.0.1:8000"
     assert values["EZSTEMS_MODELS"] == tmp_path / "models"
     assert values["EZSTEMS_DATABASE_URL"] == f"sqlite:///{tmp_path}/ezstems.sqlite3"
-    assert (values["EZSTEMS_RATE_LIMIT"], values["EZSTEMS_RATE_WINDOW_SECONDS"]) == (100, 3600)
+    assert (values["EZSTEMS_RATE_LIMIT"], values["EZSTEMS_RATE_WINDOW_SECONDS"]) == (100, 60)
 
 
 def test_every_default_passes_its_own_parser() -> None:
@@ -43,6 +44,8 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
         ("RETENTION_HOURS", "nan", "must be a number from 0.001 to 1e+06"),
         ("RETENTION_HOURS", "-1", "must be a number from 0.001 to 1e+06"),
         ("MODEL", "best", "must be one of auto, official, builtin"),
+        ("CUTOFF", "12kHz", "must be one of full, 11kHz, 16kHz"),
+        ("CUTOFF", "", "must be one of full, 11kHz, 16kHz"),
         ("BIND", " ", "must not be empty"),
         ("BIND", "127.0.0.1:99999", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
         ("BIND", "localhost", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
@@ -57,6 +60,14 @@ def test_junk_is_refused_with_the_value_and_the_rule(tmp_path: Path, name: str, 
     with pytest.raises(ConfigurationError) as caught:
         config.load(tmp_path, {f"EZSTEMS_{name}": raw})
     assert str(caught.value) == f"EZSTEMS_{name}={raw!r} {rule}"
+
+
+def test_words_in_any_case(tmp_path: Path) -> None:
+    for raw in ("16KHZ", " 16khz ", "16kHz"):
+        assert config.load(tmp_path, {"EZSTEMS_CUTOFF": raw})["EZSTEMS_CUTOFF"] == "16kHz"
+    for cutoff in CUTOFFS:
+        assert config.load(tmp_path, {"EZSTEMS_CUTOFF": cutoff})["EZSTEMS_CUTOFF"] == cutoff
+    assert config.load(tmp_path, {})["EZSTEMS_CUTOFF"] == CUTOFFS[0] == "full"
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:80", "[::1]:8000", ":8000", "unix:/run/ezstems.sock"])

@@ -21,7 +21,7 @@ from ezstems.jobs.queue import JobQueue
 from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
 from ezstems.web.description.schemas import EXAMPLE_ID
 from tests.conftest import PASSWORD, Account
-from tests.multipart import Upload, job_of
+from tests.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
 from tests.openapi import conform, operations, served
 from tests.separators import FastSeparator
 
@@ -144,10 +144,17 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
             patched.setattr(Job, "unfinished", lambda user_id: 1000)
             return call()
 
+    encoded = part('name="file"; filename="song.wav"', b"UklGRg==", "Content-Transfer-Encoding: base64")
     declared = {"CONTENT_LENGTH": str(2**30), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     provoked = {
         "400 no form": lambda: world.call("POST", "upload", json={}),
         "400 no file": lambda: world.call("POST", "upload", data={"stems": "2"}, content_type="multipart/form-data"),
+        "400 no filename": lambda: world.call(
+            "POST", "upload", data={"file": "x", "stems": "2"}, content_type="multipart/form-data"
+        ),
+        "400 encoded file": lambda: world.call(
+            "POST", "upload", data=body(encoded, field("stems", "2")), content_type=CONTENT_TYPE
+        ),
         "400 other extension": lambda: call(name="song.ogg"),
         "400 other stems": lambda: call(stems="3"),
         "400 other cutoff": lambda: call(cutoff="8kHz"),

@@ -32,8 +32,8 @@ STEMS: dict[int, tuple[str, ...]] = {
     5: ("vocals", "drums", "bass", "piano", "other"),
 }
 # What the network sees of the spectrum (a configuration of Spleeter's), and whether its masks' mean goes on above it.
-_BANDS = {"11kHz": ("11kHz", False), "16kHz": ("16kHz", False), "full": ("11kHz", True)}
-CUTOFFS = tuple(_BANDS)
+_BANDS = {"full": ("11kHz", True), "11kHz": ("11kHz", False), "16kHz": ("16kHz", False)}
+CUTOFFS = tuple(_BANDS)  # the default first
 IDLE_SECONDS = 600.0
 
 
@@ -105,12 +105,14 @@ class Separator:
         *,
         engine: str = "auto",
         precision: str = "auto",
+        cutoff: str = CUTOFFS[0],
         idle_seconds: float = IDLE_SECONDS,
         max_duration_seconds: float | None = None,
         min_free_bytes: int = 0,
     ) -> None:
         """Remember the settings; nothing is loaded."""
         self._networks = Networks(models_directory, model, engine, precision, idle_seconds, min_free_bytes)
+        self._cutoff = cutoff
         self._longest_seconds = max_duration_seconds
 
     def label(self) -> str:
@@ -119,7 +121,7 @@ class Separator:
 
     def warm(self, stems: int = 2) -> None:
         """Load the network of a number of stems and run it once, so that the first file doesn't wait for it."""
-        with self._networks.use(stems, "11kHz") as engine:
+        with self._networks.use(stems, _BANDS[self._cutoff][0]) as engine:
             started = monotonic()
             engine.runner()(np.zeros((stft.TILE_FRAMES, engine.bins, 2), np.float32))
             logger.info("warmed %s stems in %.1f s", stems, monotonic() - started)
@@ -144,7 +146,7 @@ class Separator:
         directory: Path,
         *,
         stems: int,
-        cutoff: str = "11kHz",
+        cutoff: str | None = None,
         output: str = "wav",
         progress: Callable[[float], None] = lambda percent: None,
         stopping: Callable[[], bool] = lambda: False,
@@ -161,6 +163,7 @@ class Separator:
             Interrupted: `stopping` returned true.
             ModelMissing, ConfigurationError: there are no weights, or they don't fit.
         """
+        cutoff = self._cutoff if cutoff is None else cutoff
         for name, value, allowed in (("stems", stems, STEMS), ("cutoff", cutoff, CUTOFFS), ("output", output, OUTPUTS)):
             if value not in allowed:
                 raise BadInput(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}")

@@ -23,10 +23,10 @@ from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--stems", type=click.Choice([str(stems) for stems in STEMS]), default="2", show_default=True)
 @click.option("--output", type=click.Choice(OUTPUTS), default=OUTPUTS[0], show_default=True)
-@click.option("--cutoff", type=click.Choice(CUTOFFS, case_sensitive=False), default=CUTOFFS[0], show_default=True)
+@click.option("--cutoff", type=click.Choice(CUTOFFS, case_sensitive=False), help="Default: EZSTEMS_CUTOFF, or full.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True)
 @with_app
-def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str, directory: Path) -> None:
+def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | None, directory: Path) -> None:
     """Write each FILE's stems to DIRECTORY/<name of FILE>/."""
     log.configure("error")  # a file that can't be read is told in one line, without ffmpeg's own words
     names = [file.stem for file in files]

@@ -143,7 +143,7 @@ def authenticate_session() -> None:
 
 def authenticate() -> None:
     """Identify the caller by its key if it sends one or has no session, by its session otherwise."""
-    if "Authorization" in request.headers or not current_user.is_authenticated:
+    if request.headers.get("Authorization", "").strip() or not current_user.is_authenticated:
         authenticate_key()
     else:
         authenticate_session()

@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from ezstems.web import malformed
+from ezstems.web import expectation, malformed
 from ezstems.web.patience import PatientSocket
 from ezstems.web.seats import Seats
 
@@ -105,6 +105,11 @@ class Worker(ThreadWorker):
             return super().handle(conn)
         finally:
             conn.sock.leave()
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Let the app, not gunicorn, tell a client that waits with its body to go on."""
+        conn.sock.expectation = expectation.of(req, conn.sock)
+        return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what the parser refused; the app has answered everything that it got to see."""

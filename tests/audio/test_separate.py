@@ -217,6 +217,25 @@ def test_longest_duration(models: Path, wav: Path, tmp_path: Path) -> None:
     assert exact(wav, tmp_path, stems=2).samples == SAMPLES
 
 
+def test_what_is_warmed_is_what_the_default_cutoff_uses(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for cutoff, band in (("full", "11kHz"), ("11kHz", "11kHz"), ("16kHz", "16kHz")):
+        with caplog.at_level("INFO"):
+            Separator(models, "official", engine="openvino", cutoff=cutoff).warm()
+        assert f"loaded official 2stems for {band} in" in caplog.text
+        caplog.clear()
+
+
+def test_the_default_cutoff(models: Path, wav: Path, tmp_path: Path) -> None:
+    def made(default: str, *cutoff: str) -> bytes:
+        separator = Separator(models, "official", cutoff=default)
+        options = {"cutoff": cutoff[0]} if cutoff else {}
+        return separator(wav, tmp_path, stems=2, **options).files[0].read_bytes()
+
+    full, narrow = made("full"), made("11kHz")
+    assert full != narrow
+    assert (made("11kHz", "full"), made("full", "11kHz")) == (full, narrow)
+
+
 def test_bad_input(separator: Separator, tmp_path: Path) -> None:
     empty = write_wav(tmp_path / "empty.wav", np.zeros((0, 2), np.float32))
     with pytest.raises(UnreadableAudio):

@@ -1,7 +1,5 @@
 """`download.php`: a finished job's ZIP."""
 
-from pathlib import PurePath
-
 from flask import Blueprint, Response
 
 from ezstems.errors import NotReady
@@ -10,6 +8,7 @@ from ezstems.models import COMPLETED, FAILED, Job
 from ezstems.web import files
 from ezstems.web.api.jobs import called_job, expired
 from ezstems.web.auth import key_required
+from ezstems.web.filenames import SavedName, saved
 
 blueprint = Blueprint("download", __name__)
 
@@ -39,6 +38,6 @@ def require_completed(job: Job) -> None:
         raise NotReady(f"Job {job.id} is {job.status}, not completed. Ask status.php again in a few seconds.")
 
 
-def saved_name(job: Job, ending: str) -> str:
+def saved_name(job: Job, ending: str) -> SavedName:
     """Name a file of a job for who saves it."""
-    return f"{PurePath(job.original_name).stem}-{ending}"
+    return saved(job.original_name, job.id, ending)

@@ -37,14 +37,15 @@ def paths(root: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     refused = (*STRANGER, Failure(RateLimited, "too many calls", used_up))
     common = {"parameters": [{"$ref": "#/components/parameters/X-Request-ID"}]}
     return {
-        f"{PREFIX}/upload.php": common | {"post": _upload(root, settings["EZSTEMS_ACCOUNT_JOBS"], refused)},
+        f"{PREFIX}/upload.php": common | {"post": _upload(root, settings, refused)},
         f"{PREFIX}/status.php": common | {"get": _status(root, refused)},
         f"{PREFIX}/download.php": common | {"get": _download(refused)},
         f"{PREFIX}/keys.php": common | _keys(default, refused),
     }
 
 
-def _upload(root: str, account_jobs: int, refused: tuple[Failure, ...]) -> dict[str, Any]:
+def _upload(root: str, settings: Mapping[str, Any], refused: tuple[Failure, ...]) -> dict[str, Any]:
+    account_jobs = settings["EZSTEMS_ACCOUNT_JOBS"]
     full = Failure(ServerFull, "full queue", "The queue is full. Try again later.")
     taken = f"The account may have {account_jobs} unfinished jobs at a time, and has. Try again when one has finished."
     many = Failure(TooManyJobs, "too many unfinished jobs", taken)
@@ -55,8 +56,9 @@ def _upload(root: str, account_jobs: int, refused: tuple[Failure, ...]) -> dict[
         "summary": "Upload a song",
         "description": "Takes an audio file and lines up its separation. The answer names the job, `id`, which is safe "
         "from then on: a server that stops or crashes goes on with it when it starts again. All fields are read from "
-        "the form; what the address may hold besides is ignored.",
-        "requestBody": upload_form(),
+        "the form; what the address may hold besides is ignored. The body must be sent plain, without a "
+        "`Content-Encoding`. A client that sends `Expect: 100-continue` is told of a refusal before it sends the file.",
+        "requestBody": upload_form(settings["EZSTEMS_CUTOFF"]),
         "responses": {"200": answer, **failures(*form_failures(), *refused, many, full, allow="POST")},
     }
 

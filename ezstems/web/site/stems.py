@@ -32,9 +32,9 @@ def stem(job_id: str, name: str) -> Response:
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
     output = FORMATS[job.output]
-    download_name = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
+    name_of_file = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
     try:
-        return files.send(current_worker().stem(job, name), output.media_type, download_name)
+        return files.send(current_worker().stem(job, name), output.media_type, name_of_file)
     except FileNotFoundError:
         # The sweep took it between the row's read and the file's opening.
         raise expired(job) from None
