@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ezstems.audio.ffmpeg import Child, command
-from ezstems.audio.kinds import known, looks_like, opening
+from ezstems.audio.kinds import find, known, opening
 from ezstems.audio.length import refusal
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
@@ -48,7 +48,7 @@ def check(path: Path, extension: str) -> None:
     if path.stat().st_size == 0:
         raise UnreadableAudio("The file is empty; it must hold audio.")
     kind = extension.upper()
-    if not looks_like(path, extension):
+    if find(path, extension) is None:
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
     arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
     with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
