@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ezstems.audio.ffmpeg import Child, command
-from ezstems.audio.kinds import known, looks_like, opening
+from ezstems.audio.kinds import find, known, opening
 from ezstems.audio.length import refusal
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
@@ -25,16 +25,16 @@ AHEAD_BLOCKS = 2
 LOUDEST = 65_536.0  # twice what a float file on the 16-bit scale holds; a tile's squared magnitudes stay finite
 
 # Two equal channels at its own level from a mono file, as Spleeter repeats it (ffmpeg's own matrix takes 3 dB off);
-# anything above stereo is down-mixed by ffmpeg, its gains normalised so that nothing is louder than full scale. In
-# blocks: frames of 1152 samples, each handed from thread to thread, take a quarter more of the processor.
+# anything above stereo is down-mixed by ffmpeg, its gains normalised so that nothing is louder than full scale.
 STEREO = (
-    "asetnsamples=n=16384:p=0,aformat=sample_fmts=flt:channel_layouts=mono|stereo,pan=stereo|FL<FL+FC|FR<FR+FC,"
+    "aformat=sample_fmts=fltp|flt:channel_layouts=mono|stereo,pan=stereo|FL<FL+FC|FR<FR+FC,"
     f"aresample={SAMPLE_RATE_HZ},aformat=sample_fmts=flt"
 )
-
-
+# In blocks: ffmpeg's frames of 1152 samples would be that many writes. Made behind the filters: these are built anew
+# where a file changes its channels or rate, and what they hold then is lost.
+BLOCKS = ("-bsf:a", "pcm_rechunk=nb_out_samples=16384:pad=0", "-flush_packets", "0")
 # Float stereo at 44,100 Hz to stdout.
-OUTPUT = ("-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
+OUTPUT = ("-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", *BLOCKS, "-f", "f32le", "pipe:1")
 
 
 def check(path: Path, extension: str) -> None:
@@ -48,7 +48,7 @@ def check(path: Path, extension: str) -> None:
     if path.stat().st_size == 0:
         raise UnreadableAudio("The file is empty; it must hold audio.")
     kind = extension.upper()
-    if not looks_like(path, extension):
+    if find(path, extension) is None:
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
     arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
     with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:

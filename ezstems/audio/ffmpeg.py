@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from logging import getLogger
 
-from ezstems.audio.cpu import step_back
+from ezstems.audio.cpu import run_in_batches, step_back
 
 logger = getLogger(__name__)
 
@@ -89,6 +89,7 @@ class Child:
         )
         if not awaited:
             step_back(self.process.pid)
+            run_in_batches(self.process.pid)
         self._limit(resource.RLIMIT_CORE, 0)
         self._limit(resource.RLIMIT_DATA, MEMORY_BYTES)
         if writes:
