@@ -77,11 +77,19 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log.read_text()}")
 
-    def refuse(self) -> subprocess.CompletedProcess[str]:
-        """Start what must end by itself; return what it said."""
+    def refuse(self, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Start what must end by itself, with more in its environment; return what it said."""
+        environ = self.environ | environ
         return subprocess.run(
-            self.arguments, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=False
+            self.arguments, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
         )
+
+    def beside(self, instance: Path) -> "Server":
+        """Return another server with the same settings, on a port of its own."""
+        other = Server(instance, self.arguments[-1])
+        other.log = self.log.with_name(f"beside-{self.log.name}")
+        other.environ = self.environ | {name: other.environ[name] for name in ("EZSTEMS_INSTANCE", "EZSTEMS_BIND")}
+        return other
 
     def stop(self) -> float:
         """Ask for an orderly end; return how many seconds it took."""
@@ -135,15 +143,20 @@ class Server:
 
     def command(self, *arguments: str) -> str:
         """Run `ezstems` on the server's instance; return what it printed."""
-        done = subprocess.run(
+        done = self.attempt(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `ezstems` on the server's instance, whatever comes of it."""
+        return subprocess.run(
             [sys.executable, "-c", "from ezstems.cli import main; main()", *arguments],
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
+            check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     def key(self, email: str = "someone@example.com", plan: str = "basic", **options: object) -> str:
         """Make an account and a key of it."""

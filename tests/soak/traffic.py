@@ -74,7 +74,7 @@ class Traffic:
         random, count = Random(f"{self._seed}.{number}"), 0
         while not self._stop.wait(random.uniform(0, 2) * PAUSE_SECONDS):
             count += 1
-            with suppress(requests.RequestException):  # that is what a caller sees of a kill
+            with suppress(OSError):  # that is what a caller sees of a kill, requests' errors among them
                 act(random, f"{self._seed}-{number}-{count}")
 
     def _upload(self, random: Random, name: str) -> None:
