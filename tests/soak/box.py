@@ -14,7 +14,7 @@ from tests.servers import Server
 from tests.sessions import enter
 from tests.soak import checks
 from tests.soak.kills import KILLED, kill
-from tests.soak.slips import SLIPS, with_clock
+from tests.soak.slips import OUTAGE, SLIPS, with_clock
 from tests.soak.songs import Song
 from tests.soak.traffic import Traffic, Upload
 
@@ -70,6 +70,7 @@ class Box:
             while time.monotonic() < deadline or not any(upload.job_id for upload in traffic.uploads):
                 assert time.monotonic() < deadline + 60, "nothing was accepted"
                 time.sleep(0.01)
+            traffic.outage = kind == OUTAGE
             faults = self._trouble(kind, random, traffic, tally)
             time.sleep(random.uniform(0, 0.3))
             server.hold()

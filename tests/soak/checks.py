@@ -12,6 +12,7 @@ from ezstems.models.job import CRASHED
 from tests.callers import Caller
 from tests.servers import Server
 from tests.soak.kills import FFMPEG, children
+from tests.soak.slips import OUTAGE
 from tests.soak.songs import faults
 from tests.soak.traffic import Upload
 
@@ -55,7 +56,7 @@ def outcomes(
     for upload in uploads:
         rows = caller.server.rows("SELECT * FROM jobs WHERE original_name = ?", upload.name)
         counts["accepted" if upload.job_id else "refused" if upload.refused else "unanswered"] += 1
-        if upload.refused is not None and (kind != FFMPEG or rows):
+        if upload.refused is not None and (kind not in (FFMPEG, OUTAGE) or rows):
             found.append(f"{upload.name} was refused: {upload.refused}")
         if upload.job_id and [row["id"] for row in rows] != [upload.job_id]:
             counts["doubled" if rows else "lost"] += 1

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from ezstems.jobs.runner import BROKEN
 from tests.servers import ROOT, Server
 
 FILES = ("uploads", "results")
@@ -148,7 +149,7 @@ def locks(server: Server, random: Random) -> list[str]:
 
 
 def moved(server: Server, random: Random) -> list[str]:
-    """Move the instance away, run a command where it was, and move it back."""
+    """Move the instance away, run a command where it was, move it back, restart, and retry what failed by that."""
     aside = server.instance.with_name("moved")
     server.instance.rename(aside)
     time.sleep(random.uniform(0.2, 1))
@@ -157,6 +158,11 @@ def moved(server: Server, random: Random) -> list[str]:
     if made:
         shutil.rmtree(server.instance)
     aside.rename(server.instance)
+    server.stop()
+    server.start()
+    query = "SELECT id FROM jobs WHERE status = 'failed' AND error = ? AND expired_at IS NULL"
+    if failed := [row["id"] for row in server.rows(query, BROKEN)]:
+        server.command("jobs", "retry", *failed)
     faults = ["a command made an instance anew"] if made else []
     return faults + ([] if told.returncode else ["a command found users where no instance is"])
 
@@ -183,8 +189,8 @@ SLIPS: dict[str, Callable[[Server, Random], list[str]]] = {
     "an instance moved": moved,
     "a standstill": standstill,
 }
-# While these last, a server that refuses to take anything in is right.
-OUTAGES = ("an instance moved",)
+# While this lasts, a server that refuses to take anything in, or to tell, is right.
+OUTAGE = "an instance moved"
 
 
 def _refused(server: Server, **settings: str) -> list[str]:

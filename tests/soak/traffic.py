@@ -52,6 +52,7 @@ class Traffic:
         self._finished = finished
         self._seed = seed
         self.most = most
+        self.outage = False  # while there is one, refusing is right
         self._stop = threading.Event()
         acts = [self._upload] * UPLOADERS + [self._ask, self._range, self._delete]
         self._threads = [
@@ -94,7 +95,8 @@ class Traffic:
         if accepted := [upload for upload in list(self.uploads) if upload.job_id]:
             upload = random.choice(accepted)
             answer = self._caller.get("status.php", id=upload.job_id or "")
-            if answer.status_code != 200 and not (answer.status_code == 404 and upload.deleted):
+            refused = self.outage and answer.status_code == 500 and "Retry-After" in answer.headers
+            if answer.status_code != 200 and not (answer.status_code == 404 and upload.deleted) and not refused:
                 self.faults.append(f"status of {upload.job_id}: {answer.text}")
 
     def _range(self, random: Random, _name: str) -> None:
