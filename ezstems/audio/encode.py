@@ -135,14 +135,18 @@ class Writer:
         self._path = path
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
         self._dropped = False
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         try:
             self._sink: Sink = Wav(path) if output == "wav" else Encoder(path, output)
         except OSError as error:
             self._fail(error)
             self._check()
         self._thread = threading.Thread(target=self._run, name=f"write-{path.name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # the system has no more threads
+            self._sink.abort()
+            raise
 
     def write(self, block: np.ndarray) -> None:
         """Queue float32 samples (n, 2), full scale 1.0; what is above is clipped.
@@ -160,16 +164,17 @@ class Writer:
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
             if self._error is None and not self._dropped:  # else the queue is only emptied, so that nobody waits
-                pcm = pcm16(block)
-                self.meter.add(pcm)  # while the cache has it
                 try:
+                    pcm = pcm16(block)
+                    self.meter.add(pcm)  # while the cache has it
                     self._sink.write(pcm)
-                except OSError as error:
+                except BaseException as error:  # whatever it is, nobody may wait for a thread that has ended
                     self._fail(error)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: BaseException) -> None:
         if not self._dropped:
-            logger.error("writing %s: %s", self._path, error)
+            stack = None if isinstance(error, OSError) else error
+            logger.error("writing %s: %s", self._path, error, exc_info=stack)
             self._error = error
 
     def _check(self) -> None:
@@ -190,7 +195,7 @@ class Writer:
         else:
             try:
                 self._sink.close()
-            except OSError as failure:
+            except Exception as failure:
                 self._sink.abort()
                 self._fail(failure)
         if kind is None:
