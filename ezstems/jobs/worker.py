@@ -60,7 +60,7 @@ class Worker:
         )
         self._admission = Admission(app, self._archive, self._queue)
         self._readiness = Readiness(self.id, self._stop, lambda: separate.prepare())
-        duties = self._life.renew, self._look, self._line_up, separate.rest, self._sweep
+        duties = self._life.renew, self._look, self._line_up, lambda: separate.rest(), self._sweep
         self._housekeeper = Housekeeper(self.id, self._stop, duties)
         app.extensions[EXTENSION] = self
 

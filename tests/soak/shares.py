@@ -45,7 +45,7 @@ class Shares:
         return SimpleNamespace(label="equal shares")
 
     @contextmanager
-    def use(self, stems: int, cutoff: str, waiting: Callable[[], None]) -> Iterator[Share]:
+    def use(self, stems: int, cutoff: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Share]:
         yield Share(STEMS[stems])
 
     def freeze(self, stems: int) -> bool:
