@@ -138,6 +138,8 @@ SETTINGS = (
     Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 96 that wait for slow clients"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
+    Setting("STALL_SECONDS", 600.0, number(1, 1e9), "how long a running job may make no progress before it fails, by "
+            "the server's fault; a worker process that can't stop it then is replaced"),  # fmt: skip
     Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
             "the queue alone; one more upload gets a 403"),  # fmt: skip
     Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, MetaData, NullPool, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase
 
-from ezstems.watch import Watch
+from ezstems.watch import DatabaseWatch
 
 BUSY_TIMEOUT_SECONDS = 30
 EXTENSION = "watch"
@@ -54,13 +54,13 @@ def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     db.init_app(app)
     migrate.init_app(app)
-    app.extensions[EXTENSION] = watch = Watch()
+    app.extensions[EXTENSION] = watch = DatabaseWatch()
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             _set_up_sqlite(db.engine, file(), watch)
 
 
-def current_watch() -> Watch:
+def current_watch() -> DatabaseWatch:
     """Return the watch over the files of the app at hand."""
     return current_app.extensions[EXTENSION]
 
@@ -111,7 +111,7 @@ def _existing(path: Path) -> str:
     return f"file:{quote(os.fsencode(path))}?mode=rw"
 
 
-def _set_up_sqlite(engine: Engine, path: Path | None, watch: Watch) -> None:
+def _set_up_sqlite(engine: Engine, path: Path | None, watch: DatabaseWatch) -> None:
     @event.listens_for(engine, "do_connect")
     def open_the_same(_dialect: Any, _record: Any, arguments: list[str], options: dict[str, Any]) -> None:
         watch.require()

@@ -18,6 +18,7 @@
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
     ├── DecodingFailed            ffmpeg was killed while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
+    ├── SeparatorCrashed          the process that a separation had for itself died
     └── FetchFailed               the official weights could not be downloaded
 
 Every message is written for whoever caused the error: no paths, no library's exception text.
@@ -98,6 +99,10 @@ class DecodingFailed(EzStemsError):
 
 class EncodingFailed(EzStemsError):
     """Say that a stem could not be written."""
+
+
+class SeparatorCrashed(EzStemsError):
+    """Say that a separation took its own process down."""
 
 
 class FetchFailed(EzStemsError):

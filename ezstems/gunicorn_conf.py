@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 from gunicorn import glogging
@@ -75,7 +76,8 @@ def post_worker_init(worker: Any) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     if metrics := worker.wsgi.extensions.get("metrics"):
         metrics.start()
-    worker.wsgi.extensions[EXTENSION].start()
+    # What the signal of a stop does: the master starts another in its place.
+    worker.wsgi.extensions[EXTENSION].start(replace=partial(worker.handle_exit, signal.SIGTERM, None))
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

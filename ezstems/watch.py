@@ -19,7 +19,7 @@ LOST = "The server's database was replaced or deleted while it ran. Its operator
 Identity = tuple[int, ...]
 
 
-class Watch:
+class DatabaseWatch:
     """Remember which files lie at some paths, and tell when others do, or none."""
 
     def __init__(self) -> None:

@@ -343,7 +343,7 @@ def test_no_network_is_frozen_into_the_last_free_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     free_bytes, frozen_ones = shutil.disk_usage(tmp_path).free, []
-    monkeypatch.setattr(frozen, "_freeze", lambda weights, target: frozen_ones.append(target))
+    monkeypatch.setattr(frozen, "_freeze", lambda weights, target, waiting: frozen_ones.append(target))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(frozen.shutil, "disk_usage", lambda _folder: usage)
     separator = Separator(tmp_path, "builtin", min_free_bytes=free_bytes - 5 * MIB)

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 
@@ -17,10 +18,13 @@ logger = getLogger(__name__)
 
 SAMPLE_RATE_HZ = 44_100
 CHECK_TIMEOUT_SECONDS, CHECK_CPU_SECONDS = 30, 5  # an honest file needs a tenth of a second
-STALL_SECONDS = 60  # ffmpeg decodes hundreds of times faster than real time: this long without a block is a hang
+# ffmpeg decodes hundreds of times faster than real time: so many of these without a block are a hang. Each counts one,
+# however long it took: a process that was stopped for an hour has waited for nothing.
+STALL_ROUNDS, ROUND_SECONDS = 60, 1.0
 # Of processor time: thirty times what an honest file needs on one slow core, and no more than its separation takes.
 CPU_SECONDS, CPU_SECONDS_A_SECOND = 60, 0.05
 KILLED = "The decoder was killed. Nothing is wrong with the file; upload it again."
+STALLED = "The decoder made no progress on the server."
 AHEAD_BLOCKS = 2
 LOUDEST = 65_536.0  # twice what a float file on the 16-bit scale holds; a tile's squared magnitudes stay finite
 
@@ -75,12 +79,17 @@ class Decoding(Iterator[np.ndarray]):
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD_BLOCKS)
         self._closed = False
         self._ended = False
+        self._error: BaseException | None = None
         self.samples = 0
         arguments = command(*opening(path, known(path.suffix)), *OUTPUT, loglevel="info")
         cpu_seconds = None if longest_seconds is None else round(CPU_SECONDS + CPU_SECONDS_A_SECOND * longest_seconds)
         self._child = Child(arguments, writes=True, cpu_seconds=cpu_seconds)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)
-        self._reader.start()
+        try:
+            self._reader.start()
+        except BaseException:  # the system has no more threads
+            self._child.kill()
+            raise
 
     @property
     def duration_seconds(self) -> float | None:
@@ -88,6 +97,13 @@ class Decoding(Iterator[np.ndarray]):
         return self._child.duration_seconds
 
     def _read(self) -> None:
+        try:
+            self._read_blocks()
+        except BaseException as error:  # for whoever waits for the next block
+            self._error = error
+        self._put(None)
+
+    def _read_blocks(self) -> None:
         assert self._child.process.stdout is not None
         ended = False
         while not ended and not self._closed:
@@ -99,7 +115,6 @@ class Decoding(Iterator[np.ndarray]):
                 filled += count or 0
             if samples := filled // 8:
                 self._put(_audible(block[:samples]))
-        self._put(None)
 
     def _put(self, block: np.ndarray | None) -> None:
         if not self._closed:  # `close` empties the queue after setting it, so that this can't block for ever
@@ -108,17 +123,15 @@ class Decoding(Iterator[np.ndarray]):
     def __next__(self) -> np.ndarray:
         if self._ended:
             raise StopIteration
-        try:
-            block = self._queue.get(timeout=STALL_SECONDS)
-        except queue.Empty:
-            logger.warning("decoding of %s stalled: %s", self._name, self._child.stderr())
-            raise UnreadableAudio("The file could not be decoded: the decoder made no progress.") from None
+        block = self._next_block()
         if block is not None:
             self.samples += len(block)
             if self._longest_seconds is not None and self.samples > round(self._longest_seconds * SAMPLE_RATE_HZ):
                 raise refusal(self._longest_seconds)
             return block
         self._ended = True
+        if self._error is not None:
+            raise self._error
         code = self._child.wait()
         if code:
             logger.warning("decoding of %s ended with %s after %s samples: %s",
@@ -131,6 +144,14 @@ class Decoding(Iterator[np.ndarray]):
         if not self.samples:
             raise UnreadableAudio("The file holds no decodable audio.")
         raise StopIteration
+
+    def _next_block(self) -> np.ndarray | None:
+        for _ in range(STALL_ROUNDS):
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=ROUND_SECONDS)
+        # A disk that hangs, most likely; were it the file, its upload would only be kept for nothing.
+        logger.error("decoding of %s stalled: %s", self._name, self._child.stderr())
+        raise DecodingFailed(STALLED)
 
     def close(self) -> None:
         """End the child and the thread; harmless when they have ended."""
@@ -165,7 +186,7 @@ def decode(path: Path, *, block_samples: int, longest_seconds: float | None = No
     Yields float32 blocks of shape (block_samples, 2) at 44,100 Hz, full scale 1.0, the last one shorter.
 
     Raises:
-        UnreadableAudio: nothing decodes, the decoder hangs or gives up, or more comes than the longest duration.
-        DecodingFailed: the decoder was killed.
+        UnreadableAudio: nothing decodes, the decoder gives up, or more comes than the longest duration.
+        DecodingFailed: the decoder was killed, or hangs.
     """
     return Decoding(path, block_samples, longest_seconds)

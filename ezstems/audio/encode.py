@@ -134,7 +134,7 @@ class Writer:
         self._output = FORMATS[output]
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
         self._dropped = False
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         try:
             is_wav, samples = self._output.is_wav, PCM[self._output.pcm]
             self._sink: Sink = Wav(path, samples) if is_wav else Encoder(path, self._output)
@@ -142,7 +142,11 @@ class Writer:
             self._fail(error)
             self._check()
         self._thread = threading.Thread(target=self._run, name=f"write-{path.name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # the system has no more threads
+            self._sink.abort()
+            raise
 
     def write(self, block: np.ndarray) -> None:
         """Queue float32 samples (n, 2), full scale 1.0; a format that clips loses what is above.
@@ -162,7 +166,7 @@ class Writer:
             if self._error is None and not self._dropped:  # else the queue is only emptied, so that nobody waits
                 try:
                     self._sink.write(self._converted(block))
-                except OSError as error:
+                except BaseException as error:  # whatever it is, nobody may wait for a thread that has ended
                     self._fail(error)
 
     def _converted(self, block: np.ndarray) -> np.ndarray:
@@ -173,9 +177,10 @@ class Writer:
         self.clipped += clipped
         return pcm
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: BaseException) -> None:
         if not self._dropped:
-            logger.error("writing %s: %s", self._path, error)
+            stack = None if isinstance(error, OSError) else error
+            logger.error("writing %s: %s", self._path, error, exc_info=stack)
             self._error = error
 
     def _check(self) -> None:
@@ -196,7 +201,7 @@ class Writer:
         else:
             try:
                 self._sink.close()
-            except OSError as failure:
+            except Exception as failure:
                 self._sink.abort()
                 self._fail(failure)
         if kind is None:

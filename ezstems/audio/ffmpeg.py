@@ -87,6 +87,16 @@ class Child:
             bufsize=0,
             start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it
         )
+        self.duration_seconds: float | None = None
+        self._exhausted = False
+        self._stderr = b""
+        self._drain = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
+        try:
+            self._drain.start()
+        except BaseException:  # the system has no more threads
+            with self.process:
+                self.process.kill()
+            raise
         if not awaited:
             step_back(self.process.pid)
             run_in_batches(self.process.pid)
@@ -100,11 +110,6 @@ class Child:
             if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux only
                 with suppress(OSError):  # over the user's quota of pipe pages: the kernel's size will do
                     fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.duration_seconds: float | None = None
-        self._exhausted = False
-        self._stderr = b""
-        self._drain = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
-        self._drain.start()
 
     def _limit(self, kind: int, soft: int, more: int = 0) -> None:
         """Bound the running process: in a child of a threaded program no Python may run before it does."""
@@ -119,6 +124,13 @@ class Child:
                 logger.exception("ffmpeg runs without its limit number %s", kind)
 
     def _read_stderr(self) -> None:
+        try:
+            self._gather_stderr()
+        except BaseException:  # unread, the child would wait for ever: killed, it fails its job as the server's fault
+            logger.exception("what ffmpeg says can't be read; it is ended")
+            self.process.kill()
+
+    def _gather_stderr(self) -> None:
         assert self.process.stderr is not None
         with open(self.process.stderr.fileno(), "rb", closefd=False) as lines:
             while line := lines.readline(STDERR_BYTES):

@@ -2,16 +2,25 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LOOK_EVERY_SECONDS = 0.1
+
 
 @contextmanager
-def turn(lock: Path) -> Iterator[None]:
-    """Wait until no other process is inside a block with the same lock file."""
+def turn(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Wait until no other process is inside a block with the same lock file, and call `waiting` meanwhile."""
     with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(LOOK_EVERY_SECONDS)
         yield
 
 

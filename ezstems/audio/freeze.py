@@ -3,28 +3,14 @@
     python -m ezstems.audio.freeze SOURCE STEMS FOLDER TARGET KEY PARENT
 """
 
-import ctypes
-import os
-import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ezstems.audio.cpu import step_back
+from ezstems.audio.parent import follow
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
 TOLERANCE = 1e-3  # of masks; float32 rounds to 1e-5
-
-
-def follow(parent: int) -> None:
-    """End when the parent ends, and before anything else when memory runs out: this takes more than the server."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("1000")
-    if os.getppid() != parent:
-        sys.exit("its parent has ended")
 
 
 def freeze(source: str, stems: int, folder: Path, target: Path, key: str) -> None:

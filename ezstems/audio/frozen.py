@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from logging import getLogger
 from pathlib import Path
@@ -29,6 +31,7 @@ FORMAT = 2  # of what `freeze` writes; one more whenever that changes
 FOLDER, NETWORK, WEIGHTS, MASK, PART = "frozen", "network.xml", "network.bin", "mask_", ".part"
 GRAPH_BYTES = 4 << 20  # twice what a graph takes beside its weights
 FREEZE_SECONDS = 600  # an honest one takes 5 to 20
+LOOK_EVERY_SECONDS = 0.5
 ROOMS = Path(__file__).resolve().parents[2]  # where the package lies
 _BINS = ("ezstems", "bins_{}")
 
@@ -53,20 +56,22 @@ def folder(weights: Weights, models_directory: Path) -> Path:
     return models_directory / FOLDER / f"{_prefix(weights)}{key(weights)}"
 
 
-def require(weights: Weights, models_directory: Path, min_free_bytes: int = 0) -> Path:
+def require(
+    weights: Weights, models_directory: Path, min_free_bytes: int = 0, waiting: Callable[[], None] = lambda: None
+) -> Path:
     """Return the folder of the frozen network, which is made where it is missing: that takes some seconds.
 
-    A process that finds another one freezing waits for it. Raises NoRoom where making it would leave less than
-    `min_free_bytes`, NotFrozen, or ImportError without OpenVINO.
+    A process that finds another one freezing waits for it; `waiting` is called now and then meanwhile. Raises NoRoom
+    where making it would leave less than `min_free_bytes`, NotFrozen, or ImportError without OpenVINO.
     """
     try:
         target = folder(weights, models_directory)
         if not _is_whole(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with turn(target.parent / ".lock"):
+            with turn(target.parent / ".lock", waiting):
                 if not _is_whole(target):
                     _require_room(weights, target.parent, min_free_bytes)
-                    _freeze(weights, target)
+                    _freeze(weights, target, waiting)
     except OSError as error:
         raise NotFrozen(f"{weights.label} could not be frozen in the folder of the models") from error
     return target
@@ -111,14 +116,14 @@ def _require_room(weights: Weights, folder: Path, min_free_bytes: int) -> None:
         raise NoRoom(f"freezing {weights.label} needs {needed >> 20} MiB of free disk; there are {free >> 20}")
 
 
-def _freeze(weights: Weights, target: Path) -> None:
+def _freeze(weights: Weights, target: Path, waiting: Callable[[], None]) -> None:
     started = monotonic()
     for left in target.parent.glob(f".*{PART}"):  # of a process that was killed: whoever lives has the turn
         shutil.rmtree(left, ignore_errors=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PART}").resolve()
     part.mkdir()
     try:
-        _run_child(weights, part)
+        _run_child(weights, part, waiting)
         if not _is_whole(part):
             raise NotFrozen(f"{weights.label} was frozen into nothing")
         _remove(target)  # it wasn't whole
@@ -131,21 +136,27 @@ def _freeze(weights: Weights, target: Path) -> None:
     logger.info("froze %s in %.1f s", weights.label, monotonic() - started)
 
 
-def _run_child(weights: Weights, part: Path) -> None:
+def _run_child(weights: Weights, part: Path, waiting: Callable[[], None]) -> None:
     source, stems, checkpoint = weights.source, str(weights.stems), weights.checkpoint.resolve()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "ezstems.audio.freeze", source, stems, str(checkpoint.parent), str(part),
-             key(weights), str(os.getpid())],
-            cwd=ROOMS,  # `-m` looks for modules where it runs, and must find none but the package's
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=FREEZE_SECONDS,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise NotFrozen(f"{weights.label} was not frozen within {FREEZE_SECONDS} seconds") from error
-    if done.returncode:
-        said = ascii(done.stderr[-2000:].decode(errors="replace"))
-        raise NotFrozen(f"freezing {weights.label} ended with {done.returncode}: {said}")
+    deadline = monotonic() + FREEZE_SECONDS
+    with subprocess.Popen(
+        [sys.executable, "-m", "ezstems.audio.freeze", source, stems, str(checkpoint.parent), str(part),
+         key(weights), str(os.getpid())],
+        cwd=ROOMS,  # `-m` looks for modules where it runs, and must find none but the package's
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    _, stderr = child.communicate(timeout=LOOK_EVERY_SECONDS)
+                    break
+                if monotonic() > deadline:
+                    raise NotFrozen(f"{weights.label} was not frozen within {FREEZE_SECONDS} seconds")
+                waiting()
+        finally:
+            child.kill()
+    if child.returncode:
+        said = ascii(stderr[-2000:].decode(errors="replace"))
+        raise NotFrozen(f"freezing {weights.label} ended with {child.returncode}: {said}")

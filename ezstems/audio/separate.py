@@ -154,7 +154,7 @@ class Separator:
         """Write `directory/<stem>.<extension of output>` for each stem, each exactly as long as the decoded source.
 
         `progress` is called with 0 to 100 after each tile, estimated from the duration in the file's header (it
-        stays 0 where that has none); `stopping` is asked as often.
+        stays 0 where that has none), and with 0 while it gets ready; `stopping` is asked after each tile.
 
         Raises:
             UnreadableAudio: nothing decodes, or more than the longest duration.
@@ -173,8 +173,9 @@ class Separator:
         files = tuple(directory / FORMATS[output].filename(name) for name in names)
         if self._longest_seconds is not None:
             refuse_longer(source, self._longest_seconds)
+        progress(0.0)
         with ExitStack() as stack:
-            engine = stack.enter_context(self._networks.use(stems, configuration))
+            engine = stack.enter_context(self._networks.use(stems, configuration, lambda: progress(0.0)))
             decoding = stack.enter_context(
                 decode(source, block_samples=stft.TILE_SAMPLES, longest_seconds=self._longest_seconds)
             )

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -81,7 +81,7 @@ class Archive:
         """Return the free space of the disk that holds uploads and results, whichever has less; 0 without one."""
         try:
             return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
-        except FileNotFoundError:
+        except OSError:  # it isn't there, or it fails
             return 0
 
     def writable(self) -> bool:
@@ -130,8 +130,15 @@ class Archive:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def pack(self, job_id: str, stems: Iterable[Path], comment: str, peaks: Peaks) -> None:
-        """Move finished stems into the job's ZIP and put their peaks beside it.
+    def pack(
+        self,
+        job_id: str,
+        stems: Iterable[Path],
+        comment: str,
+        peaks: Peaks,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Move finished stems into the job's ZIP and put their peaks beside it; call `progress` for each block.
 
         Finished audio doesn't deflate, so it is stored as it is, which is what `stem` relies on.
         """
@@ -149,6 +156,7 @@ class Archive:
                         with stem.open("rb") as source, archive.open(entry, "w") as target:
                             while block := source.read(COPY_BYTES):
                                 target.write(block)
+                                progress()
                                 if source.tell() % SYNC_BYTES == 0:
                                     syncs.append(disk.submit(os.fdatasync, handle.fileno()))
                         # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
@@ -156,6 +164,7 @@ class Archive:
                 handle.flush()
                 for pending in syncs:
                     pending.result()  # an error is told once, to whoever syncs first
+                    progress()
                 os.fsync(handle.fileno())
             # The ZIP last: where it is, everything is.
             peaks_part.replace(self.peaks(job_id))

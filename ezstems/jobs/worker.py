@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,20 @@ from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive, Incoming
 from ezstems.jobs.events import tell
+from ezstems.jobs.housekeeper import Housekeeper
 from ezstems.jobs.queue import JobQueue
+from ezstems.jobs.readiness import Readiness
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
+from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import QUEUED, Instance, Job, User
-from ezstems.watch import LOST, Watch
+from ezstems.watch import LOST, DatabaseWatch
 
 log = logging.getLogger(__name__)
 
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
 SWEEP_EVERY_SECONDS = 600.0
-# An engine that can't be loaded (memory that others use, a file that is being replaced) may be loadable a while later.
-PREPARE_AGAIN_SECONDS = 60.0
 # A separation notices a stop at its next tile, well within this.
 STOP_SECONDS = 3.0
 
@@ -45,27 +46,35 @@ class Worker:
         self._separate = separate
         self._archive = Archive(Path(app.instance_path), self.id)
         self._life = recovery.Life(Path(app.instance_path), self.id)
-        self._watch: Watch = app.extensions[database.EXTENSION]
+        self._watch: DatabaseWatch = app.extensions[database.EXTENSION]
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False
-        self._broken = False
         self._scarce = False
-        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        self._swept = float("-inf")
+        runner = Runner(app, self.id, self._archive, separate, self._stop.is_set)
+        self._watchdog = Watchdog(runner, self.id, app.config["EZSTEMS_STALL_SECONDS"])
         self._queue = JobQueue(
-            Runner(app, self.id, self._archive, separate, self._stop.is_set),
+            self._watchdog,
             threads=app.config["EZSTEMS_SEPARATIONS"],
             seats=app.config["EZSTEMS_QUEUE_SIZE"],
             room=self._may_begin,
         )
         self._admission = Admission(app, self._archive, self._queue)
+        self._readiness = Readiness(self.id, self._stop, lambda: separate.prepare())
+        duties = self._confirm, self._life.renew, self._look, self._line_up, lambda: separate.rest(), self._sweep
+        self._housekeeper = Housekeeper(self.id, self._stop, duties)
         app.extensions[EXTENSION] = self
 
-    def start(self) -> None:
-        """Show signs of life, adopt what dead workers left, and get the engine ready in the background."""
+    def start(self, replace: Callable[[], None] = lambda: None) -> None:
+        """Show signs of life, adopt what dead workers left, and get the engine ready in the background.
+
+        `replace` ends this process in an orderly way and has another one started in its place.
+        """
         with self._start_lock:
             if self._started:
                 return
+            self._watchdog.replace = replace
             self._life.begin()
             self._started = True
             try:
@@ -73,8 +82,8 @@ class Worker:
             except (OSError, SQLAlchemyError):
                 # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
                 log.exception("worker %s: what dead workers left could not be adopted yet", self.id)
-            self._housekeeper.start()
-            threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+            self._housekeeper.start(HOUSEKEEPING_EVERY_SECONDS)
+            self._readiness.start()
             log.info("worker %s: started with the model: %s", self.id, self.model())
 
     def close(self) -> None:
@@ -138,7 +147,10 @@ class Worker:
         except BaseException:
             self._queue.release()
             raise
-        self._queue.put(job.number, reserved=True)
+        try:
+            self._queue.put(job.number, reserved=True)
+        except RuntimeError:  # the job is durable, and the housekeeper lines it up
+            log.exception("job %s: no thread is left for it now", job.id)
         tell("queued", job.id, f", {job.size_bytes} bytes", bytes=job.size_bytes, account_id=job.user_id)
         return job
 
@@ -203,7 +215,9 @@ class Worker:
             health |= {"status": "no model", "message": str(error)}
         except ServerFull as error:
             health |= {"status": "full", "message": str(error)}
-        if self._broken:
+        if stalled := self._watchdog.stalled():
+            health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
+        if self._readiness.broken:
             health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
         return health
 
@@ -213,44 +227,32 @@ class Worker:
 
     def _line_up(self) -> None:
         """Adopt what nobody looks after, then bring the queue in line with the rows: these are the truth."""
+        if self._watch.is_lost():
+            return
         with self._app.app_context():
             recovery.adopt(self._life, self.id, self._archive)
             lined_up = self._queue.waiting()  # looked at first: what joins after this has a row by then
-            suspects, rows = Job.suspects(self.id), Job.waiting(self.id)
+            rows = Job.waiting(self.id)
             for number in set(lined_up).difference(rows):
                 self._queue.drop(number)
             for number in rows:
-                self._queue.put(number, alone=number in suspects)
+                self._queue.put(number)
 
-    def _prepare(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._separate.prepare()
-            except Exception:
-                self._broken = True
-                log.exception("worker %s: the engine could not be loaded and will be tried again", self.id)
-                self._stop.wait(PREPARE_AGAIN_SECONDS)
-            else:
-                if self._broken:
-                    log.info("worker %s: the engine is loaded", self.id)
-                self._broken = False
-                return
+    def _look(self) -> None:
+        with self._app.app_context():
+            self._watchdog.look(self._housekeeper.waited_seconds)
 
-    def _keep_house(self) -> None:
-        swept = float("-inf")
-        while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
-            try:
-                with self._app.app_context():
-                    if self._watch.is_lost() or not self._watch.confirm(Instance.ids()):
-                        continue
-                self._line_up()
-                self._separate.rest()
-                if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
-                    swept = time.monotonic()
-                    with self._app.app_context():
-                        retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
-            except Exception:
-                log.exception("worker %s: housekeeping failed and will be tried again", self.id)
+    def _confirm(self) -> None:
+        """Look whether the database that this process has open is still the instance's."""
+        with self._app.app_context():
+            if not self._watch.is_lost():
+                self._watch.confirm(Instance.ids())
+
+    def _sweep(self) -> None:
+        if time.monotonic() - self._swept >= SWEEP_EVERY_SECONDS and not self._watch.is_lost():
+            self._swept = time.monotonic()
+            with self._app.app_context():
+                retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
 
 
 def current_worker() -> Worker:

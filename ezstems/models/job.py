@@ -11,9 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     UniqueConstraint,
-    and_,
     case,
-    false,
     func,
     select,
     update,
@@ -25,9 +23,14 @@ from ezstems.models.rows import changed, utcnow
 from ezstems.models.user import User
 
 QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
-# A job whose process died this often in a row is the likely cause and must not stop the box.
-MAX_CRASHES = 2
-CRASHED = "The server went down twice while it separated this file, which probably crashed the separator."
+CRASHED = (
+    "The server went down while it separated this file. Tried again in a process of its own, which died as well, "
+    "the file has probably crashed the separator."
+)
+STALLED = (
+    "The separation made no progress on the server and was ended. "
+    "Its operator finds more in the log under this job's id."
+)
 DELETED = "Deleted before it was finished."
 
 
@@ -57,7 +60,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     status: Mapped[str] = mapped_column(default=QUEUED)
     owner: Mapped[str | None]
     progress: Mapped[int] = mapped_column(default=0)
-    crashes: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)  # how often a process died while it ran: not 0, it is a suspect
     error: Mapped[str | None]
     model: Mapped[str | None]
     samples: Mapped[int | None]
@@ -93,13 +96,6 @@ class Job(db.Model):  # type: ignore[name-defined]
         return db.session.scalars(
             select(cls.number).where(cls.owner == owner, cls.status == QUEUED).order_by(cls.number)
         ).all()
-
-    @classmethod
-    def suspects(cls, owner: str) -> set[int]:
-        """Return the numbers of an owner's queued jobs that ran when a process died."""
-        return set(
-            db.session.scalars(select(cls.number).where(cls.owner == owner, cls.status == QUEUED, cls.crashes > 0))
-        )
 
     @classmethod
     def unfinished(cls, user_id: int) -> int:
@@ -164,20 +160,17 @@ class Job(db.Model):  # type: ignore[name-defined]
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, status=QUEUED, progress=0, crashes=0)
 
     @classmethod
-    def adopt(cls, number: int, dead: str | None, owner: str, *, crash: bool) -> bool:
-        """Take over a dead owner's job: queued stays so; processing, after a crash, fails the second time in a row."""
+    def adopt(cls, number: int, dead: str | None, owner: str) -> bool:
+        """Take over a dead owner's job: queued stays so; processing becomes it, and a suspect."""
         theirs = cls.owner == dead if dead is not None else cls.owner.is_(None)
-        running, last = (cls.status == PROCESSING if crash else false()), cls.crashes + 1 >= MAX_CRASHES
         return cls.move(
             number,
             theirs,
             cls.status.in_((QUEUED, PROCESSING)),
             owner=owner,
             progress=0,
-            crashes=case((running, cls.crashes + 1), else_=cls.crashes),
-            status=case((and_(running, last), FAILED), else_=QUEUED),
-            error=case((and_(running, last), CRASHED), else_=cls.error),
-            finished_at=case((and_(running, last), utcnow()), else_=cls.finished_at),
+            crashes=case((cls.status == PROCESSING, cls.crashes + 1), else_=cls.crashes),
+            status=QUEUED,
         )
 
     @classmethod

@@ -146,9 +146,10 @@ def test_a_hang_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(decode_room, "CHECK_TIMEOUT_SECONDS", 0)
     with pytest.raises(UnreadableAudio, match="in time"):
         check(source, "wav")
-    monkeypatch.setattr(decode_room, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(decode_room, "STALL_ROUNDS", 2)
+    monkeypatch.setattr(decode_room, "ROUND_SECONDS", 0.1)
     with decode(source, block_samples=10_000_000) as decoding:
-        with pytest.raises(UnreadableAudio, match="no progress"):
+        with pytest.raises(DecodingFailed, match="no progress"):
             next(decoding)
         pid = decoding._child.process.pid
     assert gone(pid)

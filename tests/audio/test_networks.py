@@ -234,7 +234,7 @@ def test_missing_weights(tmp_path: Path, loader: Loader) -> None:
 def test_freezing(models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     asked: list[str] = []
 
-    def require(found: Weights, folder: Path, min_free_bytes: int) -> Path:
+    def require(found: Weights, folder: Path, min_free_bytes: int, waiting: object) -> Path:
         asked.append(found.label)
         if found.stems == 4:
             raise frozen.NotFrozen("not today")

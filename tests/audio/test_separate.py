@@ -131,7 +131,7 @@ def test_progress_only_rises_and_ends_at_100(separator: Separator, wav: Path, tm
     separator(wav, tmp_path, stems=2, progress=seen.append)
     assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 100
     assert all(percent <= 99 for percent in seen[:-1])
-    assert seen[1] == pytest.approx(100 * (stft.TILE_SAMPLES - 4096) / SAMPLES, abs=1)
+    assert next(filter(None, seen)) == pytest.approx(100 * (stft.TILE_SAMPLES - 4096) / SAMPLES, abs=1)
 
 
 def test_progress_of_a_file_cut_off_never_exceeds_its_share(separator: Separator, wav: Path, tmp_path: Path) -> None:
