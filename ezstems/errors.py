@@ -15,7 +15,9 @@
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
-    ├── DecodingFailed            ffmpeg was killed while it read the file
+    │   └── UploadsAway           the disk of the uploads isn't there; the job waits for it
+    ├── DamagedFile               an upload or a result is not what the server put on its disk, or can't be read
+    ├── DecodingFailed            ffmpeg was killed, or the system failed it, while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
     └── FetchFailed               the official weights could not be downloaded
 
@@ -85,6 +87,14 @@ class ServerFull(TryLater):
 
 class Interrupted(EzStemsError):
     """Say that a separation was stopped before its end."""
+
+
+class UploadsAway(Interrupted):
+    """Say that the uploads can't be reached."""
+
+
+class DamagedFile(EzStemsError):
+    """Say that a file was damaged or lost on the server's own disk, in words for its owner."""
 
 
 class DecodingFailed(EzStemsError):

@@ -126,7 +126,6 @@ def _adopt_from(dead: Dead | None, owner: str, archive: Archive) -> None:
     for number in db.session.scalars(unfinished.order_by(Job.number)).all():
         if Job.adopt(number, before, owner, crash=dead is not None and dead.by_its_jobs):
             job = db.session.get_one(Job, number)
-            archive.remove_result(job.id)  # of a run that ended just before its row could say so
             if job.status == FAILED:
                 tell("failed", job.id, f": {job.error}", level=logging.WARNING, reason=job.error)
             else:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,8 +15,9 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.disk import is_full
-from ezstems.errors import BadInput, DecodingFailed, EncodingFailed, Interrupted
+from ezstems.errors import BadInput, DamagedFile, DecodingFailed, EncodingFailed, Interrupted, UploadsAway
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.damage import require_upload
 from ezstems.jobs.events import tell
 from ezstems.models import Job
 
@@ -74,16 +76,16 @@ class Runner:
             job_id, filename = job.id, job.filename
             started = time.monotonic()
             options: dict[str, Any] = {"stems": job.stems, "cutoff": job.cutoff, "output": job.output}
-            separation: Separation | None = None
             unexpected: Exception | None = None
             settle: Callable[[], bool]
             source_goes = False
             detail, fields = "", dict[str, Any]()
             try:
                 tell("started", job_id, f", {job.stems} stems, {job.cutoff}, {job.output}", **options)
-                separation = self._run(job)
-            except Interrupted:
+                separation, result_bytes = self._run(job)
+            except Interrupted as error:
                 outcome = "interrupted"
+                detail = f": {error}" if isinstance(error, UploadsAway) else ""
                 settle = partial(Job.interrupt, number, self._owner)
             except Exception as error:
                 reason = _reason(error)
@@ -91,12 +93,13 @@ class Runner:
                 outcome, detail, fields = "failed", f": {reason}", {"reason": reason}
                 settle = partial(Job.fail, number, self._owner, reason)
                 # What the server itself broke its operator may mend, then retry; no second try helps the others.
-                source_goes = isinstance(error, BadInput) or reason == NO_ROOM
+                source_goes = isinstance(error, BadInput)
             else:
                 model, samples = separation.model, separation.samples
                 outcome, detail = "completed", f" with the model: {model},"
                 fields = {"model": model, "audio_seconds": round(samples / SAMPLE_RATE_HZ, 3)}
-                settle = partial(Job.complete, number, self._owner, model=model, samples=samples)
+                facts: dict[str, Any] = {"model": model, "samples": samples, "result_bytes": result_bytes}
+                settle = partial(Job.complete, number, self._owner, **facts)
                 source_goes = True
             taken = time.monotonic() - started
             if self._insist(number, settle):
@@ -106,14 +109,17 @@ class Runner:
                 fields |= {"seconds": round(taken, 3)}
                 tell(outcome, job_id, f"{detail} after {taken:.2f} s", level=level, error=unexpected, **fields)
             elif self._insist(number, partial(Job.is_gone, number)):
-                # What was packed after the account's call is its last trace.
-                self._archive.remove(job_id, filename)
+                # What was packed after the account's call is its last trace. Where there is no row, the whole account
+                # was deleted, or the database is an older one: the sweep puts it aside.
+                if self._insist(number, partial(Job.is_known, number)):
+                    self._archive.remove(job_id, filename)
                 tell("stopped", job_id, f", deleted while it ran, after {taken:.2f} s", seconds=round(taken, 3))
             else:
                 untold = "job %s: %s%s after %.2f s, which its row doesn't say"
                 log.error(untold, job_id, outcome, detail, taken, exc_info=unexpected, extra={"job_id": job_id})
 
-    def _run(self, job: Job) -> Separation:
+    def _run(self, job: Job) -> tuple[Separation, int]:
+        """Separate and pack; return with the separation the ZIP's size in bytes."""
         job_id, number = job.id, job.number
         reported, percent = time.monotonic(), 0
 
@@ -139,9 +145,13 @@ class Runner:
             return self._stopping() or self._is_gone(number)
 
         stems, cutoff, output = job.stems, job.cutoff, job.output
-        source = self._archive.source(job.filename)
+        source, size_bytes, sha256 = self._archive.source(job.filename), job.size_bytes, job.sha256
         db.session.rollback()  # nothing was changed: hand the connection back for as long as the separation takes
-        with self._archive.workspace(job_id) as workspace:
+        with self._uploads_there():
+            if not source.exists():
+                self._archive.lost.take_back(source, size_bytes)
+            require_upload(source, size_bytes, sha256)
+        with self._uploads_there(), self._archive.workspace(job_id) as workspace:
             separation = self._separate(
                 source,
                 workspace,
@@ -152,8 +162,20 @@ class Runner:
                 stopping=stopping,
             )
             comment = f"Separated by EzStems with the model: {separation.model}"
-            self._archive.pack(job_id, separation.files, comment, separation.peaks)
-        return separation
+            result_bytes = self._archive.pack(job_id, separation.files, comment, separation.peaks)
+        return separation, result_bytes
+
+    @contextmanager
+    def _uploads_there(self) -> Iterator[None]:
+        """Let a job wait for a disk that went away, in place of failing by that."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            if self._archive.has_uploads():
+                raise
+            raise UploadsAway("the uploads can't be reached, and it waits for them") from error
 
     def _is_gone(self, number: int) -> bool:
         try:
@@ -182,4 +204,4 @@ def _reason(error: Exception) -> str:
     """Return what to tell the uploader; the log has the rest."""
     if is_full(error) or is_full(error.__cause__):
         return NO_ROOM
-    return str(error) if isinstance(error, BadInput | DecodingFailed | EncodingFailed) else BROKEN
+    return str(error) if isinstance(error, BadInput | DamagedFile | DecodingFailed | EncodingFailed) else BROKEN

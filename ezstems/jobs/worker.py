@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,17 +17,18 @@ from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.damage import reading, require_result
 from ezstems.jobs.events import tell
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
+from ezstems.jobs.sweeper import Sweeper
 from ezstems.models import QUEUED, Job, User
 
 log = logging.getLogger(__name__)
 
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
-SWEEP_EVERY_SECONDS = 600.0
 # An engine that can't be loaded (memory that others use, a file that is being replaced) may be loadable a while later.
 PREPARE_AGAIN_SECONDS = 60.0
 # A separation notices a stop at its next tile, well within this.
@@ -48,14 +48,14 @@ class Worker:
         self._start_lock = threading.Lock()
         self._started = False
         self._broken = False
-        self._scarce = False
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self._queue = JobQueue(
             Runner(app, self.id, self._archive, separate, self._stop.is_set),
             threads=app.config["EZSTEMS_SEPARATIONS"],
             seats=app.config["EZSTEMS_QUEUE_SIZE"],
-            room=self._may_begin,
+            room=lambda: self._admission.may_begin(),
         )
+        self._sweeper = Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         self._admission = Admission(app, self._archive, self._queue)
         app.extensions[EXTENSION] = self
 
@@ -67,6 +67,8 @@ class Worker:
             self._life.begin()
             self._started = True
             try:
+                with self._app.app_context():
+                    retention.take_back(self._archive)
                 self._line_up()
             except (OSError, SQLAlchemyError):
                 # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
@@ -98,15 +100,6 @@ class Worker:
         self._admission.require_turn(user.id, Job.unfinished(user.id) + 1)
         self._admission.require_room(expected_bytes)
 
-    def _may_begin(self) -> bool:
-        # On a full disk every job fails at once, and its upload is gone: what was accepted waits for better times.
-        before, self._scarce = self._scarce, not self._admission.has_room()
-        if self._scarce and not before:
-            log.warning("worker %s: the disk is full; the jobs that wait go on waiting", self.id)
-        elif before and not self._scarce:
-            log.info("worker %s: the disk has room again; the jobs go on", self.id)
-        return not self._scarce
-
     def incoming(self) -> Incoming:
         """Open a place for an upload's bytes."""
         return self._archive.incoming()
@@ -126,6 +119,7 @@ class Worker:
             output=output,
             original_name=name,
             size_bytes=incoming.size_bytes,
+            sha256=incoming.sha256,
             owner=self.id,
         )
         try:
@@ -167,16 +161,20 @@ class Worker:
         return True
 
     def result(self, job: Job) -> Path:
-        """Return the finished ZIP of a completed job."""
-        return self._archive.result(job.id)
+        """Return the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
+        path = self._archive.result(job.id)
+        require_result(path, job.result_bytes)
+        return path
 
     def peaks(self, job: Job) -> Path:
         """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
         return self._archive.peaks(job.id)
 
     def stem(self, job: Job, name: str) -> StemFile:
-        """Open a completed job's stem; raise FileNotFoundError when the ZIP is gone."""
-        return self._archive.stem(job.id, f"{name}.{job.output}")
+        """Open a completed job's stem; raise DamagedFile, as `result` does."""
+        self.result(job)
+        with reading():
+            return self._archive.stem(job.id, f"{name}.{job.output}")
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
@@ -201,6 +199,8 @@ class Worker:
             health |= {"status": "full", "message": str(error)}
         if self._broken:
             health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
+        if problems := self._sweeper.problems():
+            health["problems"] = problems
         return health
 
     def model(self) -> str:
@@ -233,15 +233,12 @@ class Worker:
                 return
 
     def _keep_house(self) -> None:
-        swept = float("-inf")
         while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
             try:
                 self._line_up()
                 self._separate.rest()
-                if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
-                    swept = time.monotonic()
-                    with self._app.app_context():
-                        retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
+                with self._app.app_context():
+                    self._sweeper.sweep_when_due()
             except Exception:
                 log.exception("worker %s: housekeeping failed and will be tried again", self.id)
 

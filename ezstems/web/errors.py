@@ -25,6 +25,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.TooManyJobs: (403, "Too many jobs"),
     errors.NotFound: (404, "Not found"),
     errors.ServerFull: (500, "Server full"),
+    errors.DamagedFile: (500, "Stems damaged or lost"),
     errors.DecodingFailed: (500, "Internal server error"),
 }
 TITLES = {
