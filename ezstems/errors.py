@@ -16,7 +16,9 @@
     │   └── ServerFull            queue or disk
     │       └── DatabaseLost      the database in use isn't the one on the disk any more
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
-    ├── DecodingFailed            ffmpeg was killed while it read the file
+    │   └── UploadsAway           the disk of the uploads isn't there; the job waits for it
+    ├── DamagedFile               an upload or a result is not what the server put on its disk, or can't be read
+    ├── DecodingFailed            ffmpeg was killed, or the system failed it, while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
     ├── SeparatorCrashed          the process that a separation had for itself died
     └── FetchFailed               the official weights could not be downloaded
@@ -91,6 +93,14 @@ class DatabaseLost(ServerFull):
 
 class Interrupted(EzStemsError):
     """Say that a separation was stopped before its end."""
+
+
+class UploadsAway(Interrupted):
+    """Say that the uploads can't be reached."""
+
+
+class DamagedFile(EzStemsError):
+    """Say that a file was damaged or lost on the server's own disk, in words for its owner."""
 
 
 class DecodingFailed(EzStemsError):

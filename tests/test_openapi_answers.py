@@ -250,6 +250,7 @@ def test_download(
         "400 failed": in_state("failed", error="The file holds no decodable audio."),
         "404 unknown id": call,
         "416 range past the end": lambda: in_state("completed")() and call(f"?id={job.id}", Range="bytes=99999-"),
+        "500 damaged on the server's disk": in_state("completed", result_bytes=1),
         "404 expired": in_state("completed", expired_at=utcnow()),
     }
     hold_against(world, "download", provoked | with_key(world, call) | common(world, call, "download"), job.id)

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from ezstems.database import db
-from ezstems.errors import DecodingFailed, EncodingFailed, UnreadableAudio
+from ezstems.errors import DamagedFile, DecodingFailed, EncodingFailed, UnreadableAudio
 from ezstems.jobs import runner
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import job_happened
@@ -145,8 +145,9 @@ def test_what_was_clipped_is_in_row_zip_and_log(
         (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds.", False),
         (DecodingFailed("The decoder was killed."), "The decoder was killed.", True),
         (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written.", True),
-        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM, False),
-        (written_on_a_full_disk(), runner.NO_ROOM, False),
+        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM, True),
+        (written_on_a_full_disk(), runner.NO_ROOM, True),
+        (DamagedFile("The uploaded file was damaged."), "The uploaded file was damaged.", True),
         (ValueError("/secret/path is odd"), runner.BROKEN, True),
         (MemoryError(), runner.BROKEN, True),
     ],

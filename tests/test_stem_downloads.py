@@ -20,7 +20,7 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import StemFile
+from ezstems.jobs import StemFile, Worker
 from ezstems.models import Job
 from tests.audio.audio_files import read
 from tests.conftest import Account
@@ -211,10 +211,21 @@ def test_not_finished_and_failed(
         assert f"Job {running.id} is " in error_of(get(running, path))
 
 
-def test_files_that_the_sweep_took_meanwhile(app: Flask, get: Any, done: Any) -> None:
+def test_files_that_the_sweep_took_meanwhile(
+    app: Flask, get: Any, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = done()
-    (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
-    for path in ("stems/vocals", "zip"):
+    result = Worker.result
+
+    def after_the_sweep(worker: Worker, asked: Job) -> Path:
+        assert Job.expire(asked.number)
+        (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
+        return result(worker, asked)
+
+    monkeypatch.setattr(Worker, "result", after_the_sweep)
+    for path in ("stems/vocals", "zip", "peaks"):
+        (Path(app.instance_path) / "results" / f"{job.id}.zip").touch()
+        change(app, job, expired_at=None)
         assert "expired or was deleted" in error_of(get(job, path), 404)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ezstems.audio.ffmpeg import Child, command
+from ezstems.audio.ffmpeg import UNABLE, command, decoder
 from ezstems.audio.kinds import find, known, opening
 from ezstems.audio.length import refusal
 from ezstems.errors import DecodingFailed, UnreadableAudio
@@ -46,7 +46,7 @@ def check(path: Path, extension: str) -> None:
 
     Raises:
         UnreadableAudio: the content is of another kind, damaged, or holds no audio.
-        DecodingFailed: the decoder was killed.
+        DecodingFailed: the decoder was killed, or the system failed it.
     """
     extension = known(extension)
     if path.stat().st_size == 0:
@@ -55,7 +55,7 @@ def check(path: Path, extension: str) -> None:
     if find(path, extension) is None:
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
     arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
-    with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
+    with decoder(arguments, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
         try:
             if child.read(1, CHECK_TIMEOUT_SECONDS):
                 return  # which ends the child
@@ -66,6 +66,9 @@ def check(path: Path, extension: str) -> None:
         logger.info("check of %s: exit code %s: %s", path.name, code, child.stderr())
         if child.was_stopped:
             raise DecodingFailed(KILLED)
+        if child.system_failed(path):
+            logger.error("check of %s: exit code %s: %s", path.name, code, child.stderr())
+            raise DecodingFailed(UNABLE)
         raise UnreadableAudio(f"The file holds no decodable {kind} audio.")
 
 
@@ -73,6 +76,7 @@ class Decoding(Iterator[np.ndarray]):
     """Iterate over the blocks of a file, decoded ahead by a thread; `close` ends child and thread."""
 
     def __init__(self, path: Path, block_samples: int, longest_seconds: float | None) -> None:
+        self._path = path
         self._name = path.name
         self._longest_seconds = longest_seconds
         self._block_samples = block_samples
@@ -83,13 +87,13 @@ class Decoding(Iterator[np.ndarray]):
         self.samples = 0
         arguments = command(*opening(path, known(path.suffix)), *OUTPUT, loglevel="info")
         cpu_seconds = None if longest_seconds is None else round(CPU_SECONDS + CPU_SECONDS_A_SECOND * longest_seconds)
-        self._child = Child(arguments, writes=True, cpu_seconds=cpu_seconds)
+        self._child = decoder(arguments, cpu_seconds=cpu_seconds)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)
         try:
             self._reader.start()
-        except BaseException:  # the system has no more threads
+        except RuntimeError as error:  # as many threads as there may be
             self._child.kill()
-            raise
+            raise DecodingFailed(UNABLE) from error
 
     @property
     def duration_seconds(self) -> float | None:
@@ -139,6 +143,8 @@ class Decoding(Iterator[np.ndarray]):
         if self._child.was_stopped:
             # What came so far looks like a short file; it must not become a short result.
             raise DecodingFailed(KILLED)
+        if self._child.system_failed(self._path):
+            raise DecodingFailed(UNABLE)
         if self._child.gave_up:
             raise UnreadableAudio("The file could not be decoded: it takes the decoder too much time or memory.")
         if not self.samples:
@@ -187,6 +193,6 @@ def decode(path: Path, *, block_samples: int, longest_seconds: float | None = No
 
     Raises:
         UnreadableAudio: nothing decodes, the decoder gives up, or more comes than the longest duration.
-        DecodingFailed: the decoder was killed, or hangs.
+        DecodingFailed: the decoder was killed, or hangs, or the system failed it.
     """
     return Decoding(path, block_samples, longest_seconds)

@@ -1,5 +1,6 @@
 """Write one stem to one file: PCM, directly or through an ffmpeg child, from a thread of its own."""
 
+import errno
 import queue
 import struct
 import threading
@@ -111,8 +112,8 @@ class Encoder:
         """Wait until the child has completed the file."""
         if code := self._child.wait():
             # Its exit code is the low byte of its error, and that of the system's errors the errno, negative.
-            errno = 256 - code if code > 0 else 0
-            raise OSError(errno, f"ffmpeg ended with {code}: {self._child.stderr()}")
+            number = 256 - code if code > 0 else 0
+            raise OSError(number, f"ffmpeg ended with {code}: {self._child.stderr()}")
 
     def interrupt(self) -> None:
         """Kill the child, which breaks the pipe."""
@@ -144,9 +145,10 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"write-{path.name}", daemon=True)
         try:
             self._thread.start()
-        except BaseException:  # the system has no more threads
+        except RuntimeError as error:  # as many threads as there may be
             self._sink.abort()
-            raise
+            self._fail(OSError(errno.EAGAIN, str(error)))
+            self._check()
 
     def write(self, block: np.ndarray) -> None:
         """Queue float32 samples (n, 2), full scale 1.0; a format that clips loses what is above.

@@ -1,5 +1,6 @@
 """`ezstems jobs`: what was uploaded, and what became of it."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from ezstems.commands import account, table, with_instance
 from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.clock import Clock
 from ezstems.models import FAILED, STATES, Job
 
 
@@ -82,10 +84,19 @@ def delete(job_ids: tuple[str, ...]) -> None:
 
 
 @jobs.command()
+@click.option("--now", "believe", is_flag=True, help="Believe the clock, also where it jumped ahead.")
 @with_instance
-def prune() -> None:
+def prune(believe: bool) -> None:
     """Delete the files of jobs past their retention now."""
-    click.echo(f"{retention.sweep(_archive(), current_app.config['EZSTEMS_RETENTION_HOURS'])} jobs expired")
+    archive, hours, clock = _archive(), current_app.config["EZSTEMS_RETENTION_HOURS"], Clock()
+    click.echo(f"{retention.sweep(archive, hours, clock, believe=believe)} jobs expired")
+    if clock.moment is not None and clock.moment.is_doubted:
+        click.echo(clock.moment.story())
+    if lost := list(archive.lost.files()):
+        size_mb = sum(file.size_bytes for file in lost) / 1e6
+        first, last = (pick(file.since for file in lost) + timedelta(hours=hours) for pick in (min, max))
+        until = f"{first} UTC" if first == last else f"{first} to {last} UTC"
+        click.echo(f"{archive.lost.folder}: {len(lost)} files that no job names, {size_mb:.1f} MB, kept until {until}")
     disk.keep_reserve(Path(current_app.instance_path))
 
 

@@ -168,5 +168,4 @@ def _adopt_from(dead: str | None, owner: str, archive: Archive) -> None:
     for number in db.session.scalars(unfinished.order_by(Job.number)).all():
         if Job.adopt(number, dead, owner):
             job = db.session.get_one(Job, number)
-            archive.remove_result(job.id)  # of a run that ended just before its row could say so
             tell("adopted", job.id, f", {job.status}", level=logging.WARNING, crashes=job.crashes)

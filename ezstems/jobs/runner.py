@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,8 +16,18 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.disk import is_full
-from ezstems.errors import BadInput, DatabaseLost, DecodingFailed, EncodingFailed, Interrupted, SeparatorCrashed
+from ezstems.errors import (
+    BadInput,
+    DamagedFile,
+    DatabaseLost,
+    DecodingFailed,
+    EncodingFailed,
+    Interrupted,
+    SeparatorCrashed,
+    UploadsAway,
+)
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.damage import require_upload
 from ezstems.jobs.events import tell
 from ezstems.jobs.suspect import Solo
 from ezstems.jobs.watchdog import Watch
@@ -31,7 +42,7 @@ REPORT_EVERY_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 0.25
 INSIST_EVERY_SECONDS = 2.0
 NO_ROOM = "The server's disk was full. Nothing is wrong with the file; upload it again later."
-TOLD = (BadInput, DecodingFailed, EncodingFailed, SeparatorCrashed)  # what is wrong is in their own words
+TOLD = (BadInput, DamagedFile, DecodingFailed, EncodingFailed, SeparatorCrashed)  # what is wrong is in their own words
 BROKEN = "The separation failed on the server. Its operator finds the reason in the log under this job's id."
 
 
@@ -80,7 +91,6 @@ class Runner:
             job_id, filename = job.id, job.filename
             started = time.monotonic()
             options: dict[str, Any] = {"stems": job.stems, "cutoff": job.cutoff, "output": job.output}
-            separation: Separation | None = None
             unexpected: BaseException | None = None
             settle: Callable[[], bool]
             source_goes = False
@@ -88,9 +98,10 @@ class Runner:
             try:
                 alone = ", in a process of its own" if job.crashes else ""
                 tell("started", job_id, f", {job.stems} stems, {job.cutoff}, {job.output}{alone}", **options)
-                separation = self._run(job, watch)
-            except Interrupted:
+                separation, result_bytes = self._run(job, watch)
+            except Interrupted as error:
                 outcome = "interrupted"
+                detail = f": {error}" if isinstance(error, UploadsAway) else ""
                 settle = partial(Job.interrupt, number, self._owner)
             except BaseException as error:  # also what a library calls an end of the program: it ends the job alone
                 reason = _reason(error)
@@ -98,15 +109,16 @@ class Runner:
                 outcome, detail, fields = "failed", f": {reason}", {"reason": reason}
                 settle = partial(Job.fail, number, self._owner, reason)
                 # What the server itself broke its operator may mend, then retry; no second try helps the others.
-                source_goes = isinstance(error, BadInput) or reason == NO_ROOM
+                source_goes = isinstance(error, BadInput)
             else:
                 model, samples = separation.model, separation.samples
                 outcome, detail = "completed", f" with the model: {model},"
                 fields = {"model": model, "audio_seconds": round(samples / SAMPLE_RATE_HZ, 3)}
+                facts: dict[str, Any] = {"model": model, "samples": samples, "result_bytes": result_bytes}
                 if clipped := separation.clipped:
                     detail += f" {clipping.in_words(clipped)} clipped,"
                     fields["clipped"] = clipped
-                settle = partial(Job.complete, number, self._owner, model=model, samples=samples, clipped=clipped)
+                settle = partial(Job.complete, number, self._owner, clipped=clipped, **facts)
                 source_goes = True
             taken = time.monotonic() - started
             if self._insist(watch, settle):
@@ -116,8 +128,10 @@ class Runner:
                 fields |= {"seconds": round(taken, 3)}
                 tell(outcome, job_id, f"{detail} after {taken:.2f} s", level=level, error=unexpected, **fields)
             elif self._insist(watch, partial(Job.is_gone, number)):
-                # What was packed after the account's call is its last trace.
-                self._archive.remove(job_id, filename)
+                # What was packed after the account's call is its last trace. Where there is no row, the whole account
+                # was deleted, or the database is an older one: the sweep puts it aside.
+                if self._insist(watch, partial(Job.is_known, number)):
+                    self._archive.remove(job_id, filename)
                 tell("stopped", job_id, f", deleted while it ran, after {taken:.2f} s", seconds=round(taken, 3))
             elif watch.stalled:
                 if self._insist(watch, partial(self._is_failed, number)):
@@ -127,7 +141,8 @@ class Runner:
                 untold = "job %s: %s%s after %.2f s, which its row doesn't say"
                 log.error(untold, job_id, outcome, detail, taken, exc_info=unexpected, extra={"job_id": job_id})
 
-    def _run(self, job: Job, watch: Watch) -> Separation:
+    def _run(self, job: Job, watch: Watch) -> tuple[Separation, int]:
+        """Separate and pack; return with the separation the ZIP's size in bytes."""
         job_id, number = job.id, job.number
         separate = partial(self._solo, job_id=job_id) if job.crashes else self._separate
         reported, percent = time.monotonic(), 0
@@ -157,9 +172,13 @@ class Runner:
             return watch.stalled or self._stopping() or self._is_gone(number)
 
         stems, cutoff, output = job.stems, job.cutoff, job.output
-        source = self._archive.source(job.filename)
+        source, size_bytes, sha256 = self._archive.source(job.filename), job.size_bytes, job.sha256
         db.session.rollback()  # nothing was changed: hand the connection back for as long as the separation takes
-        with self._archive.workspace(job_id) as workspace:
+        with self._uploads_there():
+            if not source.exists():
+                self._archive.lost.take_back(source, size_bytes)
+            require_upload(source, size_bytes, sha256)
+        with self._uploads_there(), self._archive.workspace(job_id) as workspace:
             separation = separate(
                 source,
                 workspace,
@@ -174,12 +193,26 @@ class Runner:
             comment = f"Separated by EzStems with the model: {separation.model}"
             if separation.clipped:
                 comment += f"\n{clipping.advice(separation.clipped)}"
-            self._archive.pack(job_id, separation.files, comment, separation.peaks, watch.move)
-        return separation
+            result_bytes = self._archive.pack(job_id, separation.files, comment, separation.peaks, watch.move)
+        return separation, result_bytes
+
+    @contextmanager
+    def _uploads_there(self) -> Iterator[None]:
+        """Let a job wait for a disk that went away, in place of failing by that."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            if self._archive.has_uploads():
+                raise
+            raise UploadsAway("the uploads can't be reached, and it waits for them") from error
 
     def _is_gone(self, number: int) -> bool:
         try:
             return Job.is_gone(number)
+        except DatabaseLost:  # who found it out has told
+            return False
         except SQLAlchemyError:  # the job's end finds it out
             log.exception("job number %s: whether it was deleted could not be read", number)
             return False

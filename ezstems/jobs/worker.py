@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +17,14 @@ from ezstems.errors import ConfigurationError, DatabaseLost, ServerFull
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.damage import reading, require_result
 from ezstems.jobs.events import tell
 from ezstems.jobs.housekeeper import Housekeeper
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.readiness import Readiness
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
+from ezstems.jobs.sweeper import Sweeper
 from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import QUEUED, Instance, Job, User
 from ezstems.watch import LOST, DatabaseWatch
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
-SWEEP_EVERY_SECONDS = 600.0
 # A separation notices a stop at its next tile, well within this.
 STOP_SECONDS = 3.0
 
@@ -50,16 +50,15 @@ class Worker:
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False
-        self._scarce = False
-        self._swept = float("-inf")
         runner = Runner(app, self.id, self._archive, separate, self._stop.is_set)
         self._watchdog = Watchdog(runner, self.id, app.config["EZSTEMS_STALL_SECONDS"])
         self._queue = JobQueue(
             self._watchdog,
             threads=app.config["EZSTEMS_SEPARATIONS"],
             seats=app.config["EZSTEMS_QUEUE_SIZE"],
-            room=self._may_begin,
+            room=lambda: self._admission.may_begin(),
         )
+        self._sweeper = Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         self._admission = Admission(app, self._archive, self._queue)
         self._readiness = Readiness(self.id, self._stop, lambda: separate.prepare())
         duties = self._confirm, self._life.renew, self._look, self._line_up, lambda: separate.rest(), self._sweep
@@ -78,6 +77,8 @@ class Worker:
             self._life.begin()
             self._started = True
             try:
+                with self._app.app_context():
+                    retention.take_back(self._archive)
                 self._line_up()
             except (OSError, SQLAlchemyError):
                 # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
@@ -109,17 +110,6 @@ class Worker:
         self._admission.require_turn(user.id, Job.unfinished(user.id) + 1)
         self._admission.require_room(expected_bytes)
 
-    def _may_begin(self) -> bool:
-        # On a full disk every job fails at once, and its upload is gone: what was accepted waits for better times.
-        if self._watch.is_lost():
-            return False
-        before, self._scarce = self._scarce, not self._admission.has_room()
-        if self._scarce and not before:
-            log.warning("worker %s: the disk is full; the jobs that wait go on waiting", self.id)
-        elif before and not self._scarce:
-            log.info("worker %s: the disk has room again; the jobs go on", self.id)
-        return not self._scarce
-
     def incoming(self) -> Incoming:
         """Open a place for an upload's bytes."""
         return self._archive.incoming()
@@ -139,6 +129,7 @@ class Worker:
             output=output,
             original_name=name,
             size_bytes=incoming.size_bytes,
+            sha256=incoming.sha256,
             owner=self.id,
         )
         try:
@@ -183,16 +174,20 @@ class Worker:
         return True
 
     def result(self, job: Job) -> Path:
-        """Return the finished ZIP of a completed job."""
-        return self._archive.result(job.id)
+        """Return the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
+        path = self._archive.result(job.id)
+        require_result(path, job.result_bytes)
+        return path
 
     def peaks(self, job: Job) -> Path:
         """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
         return self._archive.peaks(job.id)
 
     def stem(self, job: Job, name: str) -> StemFile:
-        """Open a completed job's stem; raise FileNotFoundError when the ZIP is gone."""
-        return self._archive.stem(job.id, outputs.FORMATS[job.output].filename(name))
+        """Open a completed job's stem; raise DamagedFile, as `result` does."""
+        self.result(job)
+        with reading():
+            return self._archive.stem(job.id, outputs.FORMATS[job.output].filename(name))
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
@@ -219,6 +214,8 @@ class Worker:
             health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
         if self._readiness.broken:
             health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
+        if problems := self._sweeper.problems():
+            health["problems"] = problems
         return health
 
     def model(self) -> str:
@@ -249,10 +246,9 @@ class Worker:
                 self._watch.confirm(Instance.ids())
 
     def _sweep(self) -> None:
-        if time.monotonic() - self._swept >= SWEEP_EVERY_SECONDS and not self._watch.is_lost():
-            self._swept = time.monotonic()
-            with self._app.app_context():
-                retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
+        with self._app.app_context():
+            if not self._watch.is_lost():
+                self._sweeper.sweep_when_due()
 
 
 def current_worker() -> Worker:

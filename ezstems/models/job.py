@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    Select,
     UniqueConstraint,
     case,
     func,
@@ -19,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db, relax
+from ezstems.models.instance import Instance
 from ezstems.models.rows import changed, utcnow
 from ezstems.models.user import User
 
@@ -115,12 +117,34 @@ class Job(db.Model):  # type: ignore[name-defined]
         return db.session.scalar(select(cls.number).where(cls.number == number, cls.expired_at.is_(None))) is None
 
     @classmethod
+    def is_known(cls, number: int) -> bool:
+        """Tell whether a job has a row."""
+        return db.session.scalar(select(cls.number).where(cls.number == number)) is not None
+
+    @classmethod
     def places(cls, numbers: Collection[int]) -> dict[int, int]:
         """Return the places of queued jobs, each among the rows of its owner, 1 being the next to run."""
         place = func.row_number().over(partition_by=cls.owner, order_by=cls.number)
         queued = select(cls.number, place.label("place")).where(cls.status == QUEUED).subquery()
         asked = select(queued).where(queued.c.number.in_(numbers))
         return {row.number: row.place for row in db.session.execute(asked)}
+
+    @classmethod
+    def newest(cls) -> datetime | None:
+        """Return when the last upload came."""
+        return db.session.scalar(select(cls.created_at).order_by(cls.number.desc()).limit(1))
+
+    @classmethod
+    def kept(cls) -> Select[tuple["Job"]]:
+        """Select the jobs that are over and whose files are still kept."""
+        return select(cls).where(cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None))
+
+    @classmethod
+    def date(cls, after: datetime, until: datetime, now: datetime) -> None:
+        """Let jobs that are kept, and that ended between two times, count as ended now."""
+        found = cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None), cls.finished_at > after
+        db.session.execute(update(cls).where(*found, cls.finished_at <= until).values(finished_at=now))
+        db.session.commit()
 
     @classmethod
     def move(cls, number: int, *conditions: Any, **values: Any) -> bool:
@@ -141,9 +165,9 @@ class Job(db.Model):  # type: ignore[name-defined]
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
 
     @classmethod
-    def complete(cls, number: int, owner: str, *, model: str, samples: int, clipped: Mapping[str, int]) -> bool:
-        """Move processing → completed."""
-        values = {"status": COMPLETED, "progress": 100, "model": model, "samples": samples, "finished_at": utcnow()}
+    def complete(cls, number: int, owner: str, *, clipped: Mapping[str, int], **facts: Any) -> bool:
+        """Move processing → completed, with what is known of the result."""
+        values = {"status": COMPLETED, "progress": 100, "finished_at": _ended_at()} | facts
         values["clipped"] = json.dumps(clipped) if clipped else None
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, **values)
 
@@ -151,7 +175,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     def fail(cls, number: int, owner: str, error: str) -> bool:
         """Move processing → failed."""
         return cls.move(
-            number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=utcnow()
+            number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=_ended_at()
         )
 
     @classmethod
@@ -200,3 +224,9 @@ class Job(db.Model):  # type: ignore[name-defined]
             finished_at=case((unfinished, now), else_=cls.finished_at),
             expired_at=now,
         )
+
+
+def _ended_at() -> datetime:
+    """Return when a job ends now: not before the last trusted time, lest it expires when a clock is right again."""
+    now = utcnow()
+    return max(now, Instance.last_seen() or now)

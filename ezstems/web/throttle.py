@@ -27,7 +27,8 @@ def log_in(email: str, password: str) -> User | None:
     told = "There were too many wrong passwords from your network"
     from_address = _counted("login from", address, limit, window, told)
     to_account = _counted("login to", account, ADDRESSES * limit, window, "There were too many logins to this account")
-    with from_address, nullcontext() if Attempt.is_counted("login at home", _slot(home)) else to_account:
+    at_home = Attempt.is_counted("login at home", _slot(home), HOME_SECONDS)
+    with from_address, nullcontext() if at_home else to_account:
         user = User.with_password(email, password)
     if user is not None:
         Attempt.take_back("login from", _slot(address))

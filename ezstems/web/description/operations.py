@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ezstems.errors import BadInput, NotFound, RateLimited, ServerFull, TooManyJobs, Unauthenticated
-from ezstems.jobs import FORMATS, STEMS
+from ezstems.errors import BadInput, DamagedFile, NotFound, RateLimited, ServerFull, TooManyJobs, Unauthenticated
+from ezstems.jobs import DAMAGED_RESULT, FORMATS, STEMS
 from ezstems.models import FAILED, MAX_KEY_NAME, QUEUED, STATES, Job
 from ezstems.web.api import PREFIX
 from ezstems.web.api.download import require_completed
@@ -79,6 +79,7 @@ def _status(root: str, refused: tuple[Failure, ...]) -> dict[str, Any]:
 
 def _download(refused: tuple[Failure, ...]) -> dict[str, Any]:
     unfinished = refusal("not finished", require_completed, Job(id=EXAMPLE_ID, status=QUEUED))
+    damaged = Failure(DamagedFile, "damaged on the server's disk", DAMAGED_RESULT)
     failed = refusal("failed", require_completed, Job(id=EXAMPLE_ID, status=FAILED, error=FAILURE))
     described = {
         "Range": "One range of bytes, as in `bytes=1000-`; any other value is ignored.",
@@ -93,7 +94,7 @@ def _download(refused: tuple[Failure, ...]) -> dict[str, Any]:
         "200": response("The ZIP.", FILE, always=FILE_HEADERS),
         "206": response("The part that `Range` names.", FILE, always=(*FILE_HEADERS, "Content-Range")),
         "304": response("The file is still the one that `If-None-Match` names.", always=unchanged),
-        **failures(NO_ID, BAD_ID, unfinished, failed, *refused, UNKNOWN, _expired(), allow="GET, HEAD"),
+        **failures(NO_ID, BAD_ID, unfinished, failed, damaged, *refused, UNKNOWN, _expired(), allow="GET, HEAD"),
         **out_of_range(),
     }
     others = " and ".join(f"`{name}`: `.{each.extension}`" for name, each in FORMATS.items() if name != each.extension)

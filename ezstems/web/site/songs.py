@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, and_, or_, select
 
 from ezstems.database import db
 from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_worker
-from ezstems.models import PROCESSING, QUEUED, Job, utcnow
+from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.api.jobs import expired, job_of
 from ezstems.web.errors import wants_json
+from ezstems.web.stored import stored
 
 blueprint = Blueprint("songs", __name__)
 
@@ -80,6 +81,9 @@ def states() -> Response:
 def song(job_id: str) -> str:
     """Show one song."""
     job = job_of(current_user, job_id)
+    if job.status == COMPLETED:
+        with stored(job):
+            current_worker().result(job)
     return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
 
 
