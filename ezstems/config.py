@@ -4,13 +4,14 @@ import logging
 import os
 import re
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ezstems.errors import ConfigurationError
@@ -18,6 +19,8 @@ from ezstems.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 PREFIX = "EZSTEMS_"
+# The lines of `config.py` that this process goes by, of each instance whose file it doesn't look at any more.
+_held: dict[Path, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,14 @@ def address(raw: Any) -> str:
     return value
 
 
-def database(raw: Any) -> str:
+def database(raw: Any) -> URL:
     """Take an SQLAlchemy URL whose driver is installed."""
-    value = text(raw)
     try:
-        make_url(value).get_dialect().import_dbapi()
+        url = make_url(text(raw))
+        url.get_dialect().import_dbapi()
     except (ArgumentError, ImportError):
         raise ValueError("must be an SQLAlchemy URL of a database whose driver is installed") from None
-    return value
+    return url
 
 
 def origins(raw: Any) -> tuple[str, ...]:
@@ -182,9 +185,25 @@ def instance_folder(environ: Mapping[str, Any] = os.environ) -> Path:
     return Path(Flask("ezstems").instance_path) if raw is None else _parse(INSTANCE, raw)
 
 
+@contextmanager
+def held(instance: Path) -> Iterator[None]:
+    """Read `config.py` and go by that from now on, in forks too, whatever becomes of the file.
+
+    Where the block finds it wrong, what was held before goes on being held.
+    """
+    before = _held.copy()
+    _held[instance] = _file(instance / "config.py")
+    try:
+        yield
+    except BaseException:
+        _held.clear()
+        _held.update(before)
+        raise
+
+
 def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, Any]:
     """Parse every setting: the environment first, then `config.py` of the instance folder, then the default."""
-    lines = _file(instance / "config.py")
+    lines = _held[instance] if instance in _held else _file(instance / "config.py")
     known = {PREFIX + setting.name for setting in (*SETTINGS, INSTANCE)}
     for name in sorted({*lines, *(n for n in environ if n.startswith(PREFIX))} - known):
         log.warning("%s is no setting and changes nothing; known are %s", name, ", ".join(sorted(known)))
@@ -194,7 +213,9 @@ def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, A
         raw = environ.get(name, lines.get(name))
         values[name] = setting.default if raw is None else _parse(setting, raw)
     values[PREFIX + "MODELS"] = values[PREFIX + "MODELS"] or instance / "models"
-    values[PREFIX + "DATABASE_URL"] = values[PREFIX + "DATABASE_URL"] or f"sqlite:///{instance / 'ezstems.sqlite3'}"
+    # Not as text: a `?` in the folder's name would end its path.
+    beside = URL.create("sqlite", database=str(instance / "ezstems.sqlite3"))
+    values[PREFIX + "DATABASE_URL"] = values[PREFIX + "DATABASE_URL"] or beside
     return values
 
 
@@ -219,6 +240,7 @@ def _file(location: Path) -> dict[str, Any]:
         return {}
     try:
         names = runpy.run_path(str(location))
-    except Exception as error:
-        raise ConfigurationError(f"{location} can't be read: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigurationError(f"{location} can't be read: {told}") from error
     return {name: value for name, value in names.items() if name.startswith(PREFIX)}

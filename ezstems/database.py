@@ -14,6 +14,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, MetaData, NullPool, create_engine, event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.orm import DeclarativeBase
 
 from ezstems.watch import DatabaseWatch
@@ -47,10 +48,13 @@ migrate = Migrate(db=db, directory=MIGRATIONS)
 def init_app(app: Flask) -> None:
     """Bind the tables and their migrations to the app's database."""
     app.config["SQLALCHEMY_DATABASE_URI"] = app.config["EZSTEMS_DATABASE_URL"]
-    # A connection for every thread that may want one at a time: requests, separations, housekeeping.
+    # So many stay open, for the threads that want one at a time in daily life: requests, separations, housekeeping.
     options: dict[str, Any] = {"pool_size": app.config["EZSTEMS_THREADS"] + app.config["EZSTEMS_SEPARATIONS"] + 2}
-    if app.config["EZSTEMS_DATABASE_URL"].startswith("sqlite:"):
+    if app.config["EZSTEMS_DATABASE_URL"].get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": BUSY_TIMEOUT_SECONDS}
+        # Every thread may have one; how many threads there are is bounded elsewhere. Those that wait for the one writer
+        # must not keep the others, who would only read, from a connection.
+        options["max_overflow"] = -1
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     db.init_app(app)
     migrate.init_app(app)
@@ -104,6 +108,16 @@ def relax() -> None:
 @event.listens_for(db.session, "before_commit")
 def _require_database(_session: Any) -> None:
     current_watch().require()
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Tell whether an error means that the database, or the way to it, is taken up by others at this moment."""
+    if isinstance(error, TimeoutError):  # every connection is in use
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    # What else SQLite calls operational is about its file. Of a server it is the way to it, a lock, or its own stop.
+    return not isinstance(error.orig, sqlite3.Error) or "is locked" in str(error.orig)
 
 
 def _existing(path: Path) -> str:

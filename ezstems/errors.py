@@ -14,7 +14,8 @@
     │   ├── TooManyAttempts       an address, or an account, has had its passwords or registrations
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
-    │       └── DatabaseLost      the database in use isn't the one on the disk any more
+    │       ├── DatabaseLost      the database in use isn't the one on the disk any more
+    │       └── ServerBusy        the database
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
     │   └── UploadsAway           the disk of the uploads isn't there; the job waits for it
     ├── DamagedFile               an upload or a result is not what the server put on its disk, or can't be read
@@ -89,6 +90,10 @@ class ServerFull(TryLater):
 
 class DatabaseLost(ServerFull):
     """Say that what would be written now nobody would find again."""
+
+
+class ServerBusy(ServerFull):
+    """Say what others take up at this moment."""
 
 
 class Interrupted(EzStemsError):

@@ -19,6 +19,8 @@ from ezstems.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
+KEY_LEAST_BYTES = 16  # ours has 64; an operator's own may be shorter
+
 
 def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
     """Make the folder, the secret key and the tables; processes that start at once take turns.
@@ -39,6 +41,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
         with turn(folder / ".lock"), app.app_context():
             if not adopt:
                 identity.require_match(folder)
+            _make_private(folder)
             disk.keep_reserve(folder)
             app.config["SECRET_KEY"] = _secret_key(folder / "secret_key")
             if (file := database.file()) and not file.exists():
@@ -51,12 +54,27 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
                 raise ConfigurationError(f"the database can't be migrated: {hint}") from error
             database.current_watch().keep(folder / identity.FILE, identity.bind(folder, anew=adopt))
     except OSError as error:
-        raise ConfigurationError(f"the instance folder {folder} must be writable: {error.strerror}") from error
+        where = f"{error.filename or folder}: {error.strerror}"
+        raise ConfigurationError(f"the instance folder {folder} must be writable: {where}") from error
     except SQLAlchemyError as error:
         log.debug("the database can't be opened", exc_info=error)
         if folder.exists() and shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
             raise ConfigurationError(f"the disk of {folder} is full; free a megabyte of it, then try again") from error
-        raise ConfigurationError(f"the database can't be opened or migrated: {error}") from error
+        file = app.config["EZSTEMS_DATABASE_URL"].render_as_string()
+        why = " ".join(str(getattr(error, "orig", error)).split())
+        raise ConfigurationError(f"the database {file} can't be opened or migrated: {why}") from error
+
+
+def _make_private(folder: Path) -> None:
+    """Shut other users of the machine out of the locks: whoever holds one keeps starts waiting, or passes for a worker.
+
+    An earlier version, or a command of a lax umask, may have left them open.
+    """
+    (folder / "workers").mkdir(mode=0o700, exist_ok=True)
+    (folder / ".lock").touch(0o600)
+    for path in (folder / "workers", folder / ".lock"):
+        if (mode := path.stat().st_mode) & 0o077:
+            path.chmod(mode & 0o700)
 
 
 def _require(folder: Path) -> None:
@@ -67,7 +85,7 @@ def _require(folder: Path) -> None:
 
 
 def _secret_key(location: Path) -> bytes:
-    if not location.exists():
+    if not os.path.lexists(location):  # a link that leads nowhere is no reason for another key
         beside = location.with_suffix(".part")
         beside.unlink(missing_ok=True)
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
@@ -75,4 +93,8 @@ def _secret_key(location: Path) -> bytes:
             handle.flush()
             os.fsync(handle.fileno())
         beside.replace(location)
-    return location.read_bytes()
+    key = location.read_bytes()
+    if len(key.strip()) < KEY_LEAST_BYTES:
+        remedy = "restore it from a backup, or delete it for a new one, which ends every session of the website"
+        raise ConfigurationError(f"{location} must hold {KEY_LEAST_BYTES} bytes or more: {remedy}")
+    return key

@@ -61,11 +61,7 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers and every worker is up: the first answers before the last is forked."""
-        with self.log.open("ab") as log:
-            before = log.tell()
-            self.process = subprocess.Popen(
-                self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
-            )
+        before = self.spawn()
         workers = int(self.environ.get("EZSTEMS_WORKERS", "1"))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -76,6 +72,15 @@ class Server:
                     return
             time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log.read_text()}")
+
+    def spawn(self) -> int:
+        """Start; return where in the log that is."""
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self.process = subprocess.Popen(
+                self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+            )
+        return before
 
     def refuse(self, **environ: str) -> subprocess.CompletedProcess[str]:
         """Start what must end by itself, with more in its environment; return what it said."""

@@ -213,7 +213,7 @@ def test_one_that_fails_leaves_the_older_file_and_nothing_else(
     assert tar.read_bytes() == b"the older one" and list(tar.parent.iterdir()) == [tar]
     assert not [*instance.rglob("backup-*.part")]
     told = run("backup", str(tmp_path / "nowhere" / "backup.tar"), code=1).output
-    assert "nowhere/backup.tar could not be written: No such file or directory" in told
+    assert f"nowhere/backup.tar could not be written: {tmp_path / 'nowhere'}: No such file or directory" in told
 
 
 def test_one_for_which_there_is_no_room_is_not_begun(

@@ -16,6 +16,7 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import delete, select
 
+from ezstems import privileges
 from ezstems.database import db
 from ezstems.jobs import lost
 from ezstems.jobs.archive import Archive
@@ -292,7 +293,8 @@ def test_uploads_on_a_disk_of_their_own(app: Flask, instance: Path, archive: Arc
 def test_what_roots_command_puts_aside_is_the_servers(app: Flask, instance: Path, archive: Archive) -> None:
     os.chown(instance, 12345, 23456)
     age(*orphans(instance))
-    swept(app, archive)
+    with privileges.inside(instance):  # as every command does
+        swept(app, archive)
     for folder in ("lost", "lost/uploads", "lost/results"):
         found = (instance / folder).stat()
         assert (found.st_uid, found.st_gid) == (12345, 23456)

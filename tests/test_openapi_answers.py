@@ -92,10 +92,12 @@ def world(app: Flask, account: Account) -> Iterator[World]:
 def common(world: World, call: Callable[..., TestResponse], path: str) -> dict[str, Call]:
     """Return how to provoke what every call may meet."""
     full = OperationalError("", {}, Exception("database or disk is full"))
+    held = OperationalError("", {}, Exception("database is locked"))
     return {
         "405 wrong method": lambda: world.call("PUT", path),
         "500 crash": lambda: world.failing(RuntimeError("secret"), call),
         "500 full disk": lambda: world.failing(full, call),
+        "500 busy database": lambda: world.failing(held, call),
     }
 
 

@@ -1,6 +1,7 @@
 """A song's files from the session: its stems by range out of the ZIP, its waveforms, its ZIP."""
 
 import base64
+import gc
 import io
 import re
 import zipfile
@@ -195,6 +196,19 @@ def test_the_window_is_read_in_blocks_and_closed(
             assert read[0][0] == size - 150
         elif status != 200:
             assert read == []
+
+
+def test_a_stem_that_could_not_be_opened_is_closed_in_silence(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes(b"PK")
+    complaints: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.unraisablehook", complaints.append)
+        for path, error in ((tmp_path / "none.zip", FileNotFoundError), (damaged, zipfile.BadZipFile)):
+            with pytest.raises(error):
+                StemFile(path, "vocals.wav")
+        gc.collect()
+    assert complaints == []
 
 
 def test_not_finished_and_failed(

@@ -9,15 +9,17 @@ Nothing else is ever seen at the last place, however the process ends.
 """
 
 import errno
+import fcntl
 import hashlib
 import shutil
 import tarfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path, PurePosixPath
 
-from ezstems.audio import weights
+from ezstems.audio import swap, weights
 from ezstems.audio.download import UNPACKED_RATIO, Download, Progress, check_space
 from ezstems.audio.files import sync, turn
 from ezstems.errors import BadInput, FetchFailed
@@ -26,6 +28,7 @@ logger = getLogger(__name__)
 
 BASE_URL = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
 UNPACKED_LIMIT_BYTES = 2 << 30
+LOCK = ".fetch.lock"
 MEMBERS_LIMIT = 100  # the official archives hold four files, and what macOS adds to them
 
 
@@ -72,7 +75,8 @@ def fetch(
     etag = models_directory / f"{archive.name}.etag"
     try:
         models_directory.mkdir(parents=True, exist_ok=True)
-        with turn(models_directory / ".fetch.lock"):
+        with turn(models_directory / LOCK):
+            swap.recover(folder)
             if _complete(stems, folder):
                 return False
             if not part.exists() or _sha256(part) != archive.sha256:
@@ -86,9 +90,18 @@ def fetch(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             part.unlink(missing_ok=True)
             raise FetchFailed(f"the disk filled up while {archive.name} was fetched; start again with more") from error
-        raise FetchFailed(f"{archive.name} can't be written into the folder of the models") from error
+        where = error.filename or models_directory
+        raise FetchFailed(f"{archive.name} can't be written: {where}: {error.strerror}") from error
     logger.info("fetched the official %sstems weights", stems)
     return True
+
+
+def recover(models_directory: Path) -> None:
+    """Put back the weights that a fetch was killed in the middle of replacing, unless one is at work now."""
+    with suppress(OSError), (models_directory / LOCK).open("r") as lock:  # none: nobody has ever fetched
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for stems in ARCHIVES:
+            swap.recover(models_directory / f"{stems}stems")
 
 
 def _complete(stems: int, folder: Path) -> bool:
@@ -120,10 +133,8 @@ def _check(archive: Archive, part: Path) -> None:
 def _install(name: str, stems: int, part: Path, folder: Path) -> None:
     """Unpack the archive beside `folder`, see that it is a whole model, and put it in `folder`'s place at once."""
     check_space(name, folder.parent, UNPACKED_RATIO * part.stat().st_size)
-    fresh = folder.with_name(f".{folder.name}.new")
-    stale = folder.with_name(f".{folder.name}.old")
-    _remove(fresh)
-    _remove(stale)
+    fresh = swap.fresh(folder)
+    swap.remove(fresh)
     fresh.mkdir()
     try:
         _unpack(part, fresh)
@@ -133,16 +144,12 @@ def _install(name: str, stems: int, part: Path, folder: Path) -> None:
             sync(path)
     except weights.Incomplete as error:
         part.unlink()
-        _remove(fresh)
+        swap.remove(fresh)
         raise FetchFailed(f"{name} was refused: {error}") from error
     except BaseException:
-        _remove(fresh)
+        swap.remove(fresh)
         raise
-    if folder.exists() or folder.is_symlink():
-        folder.rename(stale)
-    fresh.rename(folder)
-    sync(folder.parent)
-    _remove(stale)
+    swap.put(folder)
 
 
 def _unpack(part: Path, folder: Path) -> None:
@@ -176,10 +183,3 @@ def _unpack(part: Path, folder: Path) -> None:
     except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
         logger.info("unpacking %s: %r", part, error)
         raise weights.Incomplete("it is not a whole tar.gz archive") from error
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

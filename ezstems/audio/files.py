@@ -24,6 +24,11 @@ def turn(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
         yield
 
 
+def share(path: Path) -> None:
+    """Make a file or folder as open as the folder it lies in: whoever may look there may need it."""
+    path.chmod(path.parent.stat().st_mode & (0o777 if path.is_dir() else 0o666))
+
+
 def sync(path: Path) -> None:
     """Bring a file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ezstems.audio.files import turn
+from ezstems.audio.files import share, turn
 from ezstems.audio.weights import Weights
 
 logger = getLogger(__name__)
@@ -67,13 +67,16 @@ def require(
     try:
         target = folder(weights, models_directory)
         if not _is_whole(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                share(target.parent)
             with turn(target.parent / ".lock", waiting):
                 if not _is_whole(target):
                     _require_room(weights, target.parent, min_free_bytes)
                     _freeze(weights, target, waiting)
     except OSError as error:
-        raise NotFrozen(f"{weights.label} could not be frozen in the folder of the models") from error
+        where = error.filename or models_directory
+        raise NotFrozen(f"{weights.label} could not be frozen: {where}: {error.strerror}") from error
     return target
 
 
@@ -126,6 +129,9 @@ def _freeze(weights: Weights, target: Path, waiting: Callable[[], None]) -> None
         _run_child(weights, part, waiting)
         if not _is_whole(part):
             raise NotFrozen(f"{weights.label} was frozen into nothing")
+        share(part)
+        for path in part.iterdir():
+            share(path)
         _remove(target)  # it wasn't whole
         part.rename(target)
     finally:

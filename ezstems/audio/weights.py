@@ -8,14 +8,12 @@ by hand may well lack it.
 
 import json
 import re
-import struct
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+from ezstems.audio.table import shard_sizes
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
 
 logger = getLogger(__name__)
@@ -27,10 +25,8 @@ COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 ABSENT = "not on disk"
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
-TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
-FOOTER_BYTES = 48  # two block handles, padded to 40 bytes, and the magic
 TEXT_LIMIT_BYTES = 1 << 20  # `checkpoint` and `config.json` have a few lines
-INDEX_LIMIT_BYTES = 1 << 26  # an index has some 40 bytes a variable
+INDEX_LIMIT_BYTES = 1 << 20  # an index has some 40 bytes a variable, and the networks have some hundred variables
 
 
 @dataclass(frozen=True)
@@ -160,16 +156,17 @@ def _read(path: Path, limit_bytes: int) -> bytes:
 def _checkpoint(folder: Path) -> Path:
     """Return the prefix of the checkpoint in `folder`, every file of which was found whole."""
     pointer = _read(folder / "checkpoint", TEXT_LIMIT_BYTES).decode(errors="replace")
-    named = re.search(r'^\s*model_checkpoint_path\s*:\s*"([^"]*)"', pointer, re.MULTILINE)
+    named = re.search(r'^[ \t]*model_checkpoint_path[ \t]*:[ \t]*"([^"\n]*)"', pointer, re.MULTILINE)
     if named is None:
         raise Incomplete("'checkpoint' names no checkpoint")
-    name = named[1]
+    # TensorFlow's own Saver may write where the files once lay, in whichever system's manner: they lie here now.
+    name = re.split(r"[\\/]", named[1])[-1]
     if not re.fullmatch(r"[\w-][\w.-]*", name, re.ASCII):
-        raise Incomplete(f"'checkpoint' names {name!r}, which must be a bare name inside its folder")
+        raise Incomplete(f"'checkpoint' names {named[1][:200]!r}, which must end in a bare name")
     index = _read(folder / f"{name}.index", INDEX_LIMIT_BYTES)
     try:
-        shards = _shard_sizes(index)
-    except (ValueError, IndexError, KeyError) as error:
+        shards = shard_sizes(index)
+    except ValueError as error:
         logger.info("reading %s.index in %s: %r", name, folder, error)
         raise Incomplete(f"'{name}.index' is truncated or damaged") from error
     for number, least_bytes in enumerate(shards):
@@ -188,89 +185,8 @@ def _overrides(folder: Path) -> dict[str, Any]:
         return {}
     try:
         overrides = json.loads(_read(path, TEXT_LIMIT_BYTES))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Incomplete("'config.json' is not JSON") from error
     if not isinstance(overrides, dict):
         raise Incomplete("'config.json' is not a JSON object")
     return overrides
-
-
-def _shard_sizes(index: bytes) -> list[int]:
-    """Return the bytes that each shard must have, from the table of a checkpoint (tensor_bundle.proto).
-
-    The table is LevelDB's: blocks of (key, value), a block of blocks, a footer. The empty key holds the number of
-    shards; every other one the shard, the offset and the size of one tensor. TensorFlow never compresses it.
-    """
-    if len(index) < FOOTER_BYTES or not index.endswith(TABLE_MAGIC):
-        raise ValueError("no table's footer")
-    footer = index[-FOOTER_BYTES:]
-    at = 0
-    handle = []
-    for _ in range(4):  # the offset and size of the meta block, then of the index block
-        number, at = _varint(footer, at)
-        handle.append(number)
-    header: dict[int, int] = {}
-    needed: Counter[int] = Counter()
-    for _, block in _entries(index, *handle[2:]):
-        start, at = _varint(block, 0)
-        size, _ = _varint(block, at)
-        for key, value in _entries(index, start, size):
-            fields = _varint_fields(value)
-            if not key:
-                header = fields
-            else:
-                shard = fields.get(3, 0)
-                needed[shard] = max(needed[shard], fields.get(4, 0) + fields.get(5, 0))
-    count = header[1]
-    if not 1 <= count <= 99999 or not needed or max(needed) >= count:
-        raise ValueError(f"{count} shards, tensors in shards {sorted(needed)}")
-    return [needed[shard] for shard in range(count)]
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _entries(table: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of one block; each key repeats the beginning of the one before it."""
-    block = table[start : start + size]
-    if start + size >= len(table) or table[start + size] != 0:  # the byte after a block: its compression
-        raise ValueError("a block is cut off or compressed")
-    restarts = int.from_bytes(block[-4:], "little")
-    end = size - 4 * (restarts + 1)
-    key, at = b"", 0
-    while at < end:
-        shared, at = _varint(block, at)
-        unshared, at = _varint(block, at)
-        length, at = _varint(block, at)
-        if shared > len(key) or at + unshared + length > end:
-            raise ValueError("an entry leaves its block")
-        key = key[:shared] + block[at : at + unshared]
-        at += unshared + length
-        yield key, block[at - length : at]
-
-
-def _varint_fields(message: bytes) -> dict[int, int]:
-    """Return the integer fields of a protocol buffer's message; other fields are skipped."""
-    fields: dict[int, int] = {}
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        wire = tag & 7
-        if wire == 0:
-            fields[tag >> 3], at = _varint(message, at)
-        elif wire == 2:
-            length, at = _varint(message, at)
-            at += length
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-    return fields

@@ -10,20 +10,23 @@ from typing import Any
 import click
 from flask import Flask
 
-from ezstems import configured, create_app, log
+from ezstems import config, configured, create_app, log, privileges
 from ezstems.models import User
 
 Command = Callable[..., Any]
 
 
 def _inside(make_app: Callable[[], Flask]) -> Callable[[Command], Command]:
+    """Make what runs commands inside an app, as the owner of its instance folder."""
+
     def decorate(command: Command) -> Command:
         @wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            app = make_app()
-            log.configure("warning")
-            with app.app_context():
-                return command(*args, **kwargs)
+            with privileges.inside(config.instance_folder()):
+                app = make_app()
+                log.configure("warning")
+                with app.app_context():
+                    return command(*args, **kwargs)
 
         return wrapped
 

@@ -7,7 +7,7 @@ import click
 from flask import current_app
 from sqlalchemy.exc import OperationalError
 
-from ezstems import database
+from ezstems import database, privileges
 from ezstems.commands import stoppable, with_instance
 from ezstems.database import db
 from ezstems.jobs import backup as backups
@@ -22,11 +22,12 @@ def backup(file: Path) -> None:
         raise click.ClickException(f"the database is {db.engine.dialect.name}; back it up with its own tools")
     folder, source = Path(current_app.instance_path), database.file()
     try:
-        with stoppable():
+        with stoppable(), privileges.outside():  # FILE may lie where the caller alone may write
             min_free_bytes = current_app.config["EZSTEMS_MIN_FREE_MB"] << 20
             jobs, lacking = backups.write(file.resolve(), folder, min_free_bytes)
     except OSError as error:
-        raise click.ClickException(f"{file} could not be written: {error.strerror}") from error
+        why = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        raise click.ClickException(f"{file} could not be written: {why}") from error
     except sqlite3.Error as error:
         raise click.ClickException(f"{file} could not be written: {error}") from error
     except OperationalError as error:  # another process writes to the database all the time

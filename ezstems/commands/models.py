@@ -1,5 +1,7 @@
 """`ezstems models`: the weights on disk."""
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
@@ -7,6 +9,7 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from ezstems import privileges
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
 from ezstems.commands import table, with_app, with_instance
@@ -36,9 +39,9 @@ def list_models() -> None:
 @with_app
 def fetch(names: tuple[str, ...]) -> None:
     """Fetch the official weights; all of them unless some are named."""
-    folder = current_app.config["EZSTEMS_MODELS"]
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    with _as_whose_it_is(folder := current_app.config["EZSTEMS_MODELS"]), bars:
         for name in names or NAMES:
             bar = bars.add_task(name, total=None)
 
@@ -63,13 +66,19 @@ def freeze(names: tuple[str, ...]) -> None:
     _freeze(names)
 
 
+def _as_whose_it_is(folder: Path) -> AbstractContextManager[None]:
+    """Write into a folder of the instance as its owner, and into another one as who called: others may share that."""
+    return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.outside()
+
+
 def _freeze(names: tuple[str, ...]) -> None:
     separator, console = current_app.config["SEPARATOR"], Console(stderr=True)
+    folder = current_app.config["EZSTEMS_MODELS"]
     if current_app.config["EZSTEMS_ENGINE"] == "tensorflow":
         return
     lacking = []
     for name in names or NAMES:
-        with console.status(f"{name}: getting the network ready"):
+        with console.status(f"{name}: getting the network ready"), _as_whose_it_is(folder):
             ready = separator.freeze(int(name[0]))
         if ready:
             click.echo(f"{name}: ready", err=True)

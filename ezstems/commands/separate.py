@@ -11,7 +11,7 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ezstems import log
+from ezstems import log, privileges
 from ezstems.audio import clipping
 from ezstems.audio.outputs import OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separation
@@ -33,9 +33,11 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | Non
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.ClickException(f"{', '.join(twice)}: several files of this name would write to the same folder")
     separator = current_app.config["SEPARATOR"]
+    if privileges.is_anothers():  # what the instance keeps is made as its owner, before the rest is made as the caller
+        separator.freeze(int(stems))
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with privileges.outside(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         for file in files:
             bar = bars.add_task(file.name, total=100)
             show = partial(_show, bars, bar)
@@ -46,7 +48,7 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | Non
                 failed = True
                 click.echo(f"{file}: {error}", err=True)
             except OSError as error:
-                raise click.ClickException(f"{directory / file.stem}: {error.strerror}") from error
+                raise click.ClickException(f"{error.filename or directory / file.stem}: {error.strerror}") from error
             else:
                 click.echo(f"{directory / file.stem}: {made.model}", err=True)
                 if made.clipped:

@@ -46,7 +46,7 @@ class Admission:
             raise ServerFull("The queue is full. Try again later.")
         if not self._archive.writable():
             log.error("refused: %s", AWAY)
-            raise ServerFull("The server's disk can't be written to. Try again later.", disk.RETRY_AFTER_SECONDS)
+            raise disk.dead()
         if not self.has_room(expected_bytes):
             raise disk.refusal()
 

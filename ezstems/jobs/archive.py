@@ -4,6 +4,7 @@ A file is written under a name that ends in `.part` and bears its worker's id, s
 readable half-written, and what a dead worker left behind can be told from what a live one is writing.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from ezstems.audio.files import sync
 from ezstems.audio.peaks import Peaks
-from ezstems.disk import full_refused
+from ezstems.disk import full_refused, is_alive
 from ezstems.jobs.lost import Lost, changed_at
 from ezstems.jobs.mounts import Mounts
 from ezstems.jobs.stem import StemFile
@@ -76,7 +77,8 @@ class Incoming:
         """Leave nothing behind; harmless after the file was kept."""
         with suppress(OSError):  # what can't be flushed now was to be deleted anyway
             self._file.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # on a dead disk; whoever finds this worker dead deletes it
+            self.path.unlink(missing_ok=True)
 
 
 class Archive:
@@ -102,7 +104,8 @@ class Archive:
     def writable(self) -> bool:
         """Tell that uploads and results are there and may be written."""
         mode = os.W_OK | os.X_OK
-        return all(self._mounts.is_there(folder, mode) for folder in (self._uploads, self._results))
+        folders = self._uploads, self._results
+        return all(self._mounts.is_there(folder, mode) and is_alive(folder) for folder in folders)
 
     def has_uploads(self) -> bool:
         """Tell that the uploads' folder is there and may be entered."""
@@ -234,7 +237,7 @@ class Archive:
     def clean(self, owner: str) -> None:
         """Delete what a dead worker left half-written."""
         for folder in (self._uploads, self._results):
-            for left in folder.glob(f"{owner}.*{PART}"):
+            for left in folder.glob(f"{glob.escape(owner)}.*{PART}"):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
                 else:

@@ -107,9 +107,6 @@ class Lost:
         for each in (self.folder, folder):
             if not each.is_dir():
                 each.mkdir(mode=0o700, exist_ok=True)
-                if os.geteuid() == 0:  # a command of the operator's; the server must be able to use it
-                    whose = self.folder.parent.stat()
-                    os.chown(each, whose.st_uid, whose.st_gid)
                 sync(each.parent)
         return folder
 

@@ -46,7 +46,7 @@ class Life:
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.geteuid() == 0:  # an operator's command; the server must be able to take the lock once it is free
+            if os.geteuid() == 0:  # a backup of root's; the server must be able to take the lock once it is free
                 whose = self._folder.stat()
                 with suppress(OSError):
                     os.fchown(descriptor, whose.st_uid, whose.st_gid)

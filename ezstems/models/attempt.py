@@ -67,6 +67,13 @@ class Attempt(db.Model):  # type: ignore[name-defined]
         return db.session.scalar(found) is not None
 
     @classmethod
+    def note(cls, kind: str, slot: int, window_seconds: int) -> None:
+        """Count one attempt in a window that begins now, whatever was counted before."""
+        here = update(cls).where(cls.kind == kind, cls.slot == slot)
+        if not changed(here.values(count=1, ends_at=utcnow() + timedelta(seconds=window_seconds))):
+            cls.wait_seconds(kind, slot, 1, window_seconds)
+
+    @classmethod
     def take_back(cls, kind: str, slot: int) -> None:
         """Count an attempt no longer: it was none."""
         changed(update(cls).where(cls.kind == kind, cls.slot == slot, cls.count > 0).values(count=cls.count - 1))

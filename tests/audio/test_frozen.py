@@ -191,7 +191,7 @@ def test_a_child_that_hangs_is_ended(
 
 def test_a_folder_that_cannot_be_written(found: Weights, folder: Path) -> None:
     (folder / frozen.FOLDER).write_text("in the way")
-    with pytest.raises(NotFrozen, match="could not be frozen in the folder of the models") as error:
+    with pytest.raises(NotFrozen, match=f"could not be frozen: {folder / frozen.FOLDER}: File exists") as error:
         frozen.require(found, folder)
     assert isinstance(error.value.__cause__, OSError)
 

@@ -3,12 +3,14 @@
 import json
 import logging
 import random
-from collections.abc import Sequence
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from ezstems.audio import weights
+from ezstems.audio import table, weights
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
 
 
@@ -32,10 +34,19 @@ def _index(shards: Sequence[int]) -> bytes:
         value = b"\x08\x01" + b"\x12\x00" + b"\x18" + _varint(number) + b"\x28" + _varint(size_bytes)
         entries.append((b"tensor%d" % number, value + b"\x35\0\0\0\0"))
     data = _block(entries)
-    handle = _varint(0) + _varint(len(data))
-    top = _block([(b"u", handle)])
-    footer = handle + _varint(len(data) + 5) + _varint(len(top))
-    return data + b"\0" * 5 + top + b"\0" * 5 + footer.ljust(40, b"\0") + weights.TABLE_MAGIC
+    return _table(_sealed(data), [(0, len(data))])
+
+
+def _sealed(block: bytes) -> bytes:
+    """Put what says that it isn't compressed, and its checksum, behind a block."""
+    return block + b"\0" + table.checksum(block + b"\0").to_bytes(4, "little")
+
+
+def _table(data: bytes, handles: Sequence[tuple[int, int]]) -> bytes:
+    """Build a table whose block of blocks names places in `data`."""
+    top = _block([(b"u", _varint(start) + _varint(size)) for start, size in handles])
+    footer = _varint(0) + _varint(0) + _varint(len(data)) + _varint(len(top))
+    return data + _sealed(top) + footer.ljust(40, b"\0") + table.MAGIC
 
 
 def write_checkpoint(folder: Path, shards: Sequence[bytes] = (b"weights",)) -> Path:
@@ -158,10 +169,12 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("checkpoint", b"", "'checkpoint' is empty"),
         ("checkpoint", b'all_model_checkpoint_paths: "model"\n', "names no checkpoint"),
         ("checkpoint", b'model_checkpoint_path: "other"\n', "'other.index' is missing"),
-        ("checkpoint", b'model_checkpoint_path: ""\n', "must be a bare name"),
-        ("checkpoint", b'model_checkpoint_path: "/srv/model"\n', "must be a bare name"),
-        ("checkpoint", b'model_checkpoint_path: "../4stems/model"\n', "must be a bare name"),
-        ("checkpoint", b'model_checkpoint_path: "."\n', "must be a bare name"),
+        ("checkpoint", b'model_checkpoint_path: ""\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "/srv/other"\n', "'other.index' is missing"),
+        ("checkpoint", b'model_checkpoint_path: "/srv/"\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "../.."\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "."\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "model\n', "names no checkpoint"),
         ("checkpoint", b"\xff" * 100, "names no checkpoint"),
         ("checkpoint", b"x" * (weights.TEXT_LIMIT_BYTES + 1), "'checkpoint' is too long"),
         ("model.index", None, "'model.index' is missing"),
@@ -169,7 +182,7 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("model.index", _index([3, 4])[:-1], "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[:30], "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[40:], "'model.index' is truncated or damaged"),
-        ("model.index", bytes(200) + weights.TABLE_MAGIC, "'model.index' is truncated or damaged"),
+        ("model.index", bytes(200) + table.MAGIC, "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[:-8] + bytes(8), "'model.index' is truncated or damaged"),
         ("model.index", _index([]), "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4, 5]), "'model.data-00000-of-00003' is missing"),
@@ -179,6 +192,7 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("model.data-00001-of-00002", b"", "'model.data-00001-of-00002' has 0 of 4 bytes"),
         ("model.data-00000-of-00002", b"ab", "'model.data-00000-of-00002' has 2 of 3 bytes"),
         ("config.json", b"{", "'config.json' is not JSON"),
+        ("config.json", b"[" * 500_000, "'config.json' is not JSON"),
         ("config.json", b"[1]", "'config.json' is not a JSON object"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -193,6 +207,22 @@ def test_what_lacks_a_piece_is_no_model(models: Path, name: str, content: bytes 
         weights.find("official", 2, models)
     assert why in str(error.value)
     assert str(models) not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["/home/somebody/training/2stems/model", "C:\\\\models\\\\2stems\\\\model", "../2stems/model", "./model"],
+)
+def test_a_checkpoint_that_names_where_its_files_once_lay_is_the_one_beside_it(models: Path, named: str) -> None:
+    folder = write_checkpoint(models / "2stems")
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{named}"\nall_model_checkpoint_paths: "{named}"\n')
+    assert weights.find("official", 2, models).checkpoint == folder / "model"
+
+
+def test_a_checkpoint_of_many_empty_lines_takes_no_time(models: Path) -> None:
+    folder = write_checkpoint(models / "2stems")
+    (folder / "checkpoint").write_text("\n" * (weights.TEXT_LIMIT_BYTES - 1))
+    assert seconds_to_refuse(lambda: weights.load("official", 2, folder)) < 5
 
 
 def test_empty_folder_and_a_file_in_its_place_are_no_model(models: Path) -> None:
@@ -241,6 +271,70 @@ def test_a_damaged_index_never_does_worse_than_not_being_a_model(models: Path) -
         except weights.Incomplete:
             refused += 1
     assert refused > 100
+
+
+def test_an_index_damaged_at_any_byte_is_refused() -> None:
+    whole = _index([3, 4])
+    assert table.shard_sizes(whole) == [3, 4]
+    unnoticed = set()
+    for at in range(len(whole)):
+        for byte in {*range(256)} - {whole[at]}:
+            try:
+                sizes = table.shard_sizes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+            except ValueError:
+                continue
+            assert sizes == [3, 4]
+            unnoticed.add(at)
+    footer = len(whole) - table.FOOTER_BYTES
+    padding = range(whole.index(b"\0" * 20, footer), len(whole) - len(table.MAGIC))
+    unread = {footer, footer + 1, padding.start - 1, *padding}  # where a block lies that nobody needs, and zeros
+    assert unnoticed <= unread
+
+
+def _big() -> bytes:
+    """Return a block of very many entries, each as short as can be."""
+    return b"\0\0\0" * (weights.INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+
+
+def _long_keys() -> bytes:
+    """Return a block whose entries of a few bytes each repeat a very long key."""
+    first = b"\0" + _varint(1 << 18) + b"\0" + b"k" * (1 << 18)
+    return first + (_varint(1 << 18) + b"\0\0") * (weights.INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pytest.param(b"\xff" * (weights.INDEX_LIMIT_BYTES - 8) + table.MAGIC, id="numbers without an end"),
+        pytest.param(_table(_sealed(b"\xff" * 99_999), [(0, 99_999)]), id="an entry without an end"),
+        pytest.param(_table(_sealed(_big()), [(0, len(_big()))] * 60_000), id="one block named again and again"),
+        pytest.param(_table(_sealed(_long_keys()), [(0, len(_long_keys()))]), id="long keys"),
+        pytest.param(_table(bytes(9), [(0, 1 << 69)]), id="a block of a zettabyte"),
+    ],
+)
+def test_a_made_up_index_is_refused_within_bounds(models: Path, index: bytes) -> None:
+    assert len(index) <= weights.INDEX_LIMIT_BYTES
+    folder = write_checkpoint(models / "2stems")
+    (folder / "model.index").write_bytes(index)
+    tracemalloc.start()
+    try:
+        assert seconds_to_refuse(lambda: weights.load("official", 2, folder)) < 30
+        assert tracemalloc.get_traced_memory()[1] < 8 * weights.INDEX_LIMIT_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_checksum_is_tensorflows() -> None:
+    crc = 0xE3069283  # of CRC-32C for these nine digits, as its catalogue has it
+    assert table.checksum(b"123456789") == ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def seconds_to_refuse(act: Callable[[], object]) -> float:
+    """Return how long a model was looked at before it was found to be none."""
+    began = time.monotonic()
+    with pytest.raises(weights.Incomplete):
+        act()
+    return time.monotonic() - began
 
 
 def test_tensorflows_own_checkpoints_are_measured_to_the_byte(tmp_path: Path) -> None:
