@@ -204,8 +204,9 @@ def test_a_disk_that_fills_up_or_breaks_at_the_sync(
     assert_nothing_left(app)
     monkeypatch.setattr("ezstems.jobs.archive.os.fsync", failing(errno.EIO))
     answer = upload()
-    assert answer.json["error"] == "Internal server error"
-    assert "Input/output" not in error_of(answer, 500)
+    assert answer.json["error"] == "Server full" and "can't be written to" in error_of(answer, 500)
+    assert "Input/output" not in answer.text
+    assert int(answer.headers["Retry-After"]) > 0
     assert_nothing_left(app)
 
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
 from ezstems import database
 from ezstems.database import current_watch, db
@@ -99,7 +99,7 @@ def test_what_comes_back_is_the_same(
     moved = instance.with_name("moved")
     instance.rename(moved)
     assert upload().status_code == 500
-    assert not worker._may_begin()
+    assert not worker._admission.may_begin()
     instance.mkdir()  # somebody makes an empty one; nothing is put there
     assert client.get("/health").status_code == 503 and not [*instance.iterdir()]
     instance.rmdir()
@@ -200,7 +200,7 @@ def test_no_lawful_change_is_taken_for_a_loss(make_app: Callable[..., Flask], in
 
 def test_a_new_database_gets_its_other_files_with_its_first_table(tmp_path: Path) -> None:
     app = Flask("x", instance_path=str(tmp_path))
-    app.config.update(EZSTEMS_DATABASE_URL=f"sqlite:///{tmp_path}/a?b #%41.sqlite3".replace("?", "%3F"))
+    app.config.update(EZSTEMS_DATABASE_URL=URL.create("sqlite", database=str(tmp_path / "a?b #%41.sqlite3")))
     app.config.update(EZSTEMS_THREADS=2, EZSTEMS_SEPARATIONS=1)
     database.init_app(app)
     with app.app_context():
