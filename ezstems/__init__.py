@@ -34,7 +34,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> "Flask":
             precision=app.config["EZSTEMS_PRECISION"],
             idle_seconds=app.config["EZSTEMS_IDLE_SECONDS"],
             max_duration_seconds=app.config["EZSTEMS_MAX_DURATION_SECONDS"],
-            min_free_bytes=app.config["EZSTEMS_MIN_FREE_MB"] << 20,
         ),
     )
     jobs.Worker(app, app.config["SEPARATOR"])

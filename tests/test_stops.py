@@ -1,7 +1,6 @@
 """Stops of a real gunicorn while the real engine gets ready: quick and clean, and nothing goes on without it."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,44 +18,6 @@ def test_a_stop_while_tensorflow_is_being_imported_is_quick_and_clean(
         time.sleep(seconds_after_start)
         assert server.stop() < STOP_SECONDS
     assert_clean(server)
-
-
-@pytest.mark.parametrize("end", [Server.stop, Server.interrupt], ids=["stop", "Ctrl-C"])
-def test_a_stop_while_a_network_is_being_frozen_is_quick_and_clean(
-    tmp_path: Path, end: Callable[[Server], float]
-) -> None:
-    with Server(tmp_path / "instance", "wsgi:app") as server:
-        until(lambda: any("tensorflow" in maps(child) for child in freezing(server)))
-        (child,) = freezing(server)
-        assert end(server) < STOP_SECONDS
-        until(lambda: not maps(child))
-    assert_clean(server)
-    assert not list((server.instance / "models" / "frozen").glob("[!.]*"))
-
-
-def freezing(server: Server) -> list[str]:
-    """Return the process ids of what freezes for a server's workers."""
-    tasks = [task for pid in server.workers() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return [pid for task in tasks for pid in told(task / "children").split()]
-
-
-def maps(pid: str) -> str:
-    """Return what a process has in its memory, which is nothing once it has ended."""
-    return told(Path(f"/proc/{pid}/maps"))
-
-
-def told(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def until(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def assert_clean(server: Server) -> None:

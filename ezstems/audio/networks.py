@@ -1,5 +1,6 @@
 """The networks in memory: which weights each number of stems uses, loaded at first use, let go when nobody asks."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from logging import getLogger
 from pathlib import Path
 from time import monotonic
 
-from ezstems.audio import frozen, memory, weights
+from ezstems.audio import memory, weights
 from ezstems.audio.cpu import step_back
 from ezstems.audio.engine import Engine, check, open_engine
 from ezstems.audio.weights import Weights
@@ -38,7 +39,6 @@ class Networks:
         engine: str,
         precision: str,
         idle_seconds: float,
-        min_free_bytes: int = 0,
     ) -> None:
         """Remember the settings; nothing is loaded. Raises ConfigurationError for an engine or precision unknown."""
         check(engine, precision)
@@ -47,9 +47,7 @@ class Networks:
         self._engine = engine
         self._precision = precision
         self._idle_seconds = idle_seconds
-        self._min_free_bytes = min_free_bytes
         self._chosen: dict[int, Weights] = {}
-        self._slow: set[int] = set()  # the numbers of stems that could not be frozen; tried again after a restart
         self._residents: dict[Key, Resident] = {}
         self._latest: Key | None = None
         self._lock = threading.Lock()  # of the residents; never held while one loads
@@ -63,21 +61,13 @@ class Networks:
             self._chosen[stems] = weights.find(self._model, stems, self._models_directory)
         return self._chosen[stems]
 
-    def freeze(self, stems: int) -> bool:
-        """Freeze the network of a number of stems where it isn't yet; return whether the fast engine has it now."""
-        if self._engine == "tensorflow" or stems in self._slow:
-            return False
-        found = self.weights(stems)
-        try:
-            frozen.require(found, self._models_directory, self._min_free_bytes)
-        except frozen.NoRoom as error:  # there may be some for the next job
-            logger.warning("%s", error)
-            return False
-        except Exception:  # whatever it is, TensorFlow can do without
-            logger.warning("%s can't be frozen for OpenVINO", found.label, exc_info=True)
-            self._slow.add(stems)
-            return False
-        return True
+    def discard_frozen(self) -> None:
+        """Delete what earlier versions made of the weights for OpenVINO."""
+        folder = self._models_directory / "frozen"
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            how = "may be deleted" if folder.exists() else "was deleted"
+            logger.info("%s %s: networks are built from the checkpoints now", folder, how)
 
     @contextmanager
     def use(self, stems: int, cutoff: str) -> Iterator[Engine]:
@@ -105,8 +95,6 @@ class Networks:
             if resident := self._found(key):
                 return resident
         stems, cutoff = key
-        # It may take a while: others load meanwhile.
-        name = self._engine if self.freeze(stems) or self._engine == "openvino" else "tensorflow"
         with self._loading:
             with self._lock:
                 if resident := self._found(key):  # loaded while this thread waited
@@ -115,7 +103,7 @@ class Networks:
                 self._drop_others()
             found, started = self.weights(stems), monotonic()
             with ThreadPoolExecutor(1, initializer=step_back) as pool:  # an engine's threads are as nice as their maker
-                engine = pool.submit(open_engine, name, self._precision, found, cutoff, self._models_directory).result()
+                engine = pool.submit(open_engine, self._engine, self._precision, found, cutoff).result()
             how = f"{engine.name}, {engine.precision}"
             logger.info("loaded %s for %s in %.1f s: %s", found.label, cutoff, monotonic() - started, how)
             with self._lock:

@@ -1,21 +1,19 @@
 """The networks' weights: which are on disk, and whether they are whole; judged from the files alone.
 
-A folder in Spleeter's checkpoint layout is complete when `checkpoint` names a prefix inside it, `<prefix>.index` is a
-readable TensorFlow table, and every shard that the table counts is there and as long as the table says. Spleeter's
+A folder in Spleeter's checkpoint layout is complete when `checkpoint` names a prefix inside it, `<prefix>.index` can
+be read (see `checkpoint`), and every shard that it counts is there and as long as it says. Spleeter's
 `.probe` is not asked for: it says that a download once ended, not that the files are still there, and a folder copied
 by hand may well lack it.
 """
 
 import json
 import re
-import struct
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+from ezstems.audio.checkpoint import INDEX_LIMIT_BYTES, Index, shard_path
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
 
 logger = getLogger(__name__)
@@ -27,10 +25,7 @@ COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 ABSENT = "not on disk"
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
-TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
-FOOTER_BYTES = 48  # two block handles, padded to 40 bytes, and the magic
 TEXT_LIMIT_BYTES = 1 << 20  # `checkpoint` and `config.json` have a few lines
-INDEX_LIMIT_BYTES = 1 << 26  # an index has some 40 bytes a variable
 
 
 @dataclass(frozen=True)
@@ -168,12 +163,12 @@ def _checkpoint(folder: Path) -> Path:
         raise Incomplete(f"'checkpoint' names {name!r}, which must be a bare name inside its folder")
     index = _read(folder / f"{name}.index", INDEX_LIMIT_BYTES)
     try:
-        shards = _shard_sizes(index)
-    except (ValueError, IndexError, KeyError) as error:
-        logger.info("reading %s.index in %s: %r", name, folder, error)
+        shards = Index.parse(index).shard_bytes()
+    except ValueError as error:
+        logger.info("reading %s.index in %s: %s", name, folder, error)
         raise Incomplete(f"'{name}.index' is truncated or damaged") from error
     for number, least_bytes in enumerate(shards):
-        shard = folder / f"{name}.data-{number:05d}-of-{len(shards):05d}"
+        shard = shard_path(folder / name, number, len(shards))
         if not shard.is_file():
             raise Incomplete(f"{shard.name!r} is missing")
         size_bytes = shard.stat().st_size
@@ -193,84 +188,3 @@ def _overrides(folder: Path) -> dict[str, Any]:
     if not isinstance(overrides, dict):
         raise Incomplete("'config.json' is not a JSON object")
     return overrides
-
-
-def _shard_sizes(index: bytes) -> list[int]:
-    """Return the bytes that each shard must have, from the table of a checkpoint (tensor_bundle.proto).
-
-    The table is LevelDB's: blocks of (key, value), a block of blocks, a footer. The empty key holds the number of
-    shards; every other one the shard, the offset and the size of one tensor. TensorFlow never compresses it.
-    """
-    if len(index) < FOOTER_BYTES or not index.endswith(TABLE_MAGIC):
-        raise ValueError("no table's footer")
-    footer = index[-FOOTER_BYTES:]
-    at = 0
-    handle = []
-    for _ in range(4):  # the offset and size of the meta block, then of the index block
-        number, at = _varint(footer, at)
-        handle.append(number)
-    header: dict[int, int] = {}
-    needed: Counter[int] = Counter()
-    for _, block in _entries(index, *handle[2:]):
-        start, at = _varint(block, 0)
-        size, _ = _varint(block, at)
-        for key, value in _entries(index, start, size):
-            fields = _varint_fields(value)
-            if not key:
-                header = fields
-            else:
-                shard = fields.get(3, 0)
-                needed[shard] = max(needed[shard], fields.get(4, 0) + fields.get(5, 0))
-    count = header[1]
-    if not 1 <= count <= 99999 or not needed or max(needed) >= count:
-        raise ValueError(f"{count} shards, tensors in shards {sorted(needed)}")
-    return [needed[shard] for shard in range(count)]
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _entries(table: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of one block; each key repeats the beginning of the one before it."""
-    block = table[start : start + size]
-    if start + size >= len(table) or table[start + size] != 0:  # the byte after a block: its compression
-        raise ValueError("a block is cut off or compressed")
-    restarts = int.from_bytes(block[-4:], "little")
-    end = size - 4 * (restarts + 1)
-    key, at = b"", 0
-    while at < end:
-        shared, at = _varint(block, at)
-        unshared, at = _varint(block, at)
-        length, at = _varint(block, at)
-        if shared > len(key) or at + unshared + length > end:
-            raise ValueError("an entry leaves its block")
-        key = key[:shared] + block[at : at + unshared]
-        at += unshared + length
-        yield key, block[at - length : at]
-
-
-def _varint_fields(message: bytes) -> dict[int, int]:
-    """Return the integer fields of a protocol buffer's message; other fields are skipped."""
-    fields: dict[int, int] = {}
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        wire = tag & 7
-        if wire == 0:
-            fields[tag >> 3], at = _varint(message, at)
-        elif wire == 2:
-            length, at = _varint(message, at)
-            at += length
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-    return fields

@@ -52,31 +52,3 @@ def fetch(names: tuple[str, ...]) -> None:
                 bars.remove_task(bar)
                 raise
             bars.update(bar, description=f"{name}: {'fetched' if fetched else 'here already'}", total=1, completed=1)
-    _freeze(names)
-
-
-@models.command()
-@click.argument("names", nargs=-1, type=click.Choice(NAMES))
-@with_app
-def freeze(names: tuple[str, ...]) -> None:
-    """Get the networks ready for the fast engine, so that no job waits for it; all unless some are named."""
-    _freeze(names)
-
-
-def _freeze(names: tuple[str, ...]) -> None:
-    separator, console = current_app.config["SEPARATOR"], Console(stderr=True)
-    if current_app.config["EZSTEMS_ENGINE"] == "tensorflow":
-        return
-    lacking = []
-    for name in names or NAMES:
-        with console.status(f"{name}: getting the network ready"):
-            ready = separator.freeze(int(name[0]))
-        if ready:
-            click.echo(f"{name}: ready", err=True)
-        else:
-            lacking.append(name)
-    if lacking:
-        notice = f"{', '.join(lacking)}: only TensorFlow can run it here, which is slower; the log says why"
-        if current_app.config["EZSTEMS_ENGINE"] == "openvino":
-            raise click.ClickException(notice)
-        click.echo(notice, err=True)

@@ -48,9 +48,6 @@ class Shares:
     def use(self, stems: int, cutoff: str) -> Iterator[Share]:
         yield Share(STEMS[stems])
 
-    def freeze(self, stems: int) -> bool:
-        return True
-
     def rest(self) -> None:
         pass
 
