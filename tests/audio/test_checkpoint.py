@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ezstems.audio import checkpoint
+from ezstems.audio import checkpoint, leveldb
 from ezstems.audio.checkpoint import Checkpoint, Damaged, Index
 from ezstems.audio.runtimes import tensorflow
 from tests.audio.test_weights import table, varint
@@ -158,7 +158,7 @@ ENTRY = b"\x08\x01\x12\x00\x28\x04\x35\0\0\0\0"  # a float32, a scalar, of 4 byt
         (of((b"a", b"\x12\x02\x10\x01")), "field 2 is a number"),
         (of((b"a", ENTRY + b"\x3a\x00")), "stored in slices"),
         (of((b"\xff", ENTRY)), "can't decode"),
-        (of((b"a" * (checkpoint.NAME_LIMIT_BYTES + 1), ENTRY)), "leaves its block"),
+        (of((b"a" * (leveldb.KEY_LIMIT_BYTES + 1), ENTRY)), "leaves its block"),
         (of((b"a", b"\x18\x01" + ENTRY)), "1 shards, 1 tensors"),
         (of((b"a", ENTRY), shards=checkpoint.SHARDS_LIMIT + 1), "1001 shards"),
         (of(), "1 shards, 0 tensors"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ezstems.audio import weights
-from ezstems.audio.checkpoint import TABLE_MAGIC
+from ezstems.audio.leveldb import TABLE_MAGIC
 from ezstems.audio.runtimes import tensorflow
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
 
