@@ -17,7 +17,7 @@ SMALL = [2, 2, 2, 2, 2, 2]
 def test_models_are_listed(run: Run, instance: Path) -> None:
     checkpoints.make(instance / "models", 2, SMALL)
     rows = [line.split() for line in run("models", "list").output.splitlines()]
-    assert rows[0][:4] == ["SOURCE", "MODEL", "STATE", "MB"]
+    assert rows[0][:5] == ["SOURCE", "MODEL", "STATE", "MB", "FROM"]
     states = {(row[0], row[1]): row[2] for row in rows[1:]}
     assert set(states) == {(source, f"{stems}stems") for source in weights.SOURCES for stems in weights.STEMS}
     assert (states["official", "2stems"], states["official", "4stems"]) == ("complete", "missing")

@@ -23,6 +23,7 @@ SOURCES = ("official", "builtin")
 STEMS = (2, 4, 5)
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 ABSENT = "not on disk"
+NOTE = "source.json"  # what `fetch` leaves beside the weights
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
 TEXT_LIMIT_BYTES = 1 << 20  # `checkpoint` and `config.json` have a few lines
@@ -45,7 +46,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Status:
-    """Describe one folder of weights: `state` is complete, incomplete or missing, `why` says what it lacks."""
+    """Describe one folder of weights: `state` is complete, incomplete or missing, `why` says what it lacks.
+
+    `origin` says where they are from.
+    """
 
     source: str
     stems: int
@@ -53,6 +57,7 @@ class Status:
     why: str
     path: Path
     size_bytes: int
+    origin: str
 
 
 class Incomplete(Exception):
@@ -139,7 +144,17 @@ def _describe(source: str, stems: int, models_directory: Path) -> Status:
         why = str(error)
         state = MISSING if why == ABSENT else INCOMPLETE
     size_bytes = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-    return Status(source, stems, state, why, folder, size_bytes)
+    return Status(source, stems, state, why, folder, size_bytes, _origin(source, folder) if state != MISSING else "")
+
+
+def _origin(source: str, folder: Path) -> str:
+    """Return where weights are from, as far as their folder says so."""
+    if source == "builtin":
+        return "this package"
+    try:
+        return str(json.loads(_read(folder / NOTE, TEXT_LIMIT_BYTES))["source"])
+    except (Incomplete, OSError, ValueError, KeyError, TypeError):
+        return "by hand"
 
 
 def _read(path: Path, limit_bytes: int) -> bytes:

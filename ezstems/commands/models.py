@@ -25,10 +25,10 @@ def models() -> None:
 def list_models() -> None:
     """List which weights are here."""
     rows = [
-        (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.why or s.path)
+        (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.origin or "-", s.why or s.path)
         for s in weights.status(current_app.config["EZSTEMS_MODELS"])
     ]
-    table(rows, "SOURCE", "MODEL", "STATE", "MB", "WHERE OR WHY NOT")
+    table(rows, "SOURCE", "MODEL", "STATE", "MB", "FROM", "WHERE OR WHY NOT")
 
 
 @models.command()

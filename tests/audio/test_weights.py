@@ -251,7 +251,6 @@ def test_a_damaged_index_never_does_worse_than_not_being_a_model(models: Path) -
 
 
 def test_tensorflows_own_checkpoints_are_measured_to_the_byte(tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow")
     tf = tensorflow()
     folder = tmp_path / "2stems"
     folder.mkdir()
