@@ -48,6 +48,9 @@ class Shares:
     def use(self, stems: int, cutoff: str) -> Iterator[Share]:
         yield Share(STEMS[stems])
 
+    def discard_frozen(self) -> None:
+        pass
+
     def rest(self) -> None:
         pass
 
