@@ -5,7 +5,8 @@ import sys
 import click
 from sqlalchemy.exc import OperationalError
 
-from ezstems.commands import backup, demo, jobs, keys, models, separate, users
+from ezstems.commands import backup, demo, instance, jobs, keys, models, restore, separate, users
+from ezstems.database import is_busy
 from ezstems.disk import is_full
 from ezstems.errors import EzStemsError
 
@@ -21,7 +22,9 @@ for command in (
     keys.keys,
     models.models,
     jobs.jobs,
+    instance.instance,
     backup.backup,
+    restore.restore,
     separate.separate,
     demo.demo,
 ):
@@ -37,4 +40,10 @@ def main() -> None:
     except OperationalError as error:
         if is_full(error):
             sys.exit("ezstems: the disk is full; `ezstems jobs prune` and `jobs delete` make room")
+        if is_busy(error):
+            sys.exit(f"ezstems: the database is busy, try again: {error.orig}")
         raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"ezstems: {error.filename}: {error.strerror}")

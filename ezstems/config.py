@@ -4,13 +4,14 @@ import logging
 import os
 import re
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ezstems.errors import ConfigurationError
@@ -18,6 +19,8 @@ from ezstems.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 PREFIX = "EZSTEMS_"
+# The lines of `config.py` that this process goes by, of each instance whose file it doesn't look at any more.
+_held: dict[Path, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,14 @@ def number(minimum: float, maximum: float) -> Callable[[Any], float]:
 
 
 def choice(*allowed: str) -> Callable[[Any], str]:
-    """Make a parser of one word out of a list."""
+    """Make a parser of one word out of a list, in any case."""
+    spelled = {word.lower(): word for word in allowed}
 
     def parse(raw: Any) -> str:
-        value = str(raw).strip().lower()
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
+        try:
+            return spelled[str(raw).strip().lower()]
+        except KeyError:
+            raise ValueError(f"must be one of {', '.join(allowed)}") from None
 
     return parse
 
@@ -95,14 +99,14 @@ def address(raw: Any) -> str:
     return value
 
 
-def database(raw: Any) -> str:
+def database(raw: Any) -> URL:
     """Take an SQLAlchemy URL whose driver is installed."""
-    value = text(raw)
     try:
-        make_url(value).get_dialect().import_dbapi()
+        url = make_url(text(raw))
+        url.get_dialect().import_dbapi()
     except (ArgumentError, ImportError):
         raise ValueError("must be an SQLAlchemy URL of a database whose driver is installed") from None
-    return value
+    return url
 
 
 def origins(raw: Any) -> tuple[str, ...]:
@@ -137,6 +141,8 @@ SETTINGS = (
     Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 96 that wait for slow clients"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
+    Setting("STALL_SECONDS", 600.0, number(1, 1e9), "how long a running job may make no progress before it fails, by "
+            "the server's fault; a worker process that can't stop it then is replaced"),  # fmt: skip
     Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
             "the queue alone; one more upload gets a 403"),  # fmt: skip
     Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),
@@ -145,10 +151,12 @@ SETTINGS = (
             "`tensorflow` (slower, the reference), or `auto`: OpenVINO where it works"),  # fmt: skip
     Setting("PRECISION", "auto", choice("auto", "float32", "bfloat16"), "numbers of the network: `float32`, "
             "`bfloat16`, or `auto`: bfloat16 where the processor has instructions for it"),  # fmt: skip
+    Setting("CUTOFF", "full", choice("full", "11kHz", "16kHz"), "band of the stems where none is asked for: `full`, "
+            "`11kHz` or `16kHz`"),  # fmt: skip
     Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
-    Setting("RATE_WINDOW_SECONDS", 3600, integer(1, 31_536_000), "length of the window, which the first call starts"),
+    Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "
             "no job begins; a backup leaves as much"),  # fmt: skip
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
@@ -177,9 +185,25 @@ def instance_folder(environ: Mapping[str, Any] = os.environ) -> Path:
     return Path(Flask("ezstems").instance_path) if raw is None else _parse(INSTANCE, raw)
 
 
+@contextmanager
+def held(instance: Path) -> Iterator[None]:
+    """Read `config.py` and go by that from now on, in forks too, whatever becomes of the file.
+
+    Where the block finds it wrong, what was held before goes on being held.
+    """
+    before = _held.copy()
+    _held[instance] = _file(instance / "config.py")
+    try:
+        yield
+    except BaseException:
+        _held.clear()
+        _held.update(before)
+        raise
+
+
 def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, Any]:
     """Parse every setting: the environment first, then `config.py` of the instance folder, then the default."""
-    lines = _file(instance / "config.py")
+    lines = _held[instance] if instance in _held else _file(instance / "config.py")
     known = {PREFIX + setting.name for setting in (*SETTINGS, INSTANCE)}
     for name in sorted({*lines, *(n for n in environ if n.startswith(PREFIX))} - known):
         log.warning("%s is no setting and changes nothing; known are %s", name, ", ".join(sorted(known)))
@@ -189,7 +213,9 @@ def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, A
         raw = environ.get(name, lines.get(name))
         values[name] = setting.default if raw is None else _parse(setting, raw)
     values[PREFIX + "MODELS"] = values[PREFIX + "MODELS"] or instance / "models"
-    values[PREFIX + "DATABASE_URL"] = values[PREFIX + "DATABASE_URL"] or f"sqlite:///{instance / 'ezstems.sqlite3'}"
+    # Not as text: a `?` in the folder's name would end its path.
+    beside = URL.create("sqlite", database=str(instance / "ezstems.sqlite3"))
+    values[PREFIX + "DATABASE_URL"] = values[PREFIX + "DATABASE_URL"] or beside
     return values
 
 
@@ -214,6 +240,7 @@ def _file(location: Path) -> dict[str, Any]:
         return {}
     try:
         names = runpy.run_path(str(location))
-    except Exception as error:
-        raise ConfigurationError(f"{location} can't be read: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigurationError(f"{location} can't be read: {told}") from error
     return {name: value for name, value in names.items() if name.startswith(PREFIX)}

@@ -1,6 +1,7 @@
 """A full disk: how the system and SQLite say it, and what it means for who asks."""
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,12 +12,18 @@ from sqlalchemy.exc import OperationalError
 
 from ezstems.errors import ServerFull
 
+log = logging.getLogger(__name__)
+
 RETRY_AFTER_SECONDS = 600
 # EFBIG: the limit that the service's own manager sets to its files.
 _CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # SQLite's own words (SQLITE_FULL); the error's code reaches Python only from 3.11 on.
 _SQLITE_WORDS = "disk is full"
+# What a file system answers that was mounted anew read-only, as ext4 is after an error of the disk; and SQLite's words.
+_DEAD_CODES = (errno.EROFS, errno.EIO)
+_SQLITE_DEAD_WORDS = ("disk I/O error", "readonly database")
 # What SQLite takes to open and to note that a few files may go, several times over.
+RESERVE = ".reserve"
 RESERVE_BYTES = 512 << 10
 SCARCE_BYTES = 256 << 10
 PLENTY_BYTES = 64 << 20
@@ -29,6 +36,28 @@ def is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _CODES
 
 
+def is_dead(error: BaseException | None) -> bool:
+    """Tell whether an error means that a disk can't be written to at all."""
+    if isinstance(error, OperationalError):
+        return any(words in str(error.orig) for words in _SQLITE_DEAD_WORDS)
+    return isinstance(error, OSError) and error.errno in _DEAD_CODES
+
+
+def is_alive(folder: Path) -> bool:
+    """Tell whether a folder is there and can be written to; its mode and its mount's alone wouldn't tell."""
+    try:
+        os.utime(folder)
+    except OSError as error:
+        log.debug("%s: %s", folder, error.strerror)
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def dead() -> ServerFull:
+    """Return what to raise for a disk that can't be written to."""
+    return ServerFull("The server's disk can't be written to. Try again later.", RETRY_AFTER_SECONDS)
+
+
 def refusal() -> ServerFull:
     """Return what to raise for a full disk."""
     return ServerFull("The server's disk is full. Try again later.", RETRY_AFTER_SECONDS)
@@ -36,20 +65,29 @@ def refusal() -> ServerFull:
 
 @contextmanager
 def full_refused() -> Iterator[None]:
-    """Turn a full disk's error into ServerFull."""
+    """Turn a full or dead disk's error into ServerFull."""
     try:
         yield
     except (OSError, OperationalError) as error:
         if is_full(error):
             raise refusal() from error
+        if is_dead(error):
+            log.error("the disk can't be written to: %s", error)
+            raise dead() from error
         raise
+
+
+def give_up_reserve(folder: Path) -> bool:
+    """Give up the room that was set aside where there is no other; tell whether there is none."""
+    scarce = shutil.disk_usage(folder).free < SCARCE_BYTES
+    if scarce:
+        (folder / RESERVE).unlink(missing_ok=True)
+    return scarce
 
 
 def keep_reserve(folder: Path) -> None:
     """Set some room aside; give it up when there is no other, so that the database opens and says what may go."""
-    reserve, free = folder / ".reserve", shutil.disk_usage(folder).free
-    if free < SCARCE_BYTES:
-        reserve.unlink(missing_ok=True)
-    elif free > PLENTY_BYTES and not reserve.exists():
+    reserve = folder / RESERVE
+    if not give_up_reserve(folder) and shutil.disk_usage(folder).free > PLENTY_BYTES and not reserve.exists():
         with suppress(OSError), reserve.open("wb") as file:  # a reserve, no more: everything works without
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)

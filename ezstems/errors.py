@@ -14,9 +14,14 @@
     │   ├── TooManyAttempts       an address, or an account, has had its passwords or registrations
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
+    │       ├── DatabaseLost      the database in use isn't the one on the disk any more
+    │       └── ServerBusy        the database
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
-    ├── DecodingFailed            ffmpeg was killed while it read the file
+    │   └── UploadsAway           the disk of the uploads isn't there; the job waits for it
+    ├── DamagedFile               an upload or a result is not what the server put on its disk, or can't be read
+    ├── DecodingFailed            ffmpeg was killed, or the system failed it, while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
+    ├── SeparatorCrashed          the process that a separation had for itself died
     └── FetchFailed               the official weights could not be downloaded
 
 Every message is written for whoever caused the error: no paths, no library's exception text.
@@ -83,8 +88,24 @@ class ServerFull(TryLater):
     """Say which of the server's resources is used up."""
 
 
+class DatabaseLost(ServerFull):
+    """Say that what would be written now nobody would find again."""
+
+
+class ServerBusy(ServerFull):
+    """Say what others take up at this moment."""
+
+
 class Interrupted(EzStemsError):
     """Say that a separation was stopped before its end."""
+
+
+class UploadsAway(Interrupted):
+    """Say that the uploads can't be reached."""
+
+
+class DamagedFile(EzStemsError):
+    """Say that a file was damaged or lost on the server's own disk, in words for its owner."""
 
 
 class DecodingFailed(EzStemsError):
@@ -93,6 +114,10 @@ class DecodingFailed(EzStemsError):
 
 class EncodingFailed(EzStemsError):
     """Say that a stem could not be written."""
+
+
+class SeparatorCrashed(EzStemsError):
+    """Say that a separation took its own process down."""
 
 
 class FetchFailed(EzStemsError):

@@ -1,35 +1,56 @@
 """gunicorn's settings: `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
 
+import logging
 import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from flask import Flask
 from gunicorn import glogging
 
-from ezstems import create_app, log
-from ezstems.audio import engine, weights
+from ezstems import binding, create_app, log, privileges
+from ezstems import config as settings  # gunicorn takes the name `config` for a setting of its own
+from ezstems.audio import engine, fetch, weights
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.jobs.worker import EXTENSION
 
-log.configure("error")  # until the settings are known; what they warn of, every worker says again
-try:
-    # What can't work must not start, and say so in one line instead of a worker's stack trace; so the instance is made
-    # and migrated here. Each worker makes an app of its own after the fork, and opens the database anew.
-    _app = create_app()
-    _settings = _app.config
-    engine.check(_settings["EZSTEMS_ENGINE"], _settings["EZSTEMS_PRECISION"])
-    weights.require(_settings["EZSTEMS_MODEL"], _settings["EZSTEMS_MODELS"])
-    with _app.app_context():
-        db.engine.dispose()
-except ConfigurationError as error:
-    sys.exit(f"ezstems: {error}")
+_log = logging.getLogger(__name__)
+_folder = settings.instance_folder()
 
-log.configure(_settings["EZSTEMS_LOG_LEVEL"], _settings["EZSTEMS_LOG"])
-if _metrics := _app.extensions.get("metrics"):
-    _metrics.clear()
+
+def _checked() -> Flask:
+    """Make an app by the present settings, and the instance with it; raise ConfigurationError where they can't work.
+
+    What can't work must not start, and say so in one line instead of a worker's stack trace. Each worker makes an app
+    of its own after the fork, by the `config.py` that was found right here, and opens the database anew.
+    """
+    with privileges.inside(_folder), settings.held(_folder):
+        try:
+            app = create_app()
+            engine.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
+            fetch.recover(app.config["EZSTEMS_MODELS"])
+            weights.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
+            with app.app_context():
+                db.engine.dispose()
+        except OSError as error:
+            raise ConfigurationError(f"{error.filename}: {error.strerror}") from error
+    return app
+
+
+def _take(app: Flask) -> None:
+    """Give gunicorn what of the settings it can change while it runs, and the log's."""
+    global loglevel, workers, threads
+    loglevel = app.config["EZSTEMS_LOG_LEVEL"]
+    workers = app.config["EZSTEMS_WORKERS"]
+    threads = app.config["EZSTEMS_THREADS"]
+    log.configure(loglevel, app.config["EZSTEMS_LOG"])
+    if metrics := app.extensions.get("metrics"):
+        metrics.clear()
 
 
 class Logger(glogging.Logger):
@@ -42,11 +63,22 @@ class Logger(glogging.Logger):
         self.error_log.propagate = True
 
 
+os.umask(privileges.PRIVATE)
+log.configure("error")  # until the settings are known; what they warn of, every worker says again
+try:
+    _app = _checked()
+except ConfigurationError as error:
+    sys.exit(f"ezstems: {error}")
+loglevel: str
+workers: int
+threads: int
+_take(_app)
+bind = _app.config["EZSTEMS_BIND"]
+# Root's server in another user's folder: its workers are that user's.
+if (_whose := privileges.owner(_folder)) and privileges.may_run(*_whose):
+    user, group = _whose
+    initgroups = True
 logger_class = Logger
-loglevel = _settings["EZSTEMS_LOG_LEVEL"]
-bind = _settings["EZSTEMS_BIND"]
-workers = _settings["EZSTEMS_WORKERS"]
-threads = _settings["EZSTEMS_THREADS"]
 worker_class = "ezstems.web.connections.Worker"
 # Never: the engine's threads, the queue and the life lock belong to the worker process.
 preload_app = False
@@ -66,6 +98,33 @@ forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
 
 
+def on_starting(server: Any) -> None:
+    """Refuse an address that is taken; look at the settings before they are reloaded."""
+    server.handle_hup = partial(_reload, server.handle_hup)
+    # Of a server that was started anew by SIGUSR2, or by systemd with its sockets, the address is taken: by itself.
+    if server.master_pid or os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return
+    try:
+        for address in server.cfg.address:
+            if not isinstance(address, int):
+                binding.require_free(address)
+    except ConfigurationError as error:
+        sys.exit(f"ezstems: {error}")
+
+
+def _reload(hang_up: Callable[[], None]) -> None:
+    """Begin anew with the present settings where they make sense, and go on as before where they don't."""
+    try:
+        app = _checked()
+    except ConfigurationError as error:
+        _log.error("nothing is reloaded, the server goes on as it was: %s", error)
+        return
+    if app.config["EZSTEMS_BIND"] != bind:
+        _log.warning("EZSTEMS_BIND=%r counts from the next start on", app.config["EZSTEMS_BIND"])
+    _take(app)
+    hang_up()
+
+
 def post_worker_init(worker: Any) -> None:
     """Start the queue after the fork."""
     worker.cfg.set("graceful_timeout", REQUESTS_SECONDS)  # the worker's own copy
@@ -75,7 +134,9 @@ def post_worker_init(worker: Any) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     if metrics := worker.wsgi.extensions.get("metrics"):
         metrics.start()
-    worker.wsgi.extensions[EXTENSION].start()
+    # What the signal of a stop does: the master starts another in its place.
+    replace = partial(worker.handle_exit, signal.SIGTERM, None)
+    worker.insist(partial(worker.wsgi.extensions[EXTENSION].start, replace=replace))
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -53,6 +53,13 @@ def escaped(text: str) -> str:
     return cut if len(text) <= MAX_CHARACTERS else f"{cut}... ({len(text)} characters)"
 
 
+def _plain(value: Any) -> Any:
+    """Return a field as JSON has it."""
+    if isinstance(value, dict):
+        return {escaped(str(name)): _plain(each) for name, each in value.items()}
+    return value if isinstance(value, int | float) else escaped(str(value))
+
+
 class Plain(logging.Formatter):
     """Write a line to read: time, severity, logger, request id, message; a stack below it, set in."""
 
@@ -88,7 +95,7 @@ class Json(Plain):
         }
         for name, value in vars(record).items():
             if name not in _OWN and value not in (None, "-"):
-                fields[name] = value if isinstance(value, int | float) else escaped(str(value))
+                fields[name] = _plain(value)
         if stack := self.stack(record):
             fields["stack"] = "\n".join(stack)
         return json.dumps(fields)

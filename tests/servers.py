@@ -61,11 +61,7 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers and every worker is up: the first answers before the last is forked."""
-        with self.log.open("ab") as log:
-            before = log.tell()
-            self.process = subprocess.Popen(
-                self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
-            )
+        before = self.spawn()
         workers = int(self.environ.get("EZSTEMS_WORKERS", "1"))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -77,11 +73,28 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log.read_text()}")
 
-    def refuse(self) -> subprocess.CompletedProcess[str]:
-        """Start what must end by itself; return what it said."""
+    def spawn(self) -> int:
+        """Start; return where in the log that is."""
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self.process = subprocess.Popen(
+                self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+            )
+        return before
+
+    def refuse(self, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Start what must end by itself, with more in its environment; return what it said."""
+        environ = self.environ | environ
         return subprocess.run(
-            self.arguments, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=False
+            self.arguments, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
         )
+
+    def beside(self, instance: Path) -> "Server":
+        """Return another server with the same settings, on a port of its own."""
+        other = Server(instance, self.arguments[-1])
+        other.log = self.log.with_name(f"beside-{self.log.name}")
+        other.environ = self.environ | {name: other.environ[name] for name in ("EZSTEMS_INSTANCE", "EZSTEMS_BIND")}
+        return other
 
     def stop(self) -> float:
         """Ask for an orderly end; return how many seconds it took."""
@@ -135,15 +148,20 @@ class Server:
 
     def command(self, *arguments: str) -> str:
         """Run `ezstems` on the server's instance; return what it printed."""
-        done = subprocess.run(
+        done = self.attempt(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `ezstems` on the server's instance, whatever comes of it."""
+        return subprocess.run(
             [sys.executable, "-c", "from ezstems.cli import main; main()", *arguments],
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
+            check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     def key(self, email: str = "someone@example.com", plan: str = "basic", **options: object) -> str:
         """Make an account and a key of it."""
@@ -164,6 +182,15 @@ class Server:
         with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=30)) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(query, values)]
+
+    def resize(self, job_id: str, size_bytes: int) -> Path:
+        """Let a result be of another size, with its row; return where it lies."""
+        path = self.instance / "results" / f"{job_id}.zip"
+        os.truncate(path, size_bytes)
+        with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=30)) as database:
+            database.execute("UPDATE jobs SET result_bytes = ? WHERE id = ?", (size_bytes, job_id))
+            database.commit()
+        return path
 
     def writable(self) -> bool:
         """Tell whether nobody is writing to the database."""

@@ -209,7 +209,7 @@ def test_what_the_account_page_tells(
     none = dict(facts.findall(session.get("/account").text))
     assert none == {
         "Files up to": "30 MB",
-        "API calls of a key": "100 per hour",
+        "API calls of a key": "100 per minute",
         "Songs stored now": "0",
         "Space they take": "0.0 MB",
         "Songs this month": "0",

@@ -24,10 +24,13 @@ HEAVY = {
 ALLOWED = {
     "audio": {"ezstems.errors"},
     "builtin": set(),
-    "jobs": {"ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
+    "jobs": {
+        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors", "ezstems.watch"
+    },
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
-    "database.py": set(),
+    "database.py": {"ezstems.watch"},
+    "watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "errors.py": set(),
     "config.py": {"ezstems.errors"},

@@ -4,6 +4,7 @@ import errno
 import os
 import time
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ezstems.audio.peaks import Peaks
 from ezstems.errors import ServerFull
 from ezstems.jobs.archive import Archive
+from ezstems.models import utcnow
 
 
 @pytest.fixture
@@ -160,4 +162,7 @@ def test_finished_files_are_told_by_age_and_name(archive: Archive, tmp_path: Pat
     for path in (old, new):
         path.write_bytes(b"x")
     os.utime(old, (time.time() - 100, time.time() - 100))
-    assert list(archive.finished(older_than=time.time() - 50)) == [old]
+    now, age = utcnow(), timedelta(seconds=50)
+    assert list(archive.finished([now], age)) == [old]
+    assert list(archive.finished([now - timedelta(days=1)], age)) == [old, new], "nor was one of tomorrow"
+    assert list(archive.finished([now, now - timedelta(days=1)], age)) == [old], "new by one of the clocks"

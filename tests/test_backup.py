@@ -136,7 +136,7 @@ def test_every_state_outlasts_it(
     assert {entry.mode for entry in entries.values()} == {0o600}
     found = {f"results/{completed}.zip", f"results/{completed}.peaks"}
     found |= {str(path.relative_to(instance)) for path in (instance / "uploads").iterdir()}
-    assert len(found) == 5 and set(entries) == found | {"ezstems.sqlite3", "secret_key", "config.py"}
+    assert len(found) == 5 and set(entries) == found | {"ezstems.sqlite3", "instance_id", "secret_key", "config.py"}
 
     folder = unpacked(tar, tmp_path / "restored")
     for file in folder.rglob("*"):
@@ -181,7 +181,7 @@ def test_files_that_go_meanwhile_are_in_it(
         held.append(path.suffix)
         return hold(archive, path)
 
-    def then_deleted(archive: Archive, snapshot: Path) -> tuple[int, list[tuple[Path, Path]]]:
+    def then_deleted(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
         frozen = freeze(archive, snapshot)
         run("jobs", "delete", job_id)
         return frozen
@@ -213,7 +213,7 @@ def test_one_that_fails_leaves_the_older_file_and_nothing_else(
     assert tar.read_bytes() == b"the older one" and list(tar.parent.iterdir()) == [tar]
     assert not [*instance.rglob("backup-*.part")]
     told = run("backup", str(tmp_path / "nowhere" / "backup.tar"), code=1).output
-    assert "nowhere/backup.tar could not be written: No such file or directory" in told
+    assert f"nowhere/backup.tar could not be written: {tmp_path / 'nowhere'}: No such file or directory" in told
 
 
 def test_one_for_which_there_is_no_room_is_not_begun(
@@ -268,11 +268,11 @@ def test_two_into_the_same_file_take_turns(tmp_path: Path) -> None:
 
     def enter() -> None:
         second.set()
-        with backups._beside(target) as folder:
+        with backups.beside(target) as folder:
             entered.append(sorted(folder.iterdir()))
 
     other = Thread(target=enter)
-    with backups._beside(target) as folder:
+    with backups.beside(target) as folder:
         (folder / "tar").touch()
         other.start()
         assert second.wait(10)

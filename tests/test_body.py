@@ -29,6 +29,7 @@ class Stream:
 class Socket:
     """Tell whom it was told to trust, and whether it was told to hurry."""
 
+    expectation = None
     trusted: int | None = None
     hurried = False
 

@@ -53,6 +53,7 @@ def job_of(user_id: int, number: int) -> Job:
 
 
 def test_an_empty_folder_is_a_valid_instance(run: Run, instance: Path) -> None:
+    run("users", "add", "a@example.com", "--password", "a password")
     assert run("users", "list").output.split("  ")[:2] == ["ID", "EMAIL"]
     assert (instance / "ezstems.sqlite3").exists()
     assert oct((instance / "secret_key").stat().st_mode & 0o777) == "0o600"
@@ -302,7 +303,7 @@ def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -
     bad = tmp_path / "bad.mp3"
     bad.write_bytes(b"no audio at all")
     target = tmp_path / "out"
-    options = ("--stems", "2", "--output", "flac", "--cutoff", "full", "--directory", str(target))
+    options = ("--stems", "2", "--output", "flac", "--directory", str(target))
     result = run("separate", str(bad), str(good), *options, code=1)
     assert f"{bad}: " in result.stderr and "Traceback" not in result.output
     assert "official 2stems" in result.stderr
@@ -311,5 +312,27 @@ def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -
     assert [path.name for path in target.iterdir()] == ["good one"]
     stems = [read(target / "good one" / f"{name}.flac") for name in ("vocals", "accompaniment")]
     assert [len(stem) for stem in stems] == [50_001, 50_001]
-    # With `full` the stems add up to the mix, but for the rounding to 16 bits of each.
+    # With `full`, the default, the stems add up to the mix, but for the rounding to 16 bits of each.
     assert np.abs(sum(stems) - audio).max() < 3 / 32768
+
+
+def test_the_cutoff_is_the_settings_unless_said_otherwise(
+    run: Run, instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
+    source = write_wav(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.3, 0.3, (60_000, 2)))
+
+    def treble(cutoff: str | None, *options: str) -> float:
+        """Return how much is left between 11.5 and 15.5 kHz, as a share of the song's."""
+        if cutoff:
+            monkeypatch.setenv("EZSTEMS_CUTOFF", cutoff)
+        run("separate", str(source), "--directory", str(tmp_path / "out"), *options)
+        stems = [read(tmp_path / "out" / "noise" / f"{name}.wav") for name in ("vocals", "accompaniment")]
+        band = slice(int(60_000 * 11.5 / 44.1), int(60_000 * 15.5 / 44.1))
+        levels = [np.abs(np.fft.rfft(audio[:60_000, 0])[band]).mean() for audio in (sum(stems), read(source))]
+        return levels[0] / levels[1]
+
+    assert treble(None) > 0.99
+    assert treble(None, "--cutoff", "11KHZ") < 0.01
+    assert treble("11kHz") < 0.01
+    assert treble("11kHz", "--cutoff", "16kHz") > 0.9

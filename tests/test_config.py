@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ezstems import config, create_app
+from ezstems.audio.separate import CUTOFFS
 from ezstems.errors import ConfigurationError
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -16,8 +17,16 @@ def test_defaults_lie_in_the_instance_folder(tmp_path: Path) -> None:
     values = config.load(tmp_path, {})
     assert values["EZSTEMS_BIND"] == "127.0.0.1:8000"
     assert values["EZSTEMS_MODELS"] == tmp_path / "models"
-    assert values["EZSTEMS_DATABASE_URL"] == f"sqlite:///{tmp_path}/ezstems.sqlite3"
-    assert (values["EZSTEMS_RATE_LIMIT"], values["EZSTEMS_RATE_WINDOW_SECONDS"]) == (100, 3600)
+    assert str(values["EZSTEMS_DATABASE_URL"]) == f"sqlite:///{tmp_path}/ezstems.sqlite3"
+    assert (values["EZSTEMS_RATE_LIMIT"], values["EZSTEMS_RATE_WINDOW_SECONDS"]) == (100, 60)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a?mode=ro&x=y", "a#b", "a%41b", "a@b:c", "[a]*", "ä b"])
+def test_the_database_lies_in_the_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    create_app({"EZSTEMS_INSTANCE": folder})
+    assert (folder / "ezstems.sqlite3").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_every_default_passes_its_own_parser() -> None:
@@ -43,6 +52,8 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
         ("RETENTION_HOURS", "nan", "must be a number from 0.001 to 1e+06"),
         ("RETENTION_HOURS", "-1", "must be a number from 0.001 to 1e+06"),
         ("MODEL", "best", "must be one of auto, official, builtin"),
+        ("CUTOFF", "12kHz", "must be one of full, 11kHz, 16kHz"),
+        ("CUTOFF", "", "must be one of full, 11kHz, 16kHz"),
         ("BIND", " ", "must not be empty"),
         ("BIND", "127.0.0.1:99999", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
         ("BIND", "localhost", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
@@ -59,6 +70,14 @@ def test_junk_is_refused_with_the_value_and_the_rule(tmp_path: Path, name: str, 
     assert str(caught.value) == f"EZSTEMS_{name}={raw!r} {rule}"
 
 
+def test_words_in_any_case(tmp_path: Path) -> None:
+    for raw in ("16KHZ", " 16khz ", "16kHz"):
+        assert config.load(tmp_path, {"EZSTEMS_CUTOFF": raw})["EZSTEMS_CUTOFF"] == "16kHz"
+    for cutoff in CUTOFFS:
+        assert config.load(tmp_path, {"EZSTEMS_CUTOFF": cutoff})["EZSTEMS_CUTOFF"] == cutoff
+    assert config.load(tmp_path, {})["EZSTEMS_CUTOFF"] == CUTOFFS[0] == "full"
+
+
 @pytest.mark.parametrize("bind", ["0.0.0.0:80", "[::1]:8000", ":8000", "unix:/run/ezstems.sock"])
 def test_addresses(tmp_path: Path, bind: str) -> None:
     assert config.load(tmp_path, {"EZSTEMS_BIND": bind})["EZSTEMS_BIND"] == bind
@@ -68,6 +87,33 @@ def test_addresses(tmp_path: Path, bind: str) -> None:
 def test_an_instance_folder_that_cannot_be_made_is_one_line(folder: str) -> None:
     with pytest.raises(ConfigurationError, match=f"the instance folder {folder} must be writable"):
         create_app({"EZSTEMS_INSTANCE": folder})
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret_key.part").mkdir()
+    with pytest.raises(ConfigurationError, match=f"must be writable: {tmp_path}/secret_key.part: Is a directory"):
+        create_app({"EZSTEMS_INSTANCE": tmp_path})
+
+
+@pytest.mark.parametrize("content", ["", " \n\t\n", "too short\n", "x" * 15])
+def test_a_secret_key_that_is_none_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    key = tmp_path / "secret_key"
+    key.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        create_app({"EZSTEMS_INSTANCE": tmp_path})
+    assert str(caught.value).startswith(f"{key} must hold 16 bytes or more: ") and "\n" not in str(caught.value)
+    assert key.read_text() == content
+    key.write_text("x" * 16)
+    assert create_app({"EZSTEMS_INSTANCE": tmp_path}).config["SECRET_KEY"] == b"x" * 16
+
+
+def test_a_secret_key_that_lies_elsewhere_is_awaited_there(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "instance" / "secret_key").symlink_to(elsewhere)
+    with pytest.raises(ConfigurationError, match="secret_key: No such file or directory"):
+        create_app({"EZSTEMS_INSTANCE": tmp_path / "instance"})
+    assert not elsewhere.exists()
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import requests
 
 from tests.audio.audio_files import write_wav
 from tests.callers import Caller
+from tests.clients.programs import curl
 from tests.proxies import NGINX, UPLOADS_OF_AN_ADDRESS, Nginx
 from tests.servers import Server
 from tests.sessions import enter
@@ -29,6 +30,7 @@ MALFORMED = {
     "a long address": b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 40_000),
     "a long header": b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\n\r\n" % (b"a" * 40_000),
     "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12",
+    "a compressed transfer": b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
     "TRACE": b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 TOO_LARGE = {
@@ -130,9 +132,39 @@ def test_what_nginx_cannot_read_gets_the_contracts_400(nginx: Nginx, request_byt
     assert headers["Content-Type"] == "application/json" and headers["X-Request-ID"]
 
 
+def test_a_wrong_key_is_told_before_the_body_to_who_waits_for_that(
+    nginx: Nginx, caller: Caller, tmp_path: Path
+) -> None:
+    song = tmp_path / "song.wav"
+    with song.open("wb") as file:
+        file.truncate(90_000_000)
+    form = ("-F", f"file=@{song}", "-F", "stems=2", "-H", "Expect: 100-continue", f"{nginx.url}/api/v1/upload.php")
+    for authorization, status in (("Bearer no", 401), (caller.headers["Authorization"], 400)):
+        for _ in range(5):
+            printed = curl(
+                tmp_path, "--limit-rate", "5M", "-H", f"Authorization: {authorization}", *form,
+                "-w", "\n%{http_code} %{size_upload}",
+            )  # fmt: skip
+            answer, _, said = printed.rpartition("\n")
+            code, sent_bytes = map(int, said.split())
+            assert (code, list(json.loads(answer))) == (status, ["error", "message"])
+            # nginx itself tells a client to go on, so some of the body comes, until the answer does.
+            assert sent_bytes < 45_000_000
+
+
+def test_several_slashes_are_one(nginx: Nginx, caller: Caller, song: bytes) -> None:
+    for path in ("/api/v1//keys.php", "//api/v1/keys.php", "/api//v1/%2fkeys.php"):
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {caller.headers['Authorization']}\r\n\r\n"
+        status, body, _ = ask(nginx, head.encode())
+        assert (status, body["success"]) == (200, True), path
+    uploaded = upload_of(caller, song).replace(b"/api/v1/", b"//api/v1//", 1)
+    status, body, _ = ask(nginx, uploaded)
+    assert (status, body["success"]) == (200, True)
+
+
 def test_metrics_are_not_for_outside(nginx: Nginx, server: Server) -> None:
     assert requests.get(f"{server.url}/metrics", timeout=60).status_code == 200
-    for path in ("/metrics", "/%6detrics", "//metrics", "/./metrics", "/metrics?a"):
+    for path in ("/metrics", "/%6detrics", "//metrics", "/%2fmetrics", "/%2f/metrics", "/./metrics", "/metrics?a"):
         status, body, _ = ask(nginx, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert (status, body["error"]) == (404, "Not found"), path
 
@@ -144,7 +176,7 @@ def test_a_download_equals_the_direct_one_whole_and_by_range_and_fills_no_disk(
     job_id = caller.upload(song)["id"]
     caller.wait(job_id)
     content = np.random.default_rng(0).bytes(24 * MIB)
-    (server.instance / "results" / f"{job_id}.zip").write_bytes(content)
+    server.resize(job_id, len(content)).write_bytes(content)
     path = f"/api/v1/download.php?id={job_id}"
     for asked in ("bytes=100-", "bytes=-5000000", "bytes=7-16777222", "bytes=99999999-"):
         through, direct = (

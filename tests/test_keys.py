@@ -147,14 +147,23 @@ def test_a_named_key_reads_as_any_other(app: Flask, client: FlaskClient, account
     log_in(client, account.email)
     headers = {"X-CSRFToken": token(client, "/account")}
     names = []
-    for fields in ({"name": " My app "}, {"name": "x" * 64}, {"name": "  "}, {}, {"name": ["first", "last"]}):
-        answer = client.post(URL, data=fields, headers=headers)
+    for sent in (" My app ", "x" * 64, "  ", [], ["first", "last"], ["x", ""]):
+        answer = client.post(URL, data={"name": sent}, headers=headers)
         assert answer.status_code == 200
         assert list(answer.json["data"]) == ["api_key", "message"]
-    assert len(listed(client, account.key)) == 6
+    assert len(listed(client, account.key)) == 7
     with app.app_context():
         names = list(db.session.scalars(select(ApiKey.name).order_by(ApiKey.id)))
-    assert names == [None, "My app", "x" * 64, None, None, "last"]
+    assert names == [None, "My app", "x" * 64, None, None, "last", None]
+
+
+def test_an_empty_authorization_is_none(client: FlaskClient, account: Account) -> None:
+    for empty in ("", " "):
+        assert error_of(client.get(URL, headers={"Authorization": empty}), 401)
+    log_in(client, account.email)
+    for empty in ("", " "):
+        assert client.get(URL, headers={"Authorization": empty}).status_code == 200
+    assert error_of(client.get(URL, headers={"Authorization": "Bearer"}), 401), "a key without its key is a wrong one"
 
 
 def test_a_name_that_cannot_be_shown_makes_no_key(client: FlaskClient, account: Account) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import socket
 import sqlite3
@@ -170,19 +169,28 @@ def test_nothing_in_an_error_breaks_a_line(formatter: Plain) -> None:
     assert len(lines) > 4 and all(line.isprintable() for line in lines)
 
 
+def test_json_keeps_an_object_of_numbers() -> None:
+    record = logging.LogRecord("a", logging.INFO, "", 1, "a line", (), None)
+    record.clipped = {"vocals": 7, NASTY: {"deep": NASTY}}
+    clipped = json.loads(Json().format(record))["clipped"]
+    name, deep = list(clipped.items())[1]
+    assert clipped["vocals"] == 7
+    assert name.isprintable() and deep["deep"] == name and "\\u202e" in name
+
+
 def test_a_crash_is_one_line_and_its_stack(caller: Caller, form: str, song: bytes) -> None:
     server = caller.server
     server.hold()
     caller.wait(caller.upload(song)["id"], "processing")
     job = caller.upload(song)
-    (server.instance / "uploads" / job["filename"]).unlink()  # the separator misses it
+    (server.instance / "uploads" / job["filename"]).unlink()
     server.release()
     caller.wait(job["id"], "failed")
     server.logged(f"job {job['id']}: failed")
     check_whole(server, form)
     (failed,) = (line for line in lines_of(server) if f"job {job['id']}: failed" in line)
     if form == "json":
-        assert json.loads(failed)["stack"].startswith("Traceback (most") and "AssertionError" in failed
+        assert json.loads(failed)["stack"].startswith("Traceback (most") and "DamagedFile" in failed
     else:
         lines = lines_of(server)
         assert lines[lines.index(failed) + 1] == "    Traceback (most recent call last):"
@@ -202,7 +210,7 @@ def test_every_request_has_its_line(caller: Caller, song: bytes) -> None:
     assert (queued["request_id"], queued["bytes"], queued["account_id"]) == ("an-upload", len(song), account_id)
 
     caller.wait(job_id)
-    os.truncate(server.instance / "results" / f"{job_id}.zip", RESULT_BYTES)
+    server.resize(job_id, RESULT_BYTES)
     download = f"/api/v1/download.php?id={job_id}"
     for request_id, method, path, headers, status, length in (
         ("whole", "GET", download, caller.headers, 200, RESULT_BYTES),
@@ -228,7 +236,7 @@ def test_an_answer_that_nobody_waits_for_has_its_line(caller: Caller, song: byte
     server = caller.server
     job_id = caller.upload(song)["id"]
     caller.wait(job_id)
-    os.truncate(server.instance / "results" / f"{job_id}.zip", RESULT_BYTES)
+    server.resize(job_id, RESULT_BYTES)
     head = f"GET /api/v1/download.php?id={job_id} HTTP/1.1\r\nHost: x\r\nX-Request-ID: impatient\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(f"{head}Authorization: {caller.headers['Authorization']}\r\n\r\n".encode())

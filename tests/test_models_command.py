@@ -16,6 +16,7 @@ SMALL = [2, 2, 2, 2, 2, 2]
 
 def test_models_are_listed(run: Run, instance: Path) -> None:
     checkpoints.make(instance / "models", 2, SMALL)
+    run("users", "add", "a@example.com", "--password", "a password")
     rows = [line.split() for line in run("models", "list").output.splitlines()]
     assert rows[0][:5] == ["SOURCE", "MODEL", "STATE", "MB", "FROM"]
     states = {(row[0], row[1]): row[2] for row in rows[1:]}

@@ -96,7 +96,7 @@ def test_an_upload_below_a_prefix_is_answered_as_described(
 
 
 def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
-    document = served(make_app(rate_limit=7, rate_window_seconds=90, retention_hours=1.5).test_client())
+    document = served(make_app(rate_limit=7, rate_window_seconds=90, retention_hours=1.5, cutoff="16kHz").test_client())
     calls = operations(document)
     text = document["info"]["description"]
     for part in ("7 calls in 90 seconds", "basic 30 MB", "custom up to 300 MB", "3 hours", "90 minutes"):
@@ -107,7 +107,11 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert form["required"] == ["file", "stems"]
     for name, values in (("file", DEMUXERS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
         assert all(str(value) in form["properties"][name]["description"] for value in values), name
-    assert (form["properties"]["cutoff"]["default"], form["properties"]["output"]["default"]) == ("11kHz", "wav")
+    described = form["properties"]["output"]["description"]
+    assert described.endswith(".") and "`wav` (the default): WAV, 16 bit; `wav32`: 32-bit float WAV, " in described
+    assert "(`wav32`: `.wav`)" in calls["download"]["description"]
+    assert (form["properties"]["cutoff"]["default"], form["properties"]["output"]["default"]) == ("16kHz", "wav")
+    assert "`16kHz` (the default)" in form["properties"]["cutoff"]["description"]
     assert calls["status"]["parameters"][0]["schema"]["pattern"] == rf"^\s*{_ID.pattern}\s*$"
 
 

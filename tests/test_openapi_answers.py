@@ -21,7 +21,7 @@ from ezstems.jobs.queue import JobQueue
 from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
 from ezstems.web.description.schemas import EXAMPLE_ID
 from tests.conftest import PASSWORD, Account
-from tests.multipart import Upload, job_of
+from tests.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
 from tests.openapi import conform, operations, served
 from tests.separators import FastSeparator
 
@@ -92,10 +92,12 @@ def world(app: Flask, account: Account) -> Iterator[World]:
 def common(world: World, call: Callable[..., TestResponse], path: str) -> dict[str, Call]:
     """Return how to provoke what every call may meet."""
     full = OperationalError("", {}, Exception("database or disk is full"))
+    held = OperationalError("", {}, Exception("database is locked"))
     return {
         "405 wrong method": lambda: world.call("PUT", path),
         "500 crash": lambda: world.failing(RuntimeError("secret"), call),
         "500 full disk": lambda: world.failing(full, call),
+        "500 busy database": lambda: world.failing(held, call),
     }
 
 
@@ -144,10 +146,17 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
             patched.setattr(Job, "unfinished", lambda user_id: 1000)
             return call()
 
+    encoded = part('name="file"; filename="song.wav"', b"UklGRg==", "Content-Transfer-Encoding: base64")
     declared = {"CONTENT_LENGTH": str(2**30), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     provoked = {
         "400 no form": lambda: world.call("POST", "upload", json={}),
         "400 no file": lambda: world.call("POST", "upload", data={"stems": "2"}, content_type="multipart/form-data"),
+        "400 no filename": lambda: world.call(
+            "POST", "upload", data={"file": "x", "stems": "2"}, content_type="multipart/form-data"
+        ),
+        "400 encoded file": lambda: world.call(
+            "POST", "upload", data=body(encoded, field("stems", "2")), content_type=CONTENT_TYPE
+        ),
         "400 other extension": lambda: call(name="song.ogg"),
         "400 other stems": lambda: call(stems="3"),
         "400 other cutoff": lambda: call(cutoff="8kHz"),
@@ -243,6 +252,7 @@ def test_download(
         "400 failed": in_state("failed", error="The file holds no decodable audio."),
         "404 unknown id": call,
         "416 range past the end": lambda: in_state("completed")() and call(f"?id={job.id}", Range="bytes=99999-"),
+        "500 damaged on the server's disk": in_state("completed", result_bytes=1),
         "404 expired": in_state("completed", expired_at=utcnow()),
     }
     hold_against(world, "download", provoked | with_key(world, call) | common(world, call, "download"), job.id)

@@ -130,45 +130,22 @@ def test_a_dropped_job_leaves_its_place_and_its_seat(run: Recorder) -> None:
     assert run.ran == [1, 3, 4]
 
 
-def test_a_job_that_may_bring_the_process_down_runs_alone_in_its_place() -> None:
-    ends, ran, lock = {number: threading.Event() for number in range(1, 6)}, [], threading.Lock()
+def test_without_a_thread_a_job_keeps_no_place_and_may_be_put_again(
+    run: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    def run(number: int) -> None:
-        with lock:
-            ran.append(number)
-        assert ends[number].wait(10)
-
-    queue = JobQueue(run, threads=3, seats=10)
-    queue.put(1)
-    eventually(lambda: ran == [1])
-    queue.put(2, alone=True)
-    for number in (3, 4):
+    queue = JobQueue(run, threads=1, seats=2)
+    queue.reserve()
+    with monkeypatch.context() as scarce, pytest.raises(RuntimeError, match="new thread"):
+        scarce.setattr(threading.Thread, "start", refusing)
+        queue.put(1, reserved=True)
+    assert (queue.waiting(), queue.full) == ([], False)
+    for number in (1, 2):
         queue.put(number)
-    queue.put(5, alone=True)
-    assert [queue.position(number) for number in (2, 3, 4, 5)] == [1, 2, 3, 4]
-    # What ends, and what runs from then on until the next one ends.
-    for ended, running in ((1, [1, 2]), (2, [1, 2, 3, 4]), (3, [1, 2, 3, 4]), (4, [1, 2, 3, 4, 5])):
-        ends[ended].set()
-        eventually(lambda: sorted(ran) == running)  # noqa: B023
-        time.sleep(0.02)
-        assert sorted(ran) == running
-    ends[5].set()
-    assert queue.close(10) == []
-
-
-def test_a_job_that_waits_to_run_alone_hears_a_stop_and_a_drop(run: Recorder) -> None:
-    queue = JobQueue(run, threads=2, seats=10)
-    queue.put(1)
-    eventually(lambda: run.ran == [1])
-    for number in (2, 3):
-        queue.put(number, alone=True)
-    queue.drop(2)
-    queue.put(2)
-    queue.drop(3)
-    eventually(lambda: run.ran == [1, 2])  # no longer alone
-    queue.put(4, alone=True)
     run.gate.set()
-    eventually(lambda: run.ran == [1, 2, 4])
+    eventually(lambda: run.ran == [1, 2])
     assert queue.close(10) == []
 
 

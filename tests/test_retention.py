@@ -1,10 +1,8 @@
 """What is past its time goes: the files, while the row says so."""
 
-import os
 import shutil
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -20,7 +18,7 @@ from werkzeug.test import TestResponse
 from ezstems.database import db
 from ezstems.disk import RESERVE_BYTES
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.retention import ORPHAN_AGE_SECONDS, sweep
+from ezstems.jobs.retention import sweep
 from ezstems.models import Job, utcnow
 from tests.callers import Caller
 from tests.separators import FastSeparator
@@ -171,22 +169,3 @@ def test_unfinished_jobs_never_expire(
     with app.app_context():
         assert sweep(archive, 72) == 0
     assert len(list((instance / "uploads").glob(f"{job_id}_*"))) == 1
-
-
-def test_files_that_no_row_speaks_of_go_when_they_are_old(
-    app: Flask, instance: Path, archive: Archive, job_id: str
-) -> None:
-    old = time.time() - ORPHAN_AGE_SECONDS - 10
-    orphans = [instance / "uploads" / "1_2_00000.wav"]
-    orphans += [instance / "results" / name for name in ("1_2.zip", "1_2.peaks")]
-    for path in orphans:
-        path.write_bytes(b"x")
-    with app.app_context():
-        sweep(archive, 72)
-        assert all(path.exists() for path in orphans)  # their rows may be about to be committed
-        kept = (archive.result(job_id), archive.peaks(job_id))
-        for path in (*orphans, *kept):
-            os.utime(path, (old, old))
-        sweep(archive, 72)
-    assert not any(path.exists() for path in orphans)
-    assert all(path.exists() for path in kept)

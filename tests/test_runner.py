@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from ezstems.database import db
-from ezstems.errors import DecodingFailed, EncodingFailed, UnreadableAudio
+from ezstems.errors import DamagedFile, DecodingFailed, EncodingFailed, UnreadableAudio
 from ezstems.jobs import runner
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import job_happened
@@ -108,6 +108,35 @@ def test_completed(
     with zipfile.ZipFile(instance / "results" / "1700000000_2.zip") as packed:
         assert packed.comment.decode() == f"Separated by EzStems with the model: {LABEL}"
     assert f"job 1700000000_2: completed with the model: {LABEL}, after" in caplog.text
+    assert job.clipped is None and job.clipped_samples == {}
+
+
+def test_what_was_clipped_is_in_row_zip_and_log(
+    app: Flask,
+    instance: Path,
+    run: Runner,
+    make_job: Callable[..., int],
+    separator: FastSeparator,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    number = make_job()
+    separator.clipped = {"vocals": 1234, "accompaniment": 1}
+    told = []
+    with caplog.at_level(logging.INFO), job_happened.connected_to(lambda event, **fields: told.append((event, fields))):
+        run(number)
+    job = row(app, number)
+    assert job.clipped == '{"vocals": 1234, "accompaniment": 1}'
+    assert job.clipped_samples == separator.clipped
+    samples = "1,234 samples of vocals, 1 sample of accompaniment"
+    with zipfile.ZipFile(instance / "results" / "1700000000_2.zip") as packed:
+        first, second = packed.comment.decode().split("\n")
+    assert first == f"Separated by EzStems with the model: {LABEL}"
+    assert second == (
+        f"Clipped, being louder than full scale: {samples}. "
+        "Separate again as 32-bit float WAV (wav32), which never clips."
+    )
+    assert f"job 1700000000_2: completed with the model: {LABEL}, {samples} clipped, after" in caplog.text
+    assert next(fields for event, fields in told if event == "completed")["clipped"] == separator.clipped
 
 
 @pytest.mark.parametrize(
@@ -116,8 +145,9 @@ def test_completed(
         (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds.", False),
         (DecodingFailed("The decoder was killed."), "The decoder was killed.", True),
         (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written.", True),
-        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM, False),
-        (written_on_a_full_disk(), runner.NO_ROOM, False),
+        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM, True),
+        (written_on_a_full_disk(), runner.NO_ROOM, True),
+        (DamagedFile("The uploaded file was damaged."), "The uploaded file was damaged.", True),
         (ValueError("/secret/path is odd"), runner.BROKEN, True),
         (MemoryError(), runner.BROKEN, True),
     ],

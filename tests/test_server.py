@@ -27,7 +27,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="module")
 def two_workers(accounts: tuple[Path, str]) -> Iterator[Server]:
-    with Server(accounts[0] / "first", workers=2) as server:
+    with Server(accounts[0] / "first", workers=2, rate_window_seconds=3600) as server:
         yield server
 
 

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import ServerFull
+from ezstems.jobs import FORMATS
 from ezstems.jobs.worker import Worker
 from ezstems.models import ApiKey, Job
 from tests.conftest import Account
@@ -85,16 +86,31 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         assert 'name="csrf_token"' in answer.text
         assert pages[-1] | {
             "stems": (2, 4, 5),
-            "cutoffs": ("11kHz", "16kHz", "full"),
-            "outputs": ("wav", "mp3", "flac", "m4a", "ogg"),
+            "cutoffs": ("full", "11kHz", "16kHz"),
+            "cutoff": "full",
+            "outputs": FORMATS,
             "max_bytes": 30 * MIB,
             "extensions": ("mp3", "wav", "m4a"),
             "error": None,
         } == pages[-1]
+        choices = re.findall(r'<option value="(\w+)">([^<]+)</option>', answer.text.partition('id="output"')[2])
+        assert [name for name, _ in choices] == ["wav", "wav32", "mp3", "flac", "m4a", "ogg"]
+        assert dict(choices)["wav"] == "WAV: 16 bit, at once in the mixer"
+        assert dict(choices)["mp3"] == "MP3: 192 kbit/s"
+        assert dict(choices)["wav32"].startswith("32-bit float WAV: never clips")
         large = app.test_client()
         log_in(large, make_account("large@example.com", "custom", 123).email)
         large.get("/upload")
         assert pages[-1]["max_bytes"] == 123 * MIB
+
+
+def test_the_servers_default_is_selected(make_app: Callable[..., Flask], make_account: Callable[..., Account]) -> None:
+    account = make_account()
+    for cutoff in ("16kHz", "full"):
+        session = make_app(cutoff=cutoff).test_client()
+        log_in(session, account.email)
+        selected = re.findall(r'<option value="(\w+)" selected>', session.get("/upload").text)
+        assert selected == [cutoff]
 
 
 @pytest.mark.parametrize("place", ["header", "field before", "field after"])
@@ -133,14 +149,24 @@ def test_a_wrong_token_drops_the_file(app: Flask, session: FlaskClient, song: by
             assert "token" in error_of(send(session, *fields, **JSON)), wrong
             answer = send(session, *fields)
             assert answer.status_code == 400 and says(answer, "Load the page again and send the file from there.")
-        # The header goes first: a good field doesn't mend it.
-        fields = (*parts, field("csrf_token", token(session)))
-        assert "token" in error_of(send(session, *fields, X_CSRFToken=wrong, **JSON)), wrong
+        # The header goes first, unless it is empty: a good field doesn't mend it.
+        if wrong:
+            fields = (*parts, field("csrf_token", token(session)))
+            assert "token" in error_of(send(session, *fields, X_CSRFToken=wrong, **JSON)), wrong
         assert_nothing_left(app, [wrong])
     assert "token" in error_of(send(session, *parts, **JSON))
     address = f"/upload?{urlencode({'csrf_token': token(session)})}"
     assert "token" in error_of(session.post(address, data=body(*parts), content_type=CONTENT_TYPE, headers=JSON))
     assert_nothing_left(app)
+
+
+def test_an_empty_header_is_as_good_as_missing(app: Flask, session: FlaskClient, song: bytes) -> None:
+    parts = (file_part(song), STEMS)
+    for empty in ("", " "):
+        assert "token" in error_of(send(session, *parts, X_CSRFToken=empty, **JSON))
+        assert_nothing_left(app)
+    good = field("csrf_token", token(session))
+    assert send(session, *parts, good, X_CSRFToken="", **JSON).status_code == 200
 
 
 def test_a_wrong_header_is_refused_before_the_file_is_read(app: Flask, session: FlaskClient) -> None:

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
+from ezstems.jobs import FORMATS
 from ezstems.jobs import worker as room
 from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job, utcnow
@@ -154,7 +155,7 @@ def test_the_library(
     assert [song.model for song in songs] == [None, None, None, LABEL]
     assert [song.expires_at is None for song in songs] == [True, True, False, False]
     done = songs[-1]
-    assert (done.stems, done.cutoff, done.output, done.created_at) == (5, "full", "wav", first.created_at)
+    assert (done.stems, done.cutoff, done.output, done.created_at) == (5, "full", FORMATS["wav"], first.created_at)
     assert first.finished_at is not None and done.expires_at == first.finished_at + timedelta(hours=72)
     assert shown[-1]["query"] == ""
 
@@ -286,13 +287,13 @@ def test_deleting_a_running_song(
 ) -> None:
     separator.hold()
     running, last = (job_of(app, upload()) for _ in range(2))
-    eventually(lambda: row(app, running.id).status == PROCESSING)
+    eventually(lambda: separator.sources == [running.filename])
     assert delete(session, running.id).status_code == 303
     assert running.filename not in files(app)
     after = row(app, running.id)
     assert (after.status, after.error) == (FAILED, DELETED) and after.expired_at is not None
     # It makes way for the next although nothing else would ever have ended it.
-    eventually(lambda: row(app, last.id).status == PROCESSING)
+    eventually(lambda: separator.sources == [running.filename, last.filename])
     assert not [name for name in files(app) if running.id in name]
     separator.release()
     assert finished(last.id).status == COMPLETED
@@ -307,7 +308,7 @@ def test_deleting_through_another_worker(
     monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 3600.0)
     separator.hold()
     running, waiting, last = (job_of(app, upload()) for _ in range(3))
-    eventually(lambda: row(app, running.id).status == PROCESSING)
+    eventually(lambda: separator.sources == [running.filename])
     elsewhere = make_app().test_client()
     log_in(elsewhere, account.email)
     assert delete(elsewhere, waiting.id).status_code == 303
@@ -318,9 +319,8 @@ def test_deleting_through_another_worker(
     for client in (session, elsewhere):
         assert [(s["id"], s["queue_position"]) for s in states(client)] == [(last.id, 1), (running.id, 0)]
     assert delete(elsewhere, running.id).status_code == 303
-    eventually(lambda: row(app, last.id).status == PROCESSING)
+    eventually(lambda: separator.sources == [running.filename, last.filename])
     assert not [name for name in files(app) if running.id in name or waiting.id in name]
-    assert separator.sources == [running.filename, last.filename]
 
 
 def test_a_deleted_song_that_is_still_lined_up_is_never_run(

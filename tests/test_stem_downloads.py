@@ -1,6 +1,7 @@
 """A song's files from the session: its stems by range out of the ZIP, its waveforms, its ZIP."""
 
 import base64
+import gc
 import io
 import re
 import zipfile
@@ -20,7 +21,7 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import StemFile
+from ezstems.jobs import StemFile, Worker
 from ezstems.models import Job
 from tests.audio.audio_files import read
 from tests.conftest import Account
@@ -30,7 +31,15 @@ from tests.separators import SAMPLES, FastSeparator
 from tests.sessions import log_in
 
 STEMS = {2: ("vocals", "accompaniment"), 5: ("vocals", "drums", "bass", "piano", "other")}
-TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "m4a": "audio/mp4", "ogg": "audio/ogg"}
+TYPES = {
+    "wav": "audio/wav",
+    "wav32": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "ogg": "audio/ogg",
+}
+EXTENSIONS = {"wav32": "wav"}  # where it isn't the format's name
 
 
 @pytest.fixture
@@ -71,7 +80,7 @@ def test_every_stem_is_its_entry_of_the_zip(app: Flask, get: Any, done: Any, out
         assert len(set(contents.values())) == stems, "a mistaken stem would be noticed"
         for name in names:
             answer = get(job, f"stems/{name}")
-            assert (answer.status_code, answer.data) == (200, contents[f"{name}.{output}"])
+            assert (answer.status_code, answer.data) == (200, contents[f"{name}.{EXTENSIONS.get(output, output)}"])
             assert answer.headers["Content-Type"] == TYPES[output]
             assert int(answer.headers["Content-Length"]) == len(answer.data)
             assert answer.headers["Accept-Ranges"] == "bytes"
@@ -133,6 +142,9 @@ def test_a_stem_to_save_bears_the_songs_name(app: Flask, get: Any, done: Any) ->
     assert answer.data == packed(app, job)["vocals.mp3"]
     partly = get(job, "stems/vocals?download=1", Range="bytes=0-9")
     assert (partly.status_code, partly.data) == (206, answer.data[:10])
+    floats = done(output="wav32", name="My Song.wav")
+    value = get(floats, "stems/vocals?download=1").headers["Content-Disposition"]
+    assert value == 'attachment; filename="My Song-vocals.wav"'
     change(app, job, original_name="Größe ♫.wav")
     value = get(job, "stems/accompaniment?download=1").headers["Content-Disposition"]
     assert unquote(re.search(r"filename\*=UTF-8''(\S+)$", value)[1]) == "Größe ♫-accompaniment.mp3"
@@ -186,6 +198,19 @@ def test_the_window_is_read_in_blocks_and_closed(
             assert read == []
 
 
+def test_a_stem_that_could_not_be_opened_is_closed_in_silence(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes(b"PK")
+    complaints: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.unraisablehook", complaints.append)
+        for path, error in ((tmp_path / "none.zip", FileNotFoundError), (damaged, zipfile.BadZipFile)):
+            with pytest.raises(error):
+                StemFile(path, "vocals.wav")
+        gc.collect()
+    assert complaints == []
+
+
 def test_not_finished_and_failed(
     app: Flask, get: Any, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
@@ -200,10 +225,21 @@ def test_not_finished_and_failed(
         assert f"Job {running.id} is " in error_of(get(running, path))
 
 
-def test_files_that_the_sweep_took_meanwhile(app: Flask, get: Any, done: Any) -> None:
+def test_files_that_the_sweep_took_meanwhile(
+    app: Flask, get: Any, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = done()
-    (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
-    for path in ("stems/vocals", "zip"):
+    result = Worker.result
+
+    def after_the_sweep(worker: Worker, asked: Job) -> Path:
+        assert Job.expire(asked.number)
+        (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
+        return result(worker, asked)
+
+    monkeypatch.setattr(Worker, "result", after_the_sweep)
+    for path in ("stems/vocals", "zip", "peaks"):
+        (Path(app.instance_path) / "results" / f"{job.id}.zip").touch()
+        change(app, job, expired_at=None)
         assert "expired or was deleted" in error_of(get(job, path), 404)
 
 

@@ -78,7 +78,7 @@ def test_the_file_and_the_row_are_there_before_the_answer(
     job = job_of(app, upload(content=content, name="My Song.wav", stems="5"))
     assert uploads(app) == [job.filename]
     assert (Path(app.instance_path) / "uploads" / job.filename).read_bytes() == content
-    assert (job.stems, job.cutoff, job.output) == (5, "11kHz", "wav")
+    assert (job.stems, job.cutoff, job.output) == (5, "full", "wav")
     assert (job.original_name, job.size_bytes) == ("My Song.wav", len(content))
 
 
@@ -122,12 +122,28 @@ def test_spellings_of_the_parameters(app: Flask, upload: Upload) -> None:
     cutoffs |= {"16kHz": "16kHz", "16khz": "16kHz", "16": "16kHz", "16000": "16kHz", "full": "full", "FULL ": "full"}
     for given, meant in cutoffs.items():
         assert job_of(app, upload(cutoff=given)).cutoff == meant, given
-    for given in ("wav", "MP3", "flac", " m4a ", "Ogg"):
+    for given in ("wav", "WAV32", "wav32\n", "MP3", "flac", " m4a ", "Ogg"):
         assert job_of(app, upload(output=given)).output == given.strip().lower()
     for given in (" 4 ", "4\n", "\t4", "4"):
         answer = upload(stems=given)
         assert answer.json["data"]["stems"] == "4", given
         assert job_of(app, answer).stems == 4
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_optional_parameter_that_is_blank_is_as_good_as_missing(
+    make_app: Callable[..., Flask], account: Account, song: bytes
+) -> None:
+    for cutoff in ("full", "16kHz"):
+        app = make_app(cutoff=cutoff)
+        for blank in ("", " ", "\t\r\n "):
+            for fields in ([], ["cutoff"], ["output"], ["output", "cutoff"]):
+                parts = [file_part(song), field("stems", "2"), *(field(name, blank) for name in fields)]
+                job = job_of(app, post(app.test_client(), account.headers, body(*parts)))
+                assert (job.cutoff, job.output) == (cutoff, "wav"), (blank, fields)
+        last = [field("cutoff", "11"), field("cutoff", ""), field("output", "mp3"), field("output", " ")]
+        job = job_of(app, post(app.test_client(), account.headers, body(file_part(song), field("stems", "2"), *last)))
+        assert (job.cutoff, job.output) == (cutoff, "wav"), "the last value counts, and it is none"
 
 
 def test_junk_in_a_parameter_is_a_400_that_echoes_it(
@@ -136,8 +152,8 @@ def test_junk_in_a_parameter_is_a_400_that_echoes_it(
     junk = ["3", "two", "", "1e1", "4.0", "４", "4\0", "0", "-2", "+2", "02", "2 4", "2,4", "true", "6" * 4000]  # noqa: RUF001
     cases = [("stems", value) for value in junk]
     cases += [("cutoff", "11\N{KELVIN SIGN}Hz")]
-    cases += [("cutoff", value) for value in ("", "12kHz", "11 kHz", "11.0", "16000Hz", "none", "f" * 4000)]
-    cases += [("output", value) for value in ("", ".mp3", "aac", "wave", "mp3 wav", "audio/mpeg")]
+    cases += [("cutoff", value) for value in ("12kHz", "11 kHz", "11.0", "16000Hz", "none", "f" * 4000)]
+    cases += [("output", value) for value in (".mp3", "aac", "wave", "wav 32", "wav16", "mp3 wav", "audio/mpeg")]
     for name, value in cases:
         fields = [field("stems", "2")] * (name != "stems") + [field(name, value)]
         message = error_of(post(client, account.headers, body(file_part(song), *fields)))

@@ -1,5 +1,6 @@
 """`upload.php`: bodies that are no proper multipart form, or a strange one."""
 
+import base64
 import json
 from typing import Any
 
@@ -42,13 +43,39 @@ def refused(app: Flask, client: FlaskClient, account: Account) -> Any:
 
 def test_a_missing_file(refused: Any, song: bytes) -> None:
     missing = "The part file is missing: the audio file, sent as multipart/form-data."
-    assert refused(body(STEMS)) == missing
     assert refused(body()) == missing
-    assert refused(body(STEMS, file_part(song, name="upload"))) == missing
+    assert refused(body(STEMS)) == f"{missing} What came: 'stems'."
+    for name in ("file[]", "audio", "files[0]", "File", "", "ü\"<b>", "n" * 64):
+        said = f"{missing} What came: 'stems', {name!r}."
+        assert refused(body(STEMS, file_part(song, name=name.replace('"', "%22")))) == said
+        assert refused(body(STEMS, field(name.replace('"', "%22"), "x"))) == said
+    many = [field(f"{number}{'n' * 100}", "x") for number in range(20)]
+    told = ", ".join(repr(f"{number}{'n' * 63}") for number in range(10))
+    assert refused(body(*many, STEMS)) == f"{missing} What came: {told}."
+
+
+def test_a_file_without_a_name(refused: Any, song: bytes) -> None:
+    nameless = 'The part file has no filename: choose a file, or name it as in filename="song.mp3".'
     # What a browser sends where no file was chosen, and a field where a file was due.
-    assert refused(body(STEMS, file_part(b"", ""))) == missing
-    assert refused(body(STEMS, file_part(song, ""))) == missing
-    assert refused(body(STEMS, field("file", song[:4000]))) == missing
+    for file in (file_part(b"", ""), file_part(song, ""), field("file", song[:4000]), field("file", "")):
+        assert refused(body(STEMS, file)) == nameless
+        assert refused(body(*[field(str(number), "x") for number in range(30)], file, STEMS)) == nameless
+
+
+def test_encoded_parts(
+    app: Flask, client: FlaskClient, account: Account, refused: Any, song: bytes
+) -> None:
+    head = 'name="file"; filename="song.wav"'
+    for encoding in ("base64", "Base64", "quoted-printable", "x-uuencode"):
+        line = f"Content-Transfer-Encoding: {encoding}"
+        said = "Content-Transfer-Encoding={!r} of the part {!r} is not decoded here: its content must be sent as it is."
+        assert refused(body(part(head, base64.b64encode(song), line), STEMS)) == said.format(encoding, "file")
+        assert refused(body(file_part(song), part('name="stems"', b"Mg==", line))) == said.format(encoding, "stems")
+    others = part('name="x"', b"Mg==", "Content-Transfer-Encoding: base64")
+    job_of(app, post(client, account.headers, body(file_part(song), others, STEMS)))
+    for encoding in ("", "binary", "8bit", "7BIT"):
+        line = f"Content-Transfer-Encoding: {encoding}"
+        job_of(app, post(client, account.headers, body(part(head, song, line), part('name="stems"', b"2", line))))
 
 
 def test_an_empty_file(refused: Any) -> None:

@@ -79,11 +79,12 @@ def _asked(server: Server, key: str, pieces: Iterable[bytes]) -> Iterator[Answer
         except (BrokenPipeError, ConnectionResetError):
             pass  # answered, and closed, before the end: what it said is there to read
         with connection.makefile("rb") as file:
-            while (answer := _answer(file)) is not None:
+            while (answer := next_answer(file)) is not None:
                 yield answer
 
 
-def _answer(file: IO[bytes]) -> Answer | None:
+def next_answer(file: IO[bytes]) -> Answer | None:
+    """Read the next answer from a connection; None when the server has closed it."""
     lines = list(iter(lambda: file.readline(BLOCK_BYTES).removesuffix(b"\r\n"), b""))
     if not lines:
         return None

@@ -22,6 +22,7 @@ from ezstems.audio import leveldb, protobuf
 logger = getLogger(__name__)
 
 INDEX_LIMIT_BYTES = 1 << 20  # an index has some 40 bytes a tensor, and five stems 371 tensors
+TENSORS_LIMIT = 10_000
 SHARDS_LIMIT = 1000
 DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 19: np.dtype("<f2")}  # types.proto
 
@@ -60,6 +61,8 @@ class Index:
         for key, value in leveldb.entries(table):
             if key:
                 tensors[key.decode()] = _entry(value)
+                if len(tensors) > TENSORS_LIMIT:
+                    raise ValueError(f"it has more than {TENSORS_LIMIT} tensors")
                 continue
             header = dict(protobuf.fields(value))
             shards = protobuf.number(header, 1)
@@ -117,14 +120,9 @@ class Checkpoint:
                 values = np.fromfile(file, dtype, count, offset=entry.offset)
         except OSError as error:
             raise Damaged(path, f"{name} can't be read: {error}") from error
-        if _masked(crc32c.crc32c(values.data)) != entry.checksum:
+        if leveldb.masked(crc32c.crc32c(values.data)) != entry.checksum:
             raise Damaged(path, f"{name} has another checksum")
         return values.reshape(entry.shape).astype(np.float32, copy=False)
-
-
-def _masked(checksum: int) -> int:
-    """Return a CRC-32C as TensorFlow stores it: rotated and shifted, so that no sum is one of sums."""
-    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _entry(message: bytes) -> Entry:

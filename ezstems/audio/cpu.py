@@ -27,6 +27,16 @@ def step_back(task: int | None = None) -> None:
             os.setpriority(os.PRIO_PROCESS, task, max(NICENESS, os.getpriority(os.PRIO_PROCESS, task)))
 
 
+def run_in_batches(child: int) -> None:
+    """Let a child's threads, which pass small pieces on, wake each other less often: a quarter less of the processor.
+
+    To be called as it starts: threads that are there already aren't changed.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # the child has ended, or a sandbox forbids it
+            os.sched_setscheduler(child, os.SCHED_BATCH, os.sched_param(0))
+
+
 @lru_cache(maxsize=1)
 def has_bfloat16() -> bool:
     """Tell whether the processor multiplies bfloat16 by an instruction of its own."""

@@ -3,13 +3,14 @@
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 
 import numpy as np
 
-from ezstems.audio.ffmpeg import Child, command
-from ezstems.audio.kinds import known, looks_like, opening
+from ezstems.audio.ffmpeg import UNABLE, command, decoder
+from ezstems.audio.kinds import find, known, opening
 from ezstems.audio.length import refusal
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
@@ -17,24 +18,27 @@ logger = getLogger(__name__)
 
 SAMPLE_RATE_HZ = 44_100
 CHECK_TIMEOUT_SECONDS, CHECK_CPU_SECONDS = 30, 5  # an honest file needs a tenth of a second
-STALL_SECONDS = 60  # ffmpeg decodes hundreds of times faster than real time: this long without a block is a hang
+# ffmpeg decodes hundreds of times faster than real time: so many of these without a block are a hang. Each counts one,
+# however long it took: a process that was stopped for an hour has waited for nothing.
+STALL_ROUNDS, ROUND_SECONDS = 60, 1.0
 # Of processor time: thirty times what an honest file needs on one slow core, and no more than its separation takes.
 CPU_SECONDS, CPU_SECONDS_A_SECOND = 60, 0.05
 KILLED = "The decoder was killed. Nothing is wrong with the file; upload it again."
+STALLED = "The decoder made no progress on the server."
 AHEAD_BLOCKS = 2
 LOUDEST = 65_536.0  # twice what a float file on the 16-bit scale holds; a tile's squared magnitudes stay finite
 
 # Two equal channels at its own level from a mono file, as Spleeter repeats it (ffmpeg's own matrix takes 3 dB off);
-# anything above stereo is down-mixed by ffmpeg, its gains normalised so that nothing is louder than full scale. In
-# blocks: frames of 1152 samples, each handed from thread to thread, take a quarter more of the processor.
+# anything above stereo is down-mixed by ffmpeg, its gains normalised so that nothing is louder than full scale.
 STEREO = (
-    "asetnsamples=n=16384:p=0,aformat=sample_fmts=flt:channel_layouts=mono|stereo,pan=stereo|FL<FL+FC|FR<FR+FC,"
+    "aformat=sample_fmts=fltp|flt:channel_layouts=mono|stereo,pan=stereo|FL<FL+FC|FR<FR+FC,"
     f"aresample={SAMPLE_RATE_HZ},aformat=sample_fmts=flt"
 )
-
-
+# In blocks: ffmpeg's frames of 1152 samples would be that many writes. Made behind the filters: these are built anew
+# where a file changes its channels or rate, and what they hold then is lost.
+BLOCKS = ("-bsf:a", "pcm_rechunk=nb_out_samples=16384:pad=0", "-flush_packets", "0")
 # Float stereo at 44,100 Hz to stdout.
-OUTPUT = ("-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1")
+OUTPUT = ("-rematrix_maxval", "1", "-af", STEREO, "-c:a", "pcm_f32le", *BLOCKS, "-f", "f32le", "pipe:1")
 
 
 def check(path: Path, extension: str) -> None:
@@ -42,16 +46,16 @@ def check(path: Path, extension: str) -> None:
 
     Raises:
         UnreadableAudio: the content is of another kind, damaged, or holds no audio.
-        DecodingFailed: the decoder was killed.
+        DecodingFailed: the decoder was killed, or the system failed it.
     """
     extension = known(extension)
     if path.stat().st_size == 0:
         raise UnreadableAudio("The file is empty; it must hold audio.")
     kind = extension.upper()
-    if not looks_like(path, extension):
+    if find(path, extension) is None:
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
     arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
-    with Child(arguments, writes=True, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
+    with decoder(arguments, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
         try:
             if child.read(1, CHECK_TIMEOUT_SECONDS):
                 return  # which ends the child
@@ -62,6 +66,9 @@ def check(path: Path, extension: str) -> None:
         logger.info("check of %s: exit code %s: %s", path.name, code, child.stderr())
         if child.was_stopped:
             raise DecodingFailed(KILLED)
+        if child.system_failed(path):
+            logger.error("check of %s: exit code %s: %s", path.name, code, child.stderr())
+            raise DecodingFailed(UNABLE)
         raise UnreadableAudio(f"The file holds no decodable {kind} audio.")
 
 
@@ -69,18 +76,24 @@ class Decoding(Iterator[np.ndarray]):
     """Iterate over the blocks of a file, decoded ahead by a thread; `close` ends child and thread."""
 
     def __init__(self, path: Path, block_samples: int, longest_seconds: float | None) -> None:
+        self._path = path
         self._name = path.name
         self._longest_seconds = longest_seconds
         self._block_samples = block_samples
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD_BLOCKS)
         self._closed = False
         self._ended = False
+        self._error: BaseException | None = None
         self.samples = 0
         arguments = command(*opening(path, known(path.suffix)), *OUTPUT, loglevel="info")
         cpu_seconds = None if longest_seconds is None else round(CPU_SECONDS + CPU_SECONDS_A_SECOND * longest_seconds)
-        self._child = Child(arguments, writes=True, cpu_seconds=cpu_seconds)
+        self._child = decoder(arguments, cpu_seconds=cpu_seconds)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)
-        self._reader.start()
+        try:
+            self._reader.start()
+        except RuntimeError as error:  # as many threads as there may be
+            self._child.kill()
+            raise DecodingFailed(UNABLE) from error
 
     @property
     def duration_seconds(self) -> float | None:
@@ -88,6 +101,13 @@ class Decoding(Iterator[np.ndarray]):
         return self._child.duration_seconds
 
     def _read(self) -> None:
+        try:
+            self._read_blocks()
+        except BaseException as error:  # for whoever waits for the next block
+            self._error = error
+        self._put(None)
+
+    def _read_blocks(self) -> None:
         assert self._child.process.stdout is not None
         ended = False
         while not ended and not self._closed:
@@ -99,7 +119,6 @@ class Decoding(Iterator[np.ndarray]):
                 filled += count or 0
             if samples := filled // 8:
                 self._put(_audible(block[:samples]))
-        self._put(None)
 
     def _put(self, block: np.ndarray | None) -> None:
         if not self._closed:  # `close` empties the queue after setting it, so that this can't block for ever
@@ -108,17 +127,15 @@ class Decoding(Iterator[np.ndarray]):
     def __next__(self) -> np.ndarray:
         if self._ended:
             raise StopIteration
-        try:
-            block = self._queue.get(timeout=STALL_SECONDS)
-        except queue.Empty:
-            logger.warning("decoding of %s stalled: %s", self._name, self._child.stderr())
-            raise UnreadableAudio("The file could not be decoded: the decoder made no progress.") from None
+        block = self._next_block()
         if block is not None:
             self.samples += len(block)
             if self._longest_seconds is not None and self.samples > round(self._longest_seconds * SAMPLE_RATE_HZ):
                 raise refusal(self._longest_seconds)
             return block
         self._ended = True
+        if self._error is not None:
+            raise self._error
         code = self._child.wait()
         if code:
             logger.warning("decoding of %s ended with %s after %s samples: %s",
@@ -126,11 +143,21 @@ class Decoding(Iterator[np.ndarray]):
         if self._child.was_stopped:
             # What came so far looks like a short file; it must not become a short result.
             raise DecodingFailed(KILLED)
+        if self._child.system_failed(self._path):
+            raise DecodingFailed(UNABLE)
         if self._child.gave_up:
             raise UnreadableAudio("The file could not be decoded: it takes the decoder too much time or memory.")
         if not self.samples:
             raise UnreadableAudio("The file holds no decodable audio.")
         raise StopIteration
+
+    def _next_block(self) -> np.ndarray | None:
+        for _ in range(STALL_ROUNDS):
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=ROUND_SECONDS)
+        # A disk that hangs, most likely; were it the file, its upload would only be kept for nothing.
+        logger.error("decoding of %s stalled: %s", self._name, self._child.stderr())
+        raise DecodingFailed(STALLED)
 
     def close(self) -> None:
         """End the child and the thread; harmless when they have ended."""
@@ -165,7 +192,7 @@ def decode(path: Path, *, block_samples: int, longest_seconds: float | None = No
     Yields float32 blocks of shape (block_samples, 2) at 44,100 Hz, full scale 1.0, the last one shorter.
 
     Raises:
-        UnreadableAudio: nothing decodes, the decoder hangs or gives up, or more comes than the longest duration.
-        DecodingFailed: the decoder was killed.
+        UnreadableAudio: nothing decodes, the decoder gives up, or more comes than the longest duration.
+        DecodingFailed: the decoder was killed, or hangs, or the system failed it.
     """
     return Decoding(path, block_samples, longest_seconds)

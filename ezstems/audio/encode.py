@@ -1,43 +1,35 @@
-"""Write one stem to one file: 16-bit PCM, directly or through an ffmpeg child, from a thread of its own."""
+"""Write one stem to one file: PCM, directly or through an ffmpeg child, from a thread of its own."""
 
+import errno
 import queue
 import struct
 import threading
 from logging import getLogger
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ezstems.audio.ffmpeg import Child, command
+from ezstems.audio.outputs import FORMATS, PCM, Format
 from ezstems.audio.peaks import Meter
 from ezstems.errors import EncodingFailed
 
 logger = getLogger(__name__)
 
-CHANNELS, SAMPLE_RATE_HZ, SAMPLE_BYTES = 2, 44_100, 2
+CHANNELS, SAMPLE_RATE_HZ = 2, 44_100
 QUEUE_BLOCKS = 1
+FULL_SCALE = 32_768
 PCM_CHUNK_SAMPLES = 16_384  # converted at a time: they stay in the cache
 RIFF_LIMIT_BYTES = 0xFFFFFFFF
-
-# Every one of these decodes to exactly the samples that went in: the MP3's LAME tag and the M4A's edit list name delay
-# and padding; a FLAC's block size must not follow a tiny first block; an Ogg on one page loses its first packet's trim.
-# LAME at quality 7 takes half the time of its default 3, and 5 six sevenths. Its noise is no louder, but, not shaped,
-# lies 1 to 3 dB nearer to the masking threshold: far below what separation itself leaves in a stem.
-ENCODERS = {
-    "mp3": ("-c:a", "libmp3lame", "-b:a", "192k", "-compression_level", "7", "-f", "mp3"),
-    "flac": ("-c:a", "flac", "-frame_size", "4608", "-f", "flac"),
-    "m4a": ("-c:a", "aac", "-b:a", "192k", "-f", "ipod"),
-    "ogg": ("-c:a", "libvorbis", "-q:a", "6", "-page_duration", "1", "-f", "ogg"),
-}
-OUTPUTS = ("wav", *ENCODERS)
+INTEGERS, FLOATS = 1, 3  # WAVE's format tags
 
 
 class Sink(Protocol):
-    """Take the PCM of one stem; whatever fails is an OSError."""
+    """Take the PCM of one stem, in the samples of its format; whatever fails is an OSError."""
 
     def write(self, pcm: np.ndarray) -> None:
-        """Write int16 samples (n, 2)."""
+        """Write samples (n, 2)."""
 
     def close(self) -> None:
         """Complete the file."""
@@ -52,26 +44,32 @@ class Sink(Protocol):
 class Wav:
     """Write a RIFF file, an RF64 one above 4 GiB (EBU Tech 3306: its `ds64` takes the place of a `JUNK` chunk)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, samples: np.dtype[Any]) -> None:
+        self._samples = samples
         self._file = path.open("wb", buffering=0)
         self._data_bytes = 0
         self._file.seek(len(self._header()))  # written at the end: a file that was cut short is no WAV
 
     def _header(self) -> bytes:
-        data_bytes, riff_bytes = self._data_bytes, self._data_bytes + 72  # 80 bytes of header, less the first 8
-        block_bytes = CHANNELS * SAMPLE_BYTES
+        data_bytes, block_bytes = self._data_bytes, CHANNELS * self._samples.itemsize
+        blocks, is_float = data_bytes // block_bytes, self._samples.kind == "f"
+        fmt = struct.pack("<HHIIHH", FLOATS if is_float else INTEGERS, CHANNELS, SAMPLE_RATE_HZ,
+                          SAMPLE_RATE_HZ * block_bytes, block_bytes, 8 * self._samples.itemsize)  # fmt: skip
+        # What isn't integers says that its format has no extensions, and, in a chunk of 12 bytes, how long it is.
+        fmt += bytes(2) if is_float else b""
+        riff_bytes = 56 + len(fmt) + (12 if is_float else 0) + data_bytes  # all but the first 8
         wide = riff_bytes > RIFF_LIMIT_BYTES
-        sizes = struct.pack("<QQQI", riff_bytes, data_bytes, data_bytes // block_bytes, 0) if wide else bytes(28)
+        fact = struct.pack("<4sII", b"fact", 4, 0xFFFFFFFF if wide else blocks) if is_float else b""
+        sizes = struct.pack("<QQQI", riff_bytes, data_bytes, blocks, 0) if wide else bytes(28)
         return b"".join((
             struct.pack("<4sI4s", b"RF64" if wide else b"RIFF", min(riff_bytes, RIFF_LIMIT_BYTES), b"WAVE"),
             struct.pack("<4sI", b"ds64" if wide else b"JUNK", len(sizes)), sizes,
-            struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, CHANNELS, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * block_bytes,
-                        block_bytes, 8 * SAMPLE_BYTES),
+            struct.pack("<4sI", b"fmt ", len(fmt)), fmt, fact,
             struct.pack("<4sI", b"data", RIFF_LIMIT_BYTES if wide else data_bytes),
         ))  # fmt: skip
 
     def write(self, pcm: np.ndarray) -> None:
-        """Write int16 samples (n, 2)."""
+        """Write samples (n, 2)."""
         rest = pcm.data.cast("B")
         self._data_bytes += len(rest)
         while rest:
@@ -94,13 +92,13 @@ class Wav:
 class Encoder:
     """Pipe PCM into an ffmpeg child."""
 
-    def __init__(self, path: Path, output: str) -> None:
-        raw = ("-f", "s16le", "-ar", str(SAMPLE_RATE_HZ), "-ac", str(CHANNELS), "-i", "pipe:0")
+    def __init__(self, path: Path, output: Format) -> None:
+        raw = ("-f", output.pcm, "-ar", str(SAMPLE_RATE_HZ), "-ac", str(CHANNELS), "-i", "pipe:0")
         same_bits = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact")
-        self._child = Child(command("-y", *raw, *same_bits, *ENCODERS[output], f"file:{path}"), reads=True)
+        self._child = Child(command("-y", *raw, *same_bits, *output.encoder, f"file:{path}"), reads=True)
 
     def write(self, pcm: np.ndarray) -> None:
-        """Write int16 samples (n, 2)."""
+        """Write samples (n, 2)."""
         assert self._child.process.stdin is not None
         rest = pcm.data.cast("B")
         try:
@@ -114,8 +112,8 @@ class Encoder:
         """Wait until the child has completed the file."""
         if code := self._child.wait():
             # Its exit code is the low byte of its error, and that of the system's errors the errno, negative.
-            errno = 256 - code if code > 0 else 0
-            raise OSError(errno, f"ffmpeg ended with {code}: {self._child.stderr()}")
+            number = 256 - code if code > 0 else 0
+            raise OSError(number, f"ffmpeg ended with {code}: {self._child.stderr()}")
 
     def interrupt(self) -> None:
         """Kill the child, which breaks the pipe."""
@@ -130,22 +128,30 @@ class Writer:
     """Write a stem from a thread: a context whose end completes the file, or, on an error, drops it."""
 
     def __init__(self, path: Path, output: str) -> None:
-        """Open `path` for one of `OUTPUTS`; raise EncodingFailed where that is impossible."""
-        self.meter = Meter()  # of what is written; to be read when the context has ended
+        """Open `path` for one of `FORMATS`; raise EncodingFailed where that is impossible."""
+        # Of what is written; to be read when the context has ended.
+        self.meter, self.clipped = Meter(), 0
         self._path = path
+        self._output = FORMATS[output]
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
         self._dropped = False
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         try:
-            self._sink: Sink = Wav(path) if output == "wav" else Encoder(path, output)
+            is_wav, samples = self._output.is_wav, PCM[self._output.pcm]
+            self._sink: Sink = Wav(path, samples) if is_wav else Encoder(path, self._output)
         except OSError as error:
             self._fail(error)
             self._check()
         self._thread = threading.Thread(target=self._run, name=f"write-{path.name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # as many threads as there may be
+            self._sink.abort()
+            self._fail(OSError(errno.EAGAIN, str(error)))
+            self._check()
 
     def write(self, block: np.ndarray) -> None:
-        """Queue float32 samples (n, 2), full scale 1.0; what is above is clipped.
+        """Queue float32 samples (n, 2), full scale 1.0; a format that clips loses what is above.
 
         Raises:
             EncodingFailed: an earlier block could not be written.
@@ -160,16 +166,23 @@ class Writer:
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:
             if self._error is None and not self._dropped:  # else the queue is only emptied, so that nobody waits
-                pcm = pcm16(block)
-                self.meter.add(pcm)  # while the cache has it
                 try:
-                    self._sink.write(pcm)
-                except OSError as error:
+                    self._sink.write(self._converted(block))
+                except BaseException as error:  # whatever it is, nobody may wait for a thread that has ended
                     self._fail(error)
 
-    def _fail(self, error: OSError) -> None:
+    def _converted(self, block: np.ndarray) -> np.ndarray:
+        pcm, clipped = pcm16(block)
+        self.meter.add(pcm)  # while the cache has it
+        if not self._output.clips:
+            return np.ascontiguousarray(block, PCM[self._output.pcm])
+        self.clipped += clipped
+        return pcm
+
+    def _fail(self, error: BaseException) -> None:
         if not self._dropped:
-            logger.error("writing %s: %s", self._path, error)
+            stack = None if isinstance(error, OSError) else error
+            logger.error("writing %s: %s", self._path, error, exc_info=stack)
             self._error = error
 
     def _check(self) -> None:
@@ -190,21 +203,28 @@ class Writer:
         else:
             try:
                 self._sink.close()
-            except OSError as failure:
+            except Exception as failure:
                 self._sink.abort()
                 self._fail(failure)
         if kind is None:
             self._check()
 
 
-def pcm16(block: np.ndarray) -> np.ndarray:
-    """Round float32 samples, full scale 1.0, to little-endian int16; what is above full scale is clipped."""
-    pcm, scaled = np.empty(block.shape, "<i2"), np.empty((PCM_CHUNK_SAMPLES, *block.shape[1:]), np.float32)
+def pcm16(block: np.ndarray) -> tuple[np.ndarray, int]:
+    """Round float32 samples, full scale 1.0, to little-endian int16; return them, and how many were clipped.
+
+    Clipped is what would round to more than full scale on its side. +1.0 itself becomes the number below it, 16 bits
+    having none for it, and isn't counted: what a 16-bit file holds, or one made up to full scale, passes, round-off
+    included.
+    """
+    clipped, pcm, scaled = 0, np.empty(block.shape, "<i2"), np.empty((PCM_CHUNK_SAMPLES, *block.shape[1:]), np.float32)
     for start in range(0, len(block), PCM_CHUNK_SAMPLES):
         chunk = block[start : start + PCM_CHUNK_SAMPLES]
         part = scaled[: len(chunk)]
-        np.multiply(chunk, np.float32(32768), out=part)
+        np.multiply(chunk, np.float32(FULL_SCALE), out=part)
         np.rint(part, out=part)
-        np.clip(part, -32768, 32767, out=part)
+        if part.max() > FULL_SCALE or part.min() < -FULL_SCALE:  # of most chunks this is all that it costs
+            clipped += int(np.count_nonzero(np.abs(part) > FULL_SCALE))
+        np.clip(part, -FULL_SCALE, FULL_SCALE - 1, out=part)
         pcm[start : start + len(chunk)] = part
-    return pcm
+    return pcm, clipped

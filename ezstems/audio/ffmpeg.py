@@ -1,5 +1,6 @@
 """ffmpeg as a child process: where it lies, what it may use, how it is ended."""
 
+import errno
 import fcntl
 import os
 import re
@@ -14,8 +15,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from logging import getLogger
+from pathlib import Path
+from typing import Any
 
-from ezstems.audio.cpu import step_back
+from ezstems.audio.cpu import run_in_batches, step_back
+from ezstems.errors import DecodingFailed
 
 logger = getLogger(__name__)
 
@@ -29,15 +33,30 @@ PARTING_SECONDS = 10
 # What it says then, and, in the middle of a file with the exit code 0, when its memory is used up.
 EXHAUSTED = re.compile(rb"^(Exiting normally, received signal %d\.|\[in#.*: Cannot allocate memory$)" % signal.SIGXCPU)
 IMPATIENT_CODE = 123  # it was asked to leave more than three times
+# Its exit code is the low byte of its error, and the system's errors are the errno, negative. No file brings these
+# about, but for EIO, which a demuxer says of one that ends early. Not ENOMEM: the bound above is what it meets.
+SYSTEM_ERRORS = {
+    *(errno.ENOENT, errno.EACCES, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EAGAIN, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+}
+NO_FFMPEG_CODES = (126, 127)  # setpriv could not start it
+UNABLE = (
+    "The server could not run its decoder on the file. Nothing is wrong with the file; upload it again later, or ask "
+    "the server's operator, who finds the reason in the log."
+)
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @lru_cache(maxsize=1)
 def executable() -> str:
-    """Return the path of the ffmpeg that comes with imageio-ffmpeg."""
-    import imageio_ffmpeg
+    """Return the path of the ffmpeg that comes with imageio-ffmpeg; raise DecodingFailed where it can't be run now."""
+    from imageio_ffmpeg import _utils
 
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    try:
+        return str(_utils.get_ffmpeg_exe())
+    except RuntimeError as error:
+        _utils._get_ffmpeg_exe.cache_clear()  # it would keep in mind for ever that there is none
+        raise DecodingFailed(UNABLE) from error
 
 
 def command(*arguments: str, loglevel: str = "error") -> list[str]:
@@ -87,8 +106,20 @@ class Child:
             bufsize=0,
             start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it
         )
+        self.duration_seconds: float | None = None
+        self._exhausted = False
+        self._stderr = b""
+        self._drain = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
+        try:
+            self._drain.start()
+        except RuntimeError as error:  # as many threads as there may be
+            self.process.kill()
+            self.process.wait()
+            self._close()
+            raise OSError(errno.EAGAIN, "no thread for what ffmpeg says") from error
         if not awaited:
             step_back(self.process.pid)
+            run_in_batches(self.process.pid)
         self._limit(resource.RLIMIT_CORE, 0)
         self._limit(resource.RLIMIT_DATA, MEMORY_BYTES)
         if writes:
@@ -99,11 +130,6 @@ class Child:
             if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux only
                 with suppress(OSError):  # over the user's quota of pipe pages: the kernel's size will do
                     fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.duration_seconds: float | None = None
-        self._exhausted = False
-        self._stderr = b""
-        self._drain = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
-        self._drain.start()
 
     def _limit(self, kind: int, soft: int, more: int = 0) -> None:
         """Bound the running process: in a child of a threaded program no Python may run before it does."""
@@ -118,6 +144,13 @@ class Child:
                 logger.exception("ffmpeg runs without its limit number %s", kind)
 
     def _read_stderr(self) -> None:
+        try:
+            self._gather_stderr()
+        except BaseException:  # unread, the child would wait for ever: killed, it fails its job as the server's fault
+            logger.exception("what ffmpeg says can't be read; it is ended")
+            self.process.kill()
+
+    def _gather_stderr(self) -> None:
         assert self.process.stderr is not None
         with open(self.process.stderr.fileno(), "rb", closefd=False) as lines:
             while line := lines.readline(STDERR_BYTES):
@@ -159,6 +192,15 @@ class Child:
             return False
         return self._exhausted or code < 0 or code == IMPATIENT_CODE
 
+    def system_failed(self, path: Path) -> bool:
+        """Tell whether the system made it end, not the file at a path."""
+        code = self.process.returncode
+        if code is None or code <= 0:
+            return False
+        if 256 - code == errno.EIO:
+            return not _is_readable(path)
+        return code in NO_FFMPEG_CODES or 256 - code in SYSTEM_ERRORS
+
     def wait(self) -> int:
         """Wait for the end and return the exit code."""
         if self.process.stdin is not None:
@@ -166,10 +208,14 @@ class Child:
                 self.process.stdin.close()
         code = self.process.wait()
         self._drain.join()
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._close()
         return code
+
+    def _close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
     def kill(self) -> None:
         """End the process now; harmless when it has ended."""
@@ -181,3 +227,21 @@ class Child:
 
     def __exit__(self, *error: object) -> None:
         self.kill()
+
+
+def decoder(arguments: Sequence[str], **bounds: Any) -> Child:
+    """Start a child that reads a file; raise DecodingFailed where the system doesn't let it start."""
+    try:
+        return Child(arguments, writes=True, **bounds)
+    except OSError as error:
+        raise DecodingFailed(UNABLE) from error
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with path.open("rb", buffering=0) as file:
+            while file.read(PIPE_BYTES):
+                pass
+    except OSError:
+        return False
+    return True

@@ -5,9 +5,9 @@ from logging import getLogger
 from pathlib import Path
 from time import monotonic
 
-from ezstems.audio.ffmpeg import Child, command
+from ezstems.audio.ffmpeg import UNABLE, command, decoder
 from ezstems.audio.kinds import known, opening
-from ezstems.errors import UnreadableAudio
+from ezstems.errors import DecodingFailed, UnreadableAudio
 
 logger = getLogger(__name__)
 
@@ -27,14 +27,14 @@ def refusal(longest_seconds: float) -> UnreadableAudio:
 
 
 def refuse_longer(path: Path, longest_seconds: float) -> None:
-    """Raise UnreadableAudio when a file's packets last longer than that.
+    """Raise UnreadableAudio when a file's packets last longer than that, DecodingFailed when the system doesn't let it.
 
     A header may lie, so it isn't asked; so may a packet, so that the samples have to be counted too.
     """
     told = ("-c", "copy", "-flush_packets", "0", "-f", "framecrc", "pipe:1")
     arguments = command(*opening(path, known(path.suffix)), *told)
     deadline, unit_seconds, units, rest = monotonic() + MOST_SECONDS, 0.0, 0, b""
-    with Child(arguments, writes=True, cpu_seconds=MOST_CPU_SECONDS) as child:
+    with decoder(arguments, cpu_seconds=MOST_CPU_SECONDS) as child:
         try:
             while report := child.read(READ_BYTES, deadline - monotonic()):
                 lines, _, rest = (rest + report).rpartition(b"\n")
@@ -44,5 +44,9 @@ def refuse_longer(path: Path, longest_seconds: float) -> None:
                 if units * unit_seconds > longest_seconds + SLACK_SECONDS:
                     logger.info("%s is longer than %s s", path.name, longest_seconds)
                     raise refusal(longest_seconds)
+            child.wait()
+            if child.system_failed(path):
+                logger.warning("the packets of %s could not be counted: %s", path.name, child.stderr())
+                raise DecodingFailed(UNABLE)
         except TimeoutError:
             logger.warning("the packets of %s could not be counted within %s s", path.name, MOST_SECONDS)

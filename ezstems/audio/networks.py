@@ -2,13 +2,14 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from ezstems.audio import memory, weights
 from ezstems.audio.cpu import step_back
@@ -18,6 +19,9 @@ from ezstems.audio.weights import Weights
 logger = getLogger(__name__)
 
 Key = tuple[int, str]  # a number of stems and a cutoff
+Waiting = Callable[[], None]  # called now and then while another loads: whoever calls it is alive
+LOOK_EVERY_SECONDS = 0.5
+LONGEST_LOAD_SECONDS = 300.0  # a hundred times an honest one; longer, nobody who waits for it is alive
 
 
 @dataclass
@@ -54,6 +58,14 @@ class Networks:
         self._loading = threading.Lock()
         memory.settle()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings and choices, for another process, which has its own locks and loads its own networks."""
+        return vars(self) | {"_residents": {}, "_latest": None, "_lock": None, "_loading": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _loading=threading.Lock())
+        memory.settle()
+
     def weights(self, stems: int) -> Weights:
         """Return the weights of a number of stems; raise ModelMissing where there are none."""
         # Chosen once: what is named as in use must be what is in use, also after better ones were fetched beside it.
@@ -70,9 +82,9 @@ class Networks:
             logger.info("%s %s: networks are built from the checkpoints now", folder, how)
 
     @contextmanager
-    def use(self, stems: int, cutoff: str) -> Iterator[Engine]:
+    def use(self, stems: int, cutoff: str, waiting: Waiting = lambda: None) -> Iterator[Engine]:
         """Lend the network of a number of stems and a cutoff, loading it first where it isn't here."""
-        resident = self._enter((stems, cutoff))
+        resident = self._enter((stems, cutoff), waiting)
         try:
             yield resident.engine
         finally:
@@ -90,12 +102,16 @@ class Networks:
         if idle:
             logger.info("let go of %s after %g idle seconds", _names(idle), self._idle_seconds)
 
-    def _enter(self, key: Key) -> Resident:
+    def _enter(self, key: Key, waiting: Waiting) -> Resident:
         with self._lock:
             if resident := self._found(key):
                 return resident
         stems, cutoff = key
-        with self._loading:
+        deadline = monotonic() + LONGEST_LOAD_SECONDS
+        while not self._loading.acquire(timeout=LOOK_EVERY_SECONDS):
+            if monotonic() < deadline:
+                waiting()
+        try:
             with self._lock:
                 if resident := self._found(key):  # loaded while this thread waited
                     return resident
@@ -109,6 +125,8 @@ class Networks:
             with self._lock:
                 resident = self._residents[key] = Resident(engine, users=1)
             return resident
+        finally:
+            self._loading.release()
 
     def _found(self, key: Key) -> Resident | None:
         resident = self._residents.get(key)

@@ -1,24 +1,90 @@
-"""WAVE files: how many channels does the header name?"""
+"""WAVE files: what do the headers say of the samples, and where do these begin?"""
 
 import struct
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-# Chunks before the format are few and small (`JUNK`, `bext`, `ds64`): more of them are no honest file's.
+from ezstems.audio.tags import end_of_tags
+
+# Chunks before the sound are few and small (`JUNK`, `bext`, `ds64`): more of them are no honest file's.
 MOST_CHUNKS = 64
+NAMES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 BIG_ENDIAN = b"RIFX"
+UNTOLD = 0xFFFFFFFF  # the length of what was streamed, or stands elsewhere
+PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+MPEG_AUDIO = (0x0050, 0x0055)  # layer I or II, layer III
+_FMT_BYTES, _EXTENSIBLE_BYTES = 16, 26  # up to the codec of an extensible one
+_DECODERS = {
+    (PCM, 1): "pcm_u8",
+    **{(PCM, width): f"pcm_s{8 * width}" for width in (2, 3, 4)},
+    **{(FLOAT, width): f"pcm_f{8 * width}" for width in (4, 8)},
+}
 
 
-def channels(path: Path) -> int | None:
-    """Return the number of channels in a file's `fmt ` chunk, None where it has none."""
+@dataclass(frozen=True)
+class Wave:
+    """Hold where a WAVE file begins, where its samples do, and what its `fmt ` chunk says of them."""
+
+    start: int
+    big_endian: bool
+    codec: int = 0
+    channels: int | None = None
+    bits: int = 0  # those that count, of a sample
+    block_bytes: int = 0
+    is_extensible: bool = False
+    data_start: int | None = None
+    data_end: int | None = None  # None where it ends with the file
+
+    @property
+    def decoder(self) -> str | None:
+        """Name the decoder of samples in wider containers; None where ffmpeg finds it by itself.
+
+        It goes by the bits that count, and would read 24 in 32 as 24.0 floats: right for an old editor's files, which
+        say so without the extension, wrong for all others.
+        """
+        width, rest = divmod(self.block_bytes, self.channels or 1)
+        name = _DECODERS.get((self.codec, width))
+        if rest or name is None or -(-self.bits // 8) == width:
+            return None
+        if (self.codec, self.bits, width, self.is_extensible) == (PCM, 24, 4, False):
+            return None
+        return name if width == 1 else name + ("be" if self.big_endian else "le")
+
+
+def _told(wave: Wave, body: bytes) -> Wave:
+    """Add what a `fmt ` chunk says, as far as it goes."""
+    order = ">" if wave.big_endian else "<"
+    if len(body) < _FMT_BYTES:
+        return replace(wave, channels=struct.unpack_from(f"{order}H", body, 2)[0] if len(body) >= 4 else None)
+    codec, channels, _, _, block_bytes, bits = struct.unpack_from(f"{order}HHIIHH", body)
+    is_extensible = codec == EXTENSIBLE and len(body) >= _EXTENSIBLE_BYTES
+    if is_extensible:
+        valid_bits, _, codec = struct.unpack_from(f"{order}HIH", body, _FMT_BYTES + 2)
+        bits = valid_bits or bits
+    return replace(
+        wave, codec=codec, channels=channels, bits=bits, block_bytes=block_bytes, is_extensible=is_extensible
+    )
+
+
+def read(path: Path) -> Wave | None:
+    """Read the headers of a file that begins, after any tags, as a WAVE file; None where it doesn't."""
     with path.open("rb") as file:
-        order = ">" if file.read(12)[:4] == BIG_ENDIAN else "<"
+        start = end_of_tags(file)
+        file.seek(start)
+        name, _, kind = struct.unpack("4s4s4s", file.read(12).ljust(12))
+        if name not in NAMES or kind != b"WAVE":
+            return None
+        wave, has_format = Wave(start, name == BIG_ENDIAN), False
         for _ in range(MOST_CHUNKS):
             head = file.read(8)
-            if len(head) < 8:
+            if len(head) < 8 or (has_format and wave.data_start is not None):
                 break
-            name, size_bytes = struct.unpack(f"{order}4sI", head)
-            if name == b"fmt ":
-                fmt = file.read(4)
-                return struct.unpack(f"{order}HH", fmt)[1] if len(fmt) == 4 else None
-            file.seek(size_bytes + size_bytes % 2, 1)
-    return None
+            name, size_bytes = struct.unpack(">4sI" if wave.big_endian else "<4sI", head)
+            position = file.tell()
+            if name == b"fmt " and not has_format:
+                wave, has_format = _told(wave, file.read(min(size_bytes, _EXTENSIBLE_BYTES))), True
+            elif name == b"data" and wave.data_start is None:
+                is_told = size_bytes not in (0, UNTOLD)
+                wave = replace(wave, data_start=position, data_end=position + size_bytes if is_told else None)
+            file.seek(position + size_bytes + size_bytes % 2)
+    return wave

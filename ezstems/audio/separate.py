@@ -2,10 +2,10 @@
 
 import queue
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
@@ -15,10 +15,11 @@ import numpy as np
 from ezstems.audio import stft
 from ezstems.audio.cpu import step_back
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
-from ezstems.audio.encode import OUTPUTS, Writer
+from ezstems.audio.encode import Writer
 from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.audio.length import refuse_longer
 from ezstems.audio.networks import Networks
+from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
 from ezstems.errors import BadInput, Interrupted
 
@@ -31,19 +32,23 @@ STEMS: dict[int, tuple[str, ...]] = {
     5: ("vocals", "drums", "bass", "piano", "other"),
 }
 # What the network sees of the spectrum (a configuration of Spleeter's), and whether its masks' mean goes on above it.
-_BANDS = {"11kHz": ("11kHz", False), "16kHz": ("16kHz", False), "full": ("11kHz", True)}
-CUTOFFS = tuple(_BANDS)
+_BANDS = {"full": ("11kHz", True), "11kHz": ("11kHz", False), "16kHz": ("16kHz", False)}
+CUTOFFS = tuple(_BANDS)  # the default first
 IDLE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks."""
+    """Say what a separation wrote: one file a stem, the samples in each, the weights that made them, their peaks.
+
+    `clipped` counts samples of both channels by stem; stems without any are left out.
+    """
 
     files: tuple[Path, ...]
     samples: int
     model: str
     peaks: Peaks
+    clipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def separate_blocks(
@@ -100,11 +105,13 @@ class Separator:
         *,
         engine: str = "auto",
         precision: str = "auto",
+        cutoff: str = CUTOFFS[0],
         idle_seconds: float = IDLE_SECONDS,
         max_duration_seconds: float | None = None,
     ) -> None:
         """Remember the settings; nothing is loaded."""
         self._networks = Networks(models_directory, model, engine, precision, idle_seconds)
+        self._cutoff = cutoff
         self._longest_seconds = max_duration_seconds
 
     def label(self) -> str:
@@ -113,7 +120,7 @@ class Separator:
 
     def warm(self, stems: int = 2) -> None:
         """Load the network of a number of stems and run it once, so that the first file doesn't wait for it."""
-        with self._networks.use(stems, "11kHz") as engine:
+        with self._networks.use(stems, _BANDS[self._cutoff][0]) as engine:
             started = monotonic()
             engine.runner()(np.zeros((stft.TILE_FRAMES, engine.bins, 2), np.float32))
             logger.info("warmed %s stems in %.1f s", stems, monotonic() - started)
@@ -133,15 +140,15 @@ class Separator:
         directory: Path,
         *,
         stems: int,
-        cutoff: str = "11kHz",
+        cutoff: str | None = None,
         output: str = "wav",
         progress: Callable[[float], None] = lambda percent: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Separation:
-        """Write `directory/<stem>.<output>` for each stem, each exactly as long as the decoded source.
+        """Write `directory/<stem>.<extension of output>` for each stem, each exactly as long as the decoded source.
 
         `progress` is called with 0 to 100 after each tile, estimated from the duration in the file's header (it
-        stays 0 where that has none); `stopping` is asked as often.
+        stays 0 where that has none), and with 0 while it gets ready; `stopping` is asked after each tile.
 
         Raises:
             UnreadableAudio: nothing decodes, or more than the longest duration.
@@ -150,17 +157,19 @@ class Separator:
             Interrupted: `stopping` returned true.
             ModelMissing, ConfigurationError: there are no weights, or they don't fit.
         """
+        cutoff = self._cutoff if cutoff is None else cutoff
         for name, value, allowed in (("stems", stems, STEMS), ("cutoff", cutoff, CUTOFFS), ("output", output, OUTPUTS)):
             if value not in allowed:
                 raise BadInput(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}")
         started = monotonic()
         configuration, average = _BANDS[cutoff]
         names, label = STEMS[stems], self._networks.weights(stems).label
-        files = tuple(directory / f"{name}.{output}" for name in names)
+        files = tuple(directory / FORMATS[output].filename(name) for name in names)
         if self._longest_seconds is not None:
             refuse_longer(source, self._longest_seconds)
+        progress(0.0)
         with ExitStack() as stack:
-            engine = stack.enter_context(self._networks.use(stems, configuration))
+            engine = stack.enter_context(self._networks.use(stems, configuration, lambda: progress(0.0)))
             decoding = stack.enter_context(
                 decode(source, block_samples=stft.TILE_SAMPLES, longest_seconds=self._longest_seconds)
             )
@@ -185,7 +194,8 @@ class Separator:
         seconds = samples / SAMPLE_RATE_HZ
         logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
         meters = {name: writer.meter for name, writer in zip(names, writers, strict=True)}
-        return Separation(files, samples, label, Peaks.of(meters))
+        clipped = {name: writer.clipped for name, writer in zip(names, writers, strict=True) if writer.clipped}
+        return Separation(files, samples, label, Peaks.of(meters), clipped)
 
 
 def _percent(samples: int, duration_seconds: float | None) -> float:

@@ -170,12 +170,13 @@ def _read(path: Path, limit_bytes: int) -> bytes:
 def _checkpoint(folder: Path) -> Path:
     """Return the prefix of the checkpoint in `folder`, every file of which was found whole."""
     pointer = _read(folder / "checkpoint", TEXT_LIMIT_BYTES).decode(errors="replace")
-    named = re.search(r'^\s*model_checkpoint_path\s*:\s*"([^"]*)"', pointer, re.MULTILINE)
+    named = re.search(r'^[ \t]*model_checkpoint_path[ \t]*:[ \t]*"([^"\n]*)"', pointer, re.MULTILINE)
     if named is None:
         raise Incomplete("'checkpoint' names no checkpoint")
-    name = named[1]
+    # TensorFlow's own Saver may write where the files once lay, in whichever system's manner: they lie here now.
+    name = re.split(r"[\\/]", named[1])[-1]
     if not re.fullmatch(r"[\w-][\w.-]*", name, re.ASCII):
-        raise Incomplete(f"'checkpoint' names {name!r}, which must be a bare name inside its folder")
+        raise Incomplete(f"'checkpoint' names {named[1][:200]!r}, which must end in a bare name")
     index = _read(folder / f"{name}.index", INDEX_LIMIT_BYTES)
     try:
         shards = Index.parse(index).shard_bytes()
@@ -198,7 +199,7 @@ def _overrides(folder: Path) -> dict[str, Any]:
         return {}
     try:
         overrides = json.loads(_read(path, TEXT_LIMIT_BYTES))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Incomplete("'config.json' is not JSON") from error
     if not isinstance(overrides, dict):
         raise Incomplete("'config.json' is not a JSON object")

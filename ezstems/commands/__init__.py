@@ -1,28 +1,44 @@
 """The commands below `ezstems`; what several of them need."""
 
-from collections.abc import Callable
-from functools import wraps
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 from typing import Any
 
 import click
+from flask import Flask
 
-from ezstems import create_app, log
+from ezstems import config, configured, create_app, log, privileges
 from ezstems.models import User
 
 Command = Callable[..., Any]
 
 
-def with_app(command: Command) -> Command:
-    """Run a command inside the app, whose instance folder it makes where it is missing."""
+def _inside(make_app: Callable[[], Flask]) -> Callable[[Command], Command]:
+    """Make what runs commands inside an app, as the owner of its instance folder."""
 
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        app = create_app()
-        log.configure("warning")
-        with app.app_context():
-            return command(*args, **kwargs)
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with privileges.inside(config.instance_folder()):
+                app = make_app()
+                log.configure("warning")
+                with app.app_context():
+                    return command(*args, **kwargs)
 
-    return wrapped
+        return wrapped
+
+    return decorate
+
+
+# A command that may come first: the app makes what the instance folder lacks.
+with_app = _inside(create_app)
+# One that has nothing to do where there is no instance: it is refused there, and makes none.
+with_instance = _inside(partial(create_app, make=False))
+# One that must work where a start is refused: it gets the settings and the database, and nothing is made.
+with_settings = _inside(configured)
 
 
 def account(email: str) -> User:
@@ -39,3 +55,13 @@ def table(rows: list[tuple[Any, ...]], *header: str) -> None:
     widths = [max(len(row[column]) for row in text) for column in range(len(header))]
     for row in text:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let a stop end the block as an error does: it is no reason to leave half of anything behind."""
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,5 +1,6 @@
 """`ezstems jobs`: what was uploaded, and what became of it."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -8,10 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from ezstems import disk
-from ezstems.commands import account, table, with_app
+from ezstems.commands import account, table, with_instance
 from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.clock import Clock
 from ezstems.models import FAILED, STATES, Job
 
 
@@ -25,7 +27,7 @@ def jobs() -> None:
 @click.option("--account", "email", metavar="EMAIL", help="Only the jobs of this account.")
 @click.option("--before", metavar="ID", help="Only the jobs that were uploaded before this one: the next page.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
-@with_app
+@with_instance
 def list_jobs(status: str | None, email: str | None, before: str | None, limit: int) -> None:
     """List jobs, the newest first."""
     query = select(Job).options(joinedload(Job.user)).order_by(Job.number.desc()).limit(limit)
@@ -47,7 +49,7 @@ def list_jobs(status: str | None, email: str | None, before: str | None, limit: 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@with_app
+@with_instance
 def show(job_id: str) -> None:
     """Show everything about a job."""
     job = found(job_id)
@@ -58,7 +60,7 @@ def show(job_id: str) -> None:
 
 @jobs.command()
 @click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
-@with_app
+@with_instance
 def retry(job_ids: tuple[str, ...]) -> None:
     """Put jobs that the server itself let fail back into the queue; a running server takes them within seconds."""
     archive = _archive()
@@ -71,7 +73,7 @@ def retry(job_ids: tuple[str, ...]) -> None:
 
 @jobs.command()
 @click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
-@with_app
+@with_instance
 def delete(job_ids: tuple[str, ...]) -> None:
     """Delete jobs in whatever state, and their files; one that is being separated stops within seconds."""
     archive = _archive()
@@ -82,10 +84,19 @@ def delete(job_ids: tuple[str, ...]) -> None:
 
 
 @jobs.command()
-@with_app
-def prune() -> None:
+@click.option("--now", "believe", is_flag=True, help="Believe the clock, also where it jumped ahead.")
+@with_instance
+def prune(believe: bool) -> None:
     """Delete the files of jobs past their retention now."""
-    click.echo(f"{retention.sweep(_archive(), current_app.config['EZSTEMS_RETENTION_HOURS'])} jobs expired")
+    archive, hours, clock = _archive(), current_app.config["EZSTEMS_RETENTION_HOURS"], Clock()
+    click.echo(f"{retention.sweep(archive, hours, clock, believe=believe)} jobs expired")
+    if clock.moment is not None and clock.moment.is_doubted:
+        click.echo(clock.moment.story())
+    if lost := list(archive.lost.files()):
+        size_mb = sum(file.size_bytes for file in lost) / 1e6
+        first, last = (pick(file.since for file in lost) + timedelta(hours=hours) for pick in (min, max))
+        until = f"{first} UTC" if first == last else f"{first} to {last} UTC"
+        click.echo(f"{archive.lost.folder}: {len(lost)} files that no job names, {size_mb:.1f} MB, kept until {until}")
     disk.keep_reserve(Path(current_app.instance_path))
 
 

@@ -3,7 +3,7 @@
 import click
 from sqlalchemy import select
 
-from ezstems.commands import account, table, with_app
+from ezstems.commands import account, table, with_instance
 from ezstems.database import db
 from ezstems.models import MAX_KEY_NAME, ApiKey
 
@@ -17,7 +17,7 @@ def keys() -> None:
 @click.argument("email")
 @click.option("--rate-limit", type=click.IntRange(1), help="Calls in a window, instead of the server's setting.")
 @click.option("--name", default="", help="What the key is for; shown in lists.")
-@with_app
+@with_instance
 def add(email: str, rate_limit: int | None, name: str) -> None:
     """Make a key for an account and print it, alone; it is shown this once."""
     try:
@@ -30,7 +30,7 @@ def add(email: str, rate_limit: int | None, name: str) -> None:
 
 
 @keys.command("list")
-@with_app
+@with_instance
 def list_keys() -> None:
     """List all keys."""
     rows = db.session.scalars(select(ApiKey).order_by(ApiKey.id))
@@ -54,7 +54,7 @@ def list_keys() -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
-@with_app
+@with_instance
 def revoke(key_id: int) -> None:
     """Deactivate a key for good."""
     key = db.session.get(ApiKey, key_id)

@@ -1,5 +1,7 @@
 """`ezstems models`: the weights on disk."""
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
@@ -7,9 +9,10 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from ezstems import privileges
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
-from ezstems.commands import table, with_app
+from ezstems.commands import table, with_app, with_instance
 from ezstems.errors import FetchFailed
 
 NAMES = [f"{stems}stems" for stems in weights.STEMS]
@@ -21,7 +24,7 @@ def models() -> None:
 
 
 @models.command("list")
-@with_app
+@with_instance
 def list_models() -> None:
     """List which weights are here."""
     rows = [
@@ -36,9 +39,9 @@ def list_models() -> None:
 @with_app
 def fetch(names: tuple[str, ...]) -> None:
     """Fetch the official weights; all of them unless some are named."""
-    folder = current_app.config["EZSTEMS_MODELS"]
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    with _as_whose_it_is(folder := current_app.config["EZSTEMS_MODELS"]), bars:
         for name in names or NAMES:
             bar = bars.add_task(name, total=None)
 
@@ -52,3 +55,8 @@ def fetch(names: tuple[str, ...]) -> None:
                 bars.remove_task(bar)
                 raise
             bars.update(bar, description=f"{name}: {'fetched' if fetched else 'here already'}", total=1, completed=1)
+
+
+def _as_whose_it_is(folder: Path) -> AbstractContextManager[None]:
+    """Write into a folder of the instance as its owner, and into another one as who called: others may share that."""
+    return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.outside()

@@ -7,7 +7,7 @@ from flask import current_app
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, select
 
-from ezstems.commands import account, table, with_app
+from ezstems.commands import account, table, with_app, with_instance
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
 from ezstems.models import CUSTOM_MAX_MB, PLANS, PROCESSING, QUEUED, ApiKey, Job, Session, User
@@ -36,7 +36,7 @@ def add(email: str, plan: str, max_mb: int | None, password: str) -> None:
 
 
 @users.command("list")
-@with_app
+@with_instance
 def list_users() -> None:
     """List the accounts."""
     keys = select(func.count()).where(ApiKey.user_id == User.id, ApiKey.is_active).scalar_subquery()
@@ -54,7 +54,7 @@ def list_users() -> None:
 @click.argument("email")
 @click.option("--plan", type=click.Choice(PLANS), required=True)
 @max_mb_option
-@with_app
+@with_instance
 def set_plan(email: str, plan: str, max_mb: int | None) -> None:
     """Change an account's plan."""
     check_plan(plan, max_mb)
@@ -67,7 +67,7 @@ def set_plan(email: str, plan: str, max_mb: int | None) -> None:
 @users.command("set-password")
 @click.argument("email")
 @click.password_option(help="Asked for where it is missing.")
-@with_app
+@with_instance
 def set_password(email: str, password: str) -> None:
     """Change an account's password, and end its sessions on the website."""
     check_password(password)
@@ -80,7 +80,7 @@ def set_password(email: str, password: str) -> None:
 @users.command()
 @click.argument("email")
 @click.confirmation_option(prompt="Delete the account with its keys, its jobs and their files, for good?")
-@with_app
+@with_instance
 def delete(email: str) -> None:
     """Delete an account with its keys, its jobs and their files; what is being separated stops within seconds."""
     user, archive = account(email), Archive(Path(current_app.instance_path), "command")

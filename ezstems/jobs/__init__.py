@@ -1,23 +1,29 @@
 """The jobs: from an upload's bytes to a ZIP. The web uses what is named here and the rows, nothing else."""
 
+from ezstems.audio import clipping
 from ezstems.audio.decode import SAMPLE_RATE_HZ
-from ezstems.audio.encode import OUTPUTS
 from ezstems.audio.kinds import DEMUXERS
+from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.archive import Incoming
+from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
 
 __all__ = [
     "CUTOFFS",
+    "DAMAGED_RESULT",
     "DEMUXERS",
+    "FORMATS",
+    "Format",
     "Incoming",
     "OUTPUTS",
     "SAMPLE_RATE_HZ",
     "STEMS",
     "StemFile",
     "Worker",
+    "clipping",
     "current_worker",
     "job_happened",
 ]

@@ -7,7 +7,7 @@ import time
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from ezstems import disk
+from ezstems import database, disk
 from ezstems.database import db
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs.archive import Archive, Incoming
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # Each failed one means that another upload of the same moment won.
 ID_ATTEMPTS = 1000
+AWAY = "uploads or results are not there, or read-only, or not on the disk of their own on which they were"
 
 
 class Admission:
@@ -27,6 +28,7 @@ class Admission:
         self._app = app
         self._archive = archive
         self._queue = queue
+        self._obstacle: str | None = None
 
     def require_turn(self, user_id: int, jobs: int) -> None:
         """Raise TooManyJobs when that many unfinished jobs are more than an account may have."""
@@ -38,14 +40,30 @@ class Admission:
             )
 
     def require_room(self, expected_bytes: int = 0) -> None:
-        """Raise ServerFull when the queue or the disk can't take another job."""
+        """Raise ServerFull when the queue or the disk can't take another job, or the database holds none."""
+        self._app.extensions[database.EXTENSION].require()
         if self._queue.full:
             raise ServerFull("The queue is full. Try again later.")
         if not self._archive.writable():
-            log.error("uploads and results can't be written: not there, or read-only")
-            raise ServerFull("The server's disk can't be written to. Try again later.", disk.RETRY_AFTER_SECONDS)
+            log.error("refused: %s", AWAY)
+            raise disk.dead()
         if not self.has_room(expected_bytes):
             raise disk.refusal()
+
+    def may_begin(self) -> bool:
+        """Tell whether a job may begin: on a disk that is full, or away, what was accepted waits for better times."""
+        if self._app.extensions[database.EXTENSION].is_lost():
+            return False
+        before, self._obstacle = self._obstacle, None
+        if not self._archive.writable():
+            self._obstacle = AWAY
+        elif not self.has_room():
+            self._obstacle = "the disk is full"
+        if self._obstacle is not None and self._obstacle != before:
+            log.warning("%s; the jobs that wait go on waiting", self._obstacle)
+        elif before is not None and self._obstacle is None:
+            log.info("the disk has room again; the jobs go on")
+        return self._obstacle is None
 
     def has_room(self, expected_bytes: int = 0) -> bool:
         """Tell whether the disk keeps its reserve beside so many bytes."""
@@ -53,7 +71,7 @@ class Admission:
 
     def enter(self, incoming: Incoming, job: Job, extension: str) -> None:
         """Give a job its id, its row and its upload's place: durable when this returns, without a trace otherwise."""
-        second = int(time.time())
+        second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
             job.second = second = Job.free_second(job.stems, second)
             job.id = f"{second}_{job.stems}"

@@ -4,23 +4,44 @@ A file is written under a name that ends in `.part` and bears its worker's id, s
 readable half-written, and what a dead worker left behind can be told from what a live one is writing.
 """
 
+import glob
+import hashlib
 import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
 
 from ezstems.audio.files import sync
 from ezstems.audio.peaks import Peaks
-from ezstems.disk import full_refused
+from ezstems.disk import full_refused, is_alive
+from ezstems.jobs.lost import Lost, changed_at
+from ezstems.jobs.mounts import Mounts
 from ezstems.jobs.stem import StemFile
+from ezstems.models import COMPLETED, Job, utcnow
 
 PART = ".part"
+UPLOADS, RESULTS = "uploads", "results"
 COPY_BYTES = 256 << 10  # zipfile's own blocks of 8 KiB take twice the time
 SYNC_BYTES = 8 << 20
+
+
+def is_final(name: str) -> bool:
+    """Tell whether a path below an instance folder is a finished upload's or result's."""
+    path = PurePosixPath(name)
+    in_place = len(path.parts) == 2 and path.parts[0] in (UPLOADS, RESULTS) and path.name not in (".", "..")
+    return in_place and path.suffix != PART and str(path) == name
+
+
+def kept(instance: Path) -> Iterator[Path]:
+    """Yield the finished uploads and results of an instance folder, which may lack the folders for them."""
+    for folder in (instance / UPLOADS, instance / RESULTS):
+        if folder.is_dir():
+            yield from (path for path in folder.iterdir() if path.suffix != PART and path.is_file())
 
 
 class Incoming:
@@ -29,6 +50,7 @@ class Incoming:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size_bytes = 0
+        self._sha256 = hashlib.sha256()
         with full_refused():
             self._file = path.open("wb")
 
@@ -36,7 +58,13 @@ class Incoming:
         """Append a block; raise ServerFull when the disk has no room for it."""
         with full_refused():
             self._file.write(block)
+        self._sha256.update(block)
         self.size_bytes += len(block)
+
+    @property
+    def sha256(self) -> str:
+        """Return the checksum of what has come so far, in hexadecimal."""
+        return self._sha256.hexdigest()
 
     def finish(self) -> None:
         """Bring every byte to the disk and close; raise ServerFull when the disk has no room."""
@@ -49,7 +77,8 @@ class Incoming:
         """Leave nothing behind; harmless after the file was kept."""
         with suppress(OSError):  # what can't be flushed now was to be deleted anyway
             self._file.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # on a dead disk; whoever finds this worker dead deletes it
+            self.path.unlink(missing_ok=True)
 
 
 class Archive:
@@ -57,21 +86,30 @@ class Archive:
 
     def __init__(self, instance: Path, owner: str) -> None:
         self._owner = owner
-        self._uploads = instance / "uploads"
-        self._results = instance / "results"
+        self._uploads = instance / UPLOADS
+        self._results = instance / RESULTS
         for folder in (self._uploads, self._results):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # a link to a disk that isn't there
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._mounts = Mounts(instance, (self._uploads, self._results))
+        self.lost = Lost(instance / "lost", (self._uploads, self._results))
 
     def free_bytes(self) -> int:
         """Return the free space of the disk that holds uploads and results, whichever has less; 0 without one."""
         try:
             return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
-        except FileNotFoundError:
+        except OSError:  # it isn't there, or it fails
             return 0
 
     def writable(self) -> bool:
         """Tell that uploads and results are there and may be written."""
-        return all(os.access(folder, os.W_OK | os.X_OK) for folder in (self._uploads, self._results))
+        mode = os.W_OK | os.X_OK
+        folders = self._uploads, self._results
+        return all(self._mounts.is_there(folder, mode) and is_alive(folder) for folder in folders)
+
+    def has_uploads(self) -> bool:
+        """Tell that the uploads' folder is there and may be entered."""
+        return self._mounts.is_there(self._uploads, os.R_OK | os.X_OK)
 
     def incoming(self) -> Incoming:
         """Open a new, nameless upload."""
@@ -79,15 +117,21 @@ class Archive:
 
     def keep(self, incoming: Incoming, filename: str) -> None:
         """Give a finished upload its name, durably; raise ServerFull when the disk has no room."""
+        source = self.source(filename)
+        job_id = self.job_id(source)
+        # What bears the id of a job that begins is of another one, of which the database has lost the row.
+        for left in (source, self.result(job_id), self.peaks(job_id)):
+            self._put_aside(left)
         with full_refused():
-            incoming.path.replace(self.source(filename))
+            incoming.path.replace(source)
             sync(self._uploads)
 
     def source(self, filename: str) -> Path:
         """Return where a job's upload lies."""
         return self._uploads / filename
 
-    def job_id(self, path: Path) -> str:
+    @staticmethod
+    def job_id(path: Path) -> str:
         """Return the id of the job that a file with a final name belongs to."""
         return "_".join(path.stem.split("_")[:2])
 
@@ -108,14 +152,25 @@ class Archive:
         """Lend a folder for a job's stems; it is gone afterwards, however the block ends."""
         folder = self._results / f"{self._owner}.{job_id}{PART}"
         shutil.rmtree(folder, ignore_errors=True)
+        for left in (self.result(job_id), self.peaks(job_id)):
+            self._put_aside(left)  # of a run that ended just before its row could say so
         folder.mkdir()
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def pack(self, job_id: str, stems: Iterable[Path], comment: str, peaks: Peaks) -> None:
-        """Move finished stems into the job's ZIP and put their peaks beside it.
+    def pack(
+        self,
+        job_id: str,
+        stems: Iterable[Path],
+        comment: str,
+        peaks: Peaks,
+        progress: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Move finished stems into the job's ZIP and put their peaks beside it; return the ZIP's size in bytes.
+
+        Calls `progress` for each block.
 
         Finished audio doesn't deflate, so it is stored as it is, which is what `stem` relies on.
         """
@@ -129,10 +184,12 @@ class Archive:
                 with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
                     archive.comment = comment.encode()
                     for stem in stems:
-                        entry = zipfile.ZipInfo.from_file(stem, stem.name)
+                        # A ZIP's dates are of 1980 to 2107, whatever the clock says.
+                        entry = zipfile.ZipInfo.from_file(stem, stem.name, strict_timestamps=False)
                         with stem.open("rb") as source, archive.open(entry, "w") as target:
                             while block := source.read(COPY_BYTES):
                                 target.write(block)
+                                progress()
                                 if source.tell() % SYNC_BYTES == 0:
                                     syncs.append(disk.submit(os.fdatasync, handle.fileno()))
                         # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
@@ -140,14 +197,22 @@ class Archive:
                 handle.flush()
                 for pending in syncs:
                     pending.result()  # an error is told once, to whoever syncs first
+                    progress()
                 os.fsync(handle.fileno())
+                size_bytes = handle.tell()
             # The ZIP last: where it is, everything is.
-            peaks_part.replace(self.peaks(job_id))
-            part.replace(self.result(job_id))
+            for new, place in ((peaks_part, self.peaks(job_id)), (part, self.result(job_id))):
+                self._put_aside(place)
+                new.replace(place)
             sync(self._results)
+            return size_bytes
         finally:
             peaks_part.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
+
+    def _put_aside(self, path: Path) -> None:
+        if path.exists():
+            self.lost.put(path, utcnow())
 
     def hold(self, path: Path) -> Path:
         """Link a file under a name of this owner; what it holds stays there until `clean`, whoever deletes the file."""
@@ -172,16 +237,28 @@ class Archive:
     def clean(self, owner: str) -> None:
         """Delete what a dead worker left half-written."""
         for folder in (self._uploads, self._results):
-            for left in folder.glob(f"{owner}.*{PART}"):
+            for left in folder.glob(f"{glob.escape(owner)}.*{PART}"):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
                 else:
                     left.unlink(missing_ok=True)
 
-    def finished(self, older_than: float) -> Iterator[Path]:
-        """Yield the files with final names that were last changed before a time in seconds since the epoch."""
+    def files_of(self, job: Job) -> dict[Path, int | None]:
+        """Return where a job's files must lie now, each with its size where that is known."""
+        if job.status == COMPLETED:
+            return {self.result(job.id): job.result_bytes, self.peaks(job.id): None}
+        return {self.source(job.filename): job.size_bytes}
+
+    def finished(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
+        """Yield the files with final names that, by none of the clocks, were changed a while ago at most.
+
+        One from the future, which a clock that went back has left, was not.
+        """
         for folder in (self._uploads, self._results):
-            for entry in folder.iterdir():
-                with suppress(FileNotFoundError):  # somebody deletes it at the same time
-                    if entry.suffix != PART and entry.is_file() and entry.stat().st_mtime < older_than:
-                        yield entry
+            with suppress(FileNotFoundError, PermissionError):  # a disk that isn't there: nothing of it is known
+                for entry in folder.iterdir():
+                    with suppress(FileNotFoundError):  # somebody deletes it at the same time
+                        if entry.suffix != PART and entry.is_file():
+                            changed = changed_at(entry.stat())
+                            if all(abs(clock - changed) > age for clock in clocks):
+                                yield entry

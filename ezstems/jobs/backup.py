@@ -17,22 +17,26 @@ from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.recovery import Life
-from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job
+from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
 
 DATABASE = "ezstems.sqlite3"
+ID_FILE = "instance_id"
 COPY_BYTES = 1 << 20
 
 
-def write(target: Path, instance: Path, min_free_bytes: int) -> int:
-    """Write a backup of an instance folder; return how many jobs are in it with their files.
+def write(target: Path, instance: Path, min_free_bytes: int) -> tuple[int, int]:
+    """Write a backup of an instance folder; return how many jobs are in it with their files, how many lack theirs.
 
     Raises:
         ServerFull: it would leave less than the least free space.
     """
-    with _beside(target) as folder, _links(instance) as archive:
-        database, tar = folder / DATABASE, folder / "tar"
-        jobs, held = _freeze(archive, database)
-        files = [(database, DATABASE), *((link, str(path.relative_to(instance))) for link, path in held)]
+    with beside(target) as folder, _links(instance) as archive:
+        database, id_file, tar = folder / DATABASE, folder / ID_FILE, folder / "tar"
+        jobs, lacking, held = _freeze(archive, database)
+        # An id of its own: unpacked, it is whole, and belongs to no other folder or database.
+        id_file.write_text(renew(database))
+        files = [(database, DATABASE), (id_file, ID_FILE)]
+        files += [(link, str(path.relative_to(instance))) for link, path in held]
         files += [(path, path.name) for name in ("secret_key", "config.py") if (path := instance / name).exists()]
         _require_room(target, sum(path.stat().st_size for path, _ in files), min_free_bytes)
         tar.touch(0o600)
@@ -43,11 +47,20 @@ def write(target: Path, instance: Path, min_free_bytes: int) -> int:
         sync(tar)
         tar.replace(target)
         sync(target.parent)
-    return jobs
+    return jobs, lacking
+
+
+def renew(database: Path) -> str:
+    """Give a copied database, which nobody has open, an id that no other has; return it."""
+    new = uuid.uuid4().hex
+    with closing(sqlite3.connect(database)) as copy:
+        copy.execute("UPDATE instances SET id = ?", (new,))
+        copy.commit()
+    return new
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def beside(target: Path) -> Iterator[Path]:
     """Lend an empty folder beside the target, under one name, so that what a killed backup left goes with the next."""
     folder = target.with_name(f".{target.name}.part")
     parent = os.open(target.parent, os.O_RDONLY)
@@ -84,11 +97,14 @@ def _links(instance: Path) -> Iterator[Archive]:
         life.vanish()
 
 
-def _freeze(archive: Archive, snapshot: Path) -> tuple[int, list[tuple[Path, Path]]]:
-    """Copy the database and link the files of its jobs at one moment; return the jobs' count, links and files."""
+def _freeze(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
+    """Copy the database and link the files of its jobs at one moment.
+
+    Return how many jobs have files, how many lack the one they need, and the links with their files.
+    """
     snapshot.touch(0o600)
     held: list[tuple[Path, Path]] = []
-    jobs = 0
+    jobs = lacking = 0
     with db.engine.connect() as lock, closing(sqlite3.connect(snapshot)) as copy:
         # No job begins, ends or goes while this is held, and so no file that a row speaks of.
         lock.exec_driver_sql("BEGIN IMMEDIATE")
@@ -100,7 +116,10 @@ def _freeze(archive: Archive, snapshot: Path) -> tuple[int, list[tuple[Path, Pat
                 with suppress(FileNotFoundError):  # a failed job's upload, or the peaks of an old one
                     links.append((archive.hold(path), path))
             held += links
-            jobs += bool(links)
+            needed = archive.result(job_id) if status == COMPLETED else archive.source(filename)
+            is_whole = needed in (path for _, path in links)
+            jobs += is_whole
+            lacking += not is_whole and status != FAILED
         source = db.engine.raw_connection()
         try:
             source.driver_connection.backup(copy)  # type: ignore[union-attr]
@@ -114,7 +133,7 @@ def _freeze(archive: Archive, snapshot: Path) -> tuple[int, list[tuple[Path, Pat
             (QUEUED, QUEUED, PROCESSING),
         )
         copy.commit()
-    return jobs, held
+    return jobs, lacking, held
 
 
 def _private(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -17,10 +17,17 @@ def tell(
     detail: str = "",
     *,
     level: int = logging.INFO,
-    error: Exception | None = None,
+    error: BaseException | None = None,
     **fields: Any,
 ) -> None:
     """Log an event of a job, with the stack of an error, and let who counts know."""
     extra = {"job_id": job_id, "event": event, **fields}
     log.log(level, "job %s: %s%s", job_id, event, detail, exc_info=error, extra=extra)
     job_happened.send(event, **fields)
+
+
+def log_as(logger: str, level: int, message: str, stack: str | None, *, job_id: str) -> None:
+    """Log what another process, or thread, of a job has to say, with its stack."""
+    fields = {"name": logger, "levelno": level, "levelname": logging.getLevelName(level), "msg": message}
+    if logging.getLogger(logger).isEnabledFor(level):
+        logging.getLogger(logger).handle(logging.makeLogRecord(fields | {"stack_info": stack, "job_id": job_id}))

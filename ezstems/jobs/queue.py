@@ -18,8 +18,7 @@ class JobQueue:
 
     A seat is taken before a job is made durable and becomes its place when it is put, so that no accepted job
     ever finds the queue full. The order is that of the numbers, not of the calls of `put`: two uploads may
-    commit in one order and arrive here in the other. A job that may bring the process down runs alone: nothing starts
-    beside it, nor it beside anything. Without room for its work none starts; all keep their places.
+    commit in one order and arrive here in the other. Without room for its work none starts; all keep their places.
     """
 
     def __init__(
@@ -31,7 +30,6 @@ class JobQueue:
         self._reserved = 0
         self._waiting: list[int] = []
         self._running: set[int] = set()
-        self._alone: set[int] = set()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._closed = False
@@ -57,16 +55,22 @@ class JobQueue:
         with self._lock:
             self._reserved -= 1
 
-    def put(self, number: int, *, reserved: bool = False, alone: bool = False) -> None:
-        """Line a job up, unless it is here already, in its reserved seat or, accepted long ago, beyond the seats."""
+    def put(self, number: int, *, reserved: bool = False) -> None:
+        """Line a job up, unless it is here already, in its reserved seat or, accepted long ago, beyond the seats.
+
+        Raises:
+            RuntimeError: the system has no thread for it now.
+        """
         with self._lock:
             self._reserved -= reserved
             if self._closed or number in self._running or self._place(number) is not None:
                 return
             insort(self._waiting, number)
-            if alone:
-                self._alone.add(number)
-            self._pool.submit(self._run_next).add_done_callback(_log_failure)
+            try:
+                self._pool.submit(self._run_next).add_done_callback(_log_failure)
+            except BaseException:
+                self._waiting.remove(number)
+                raise
 
     def position(self, number: int) -> int | None:
         """Return the place of a waiting job, 1 being the next to run; None when it isn't waiting here."""
@@ -83,7 +87,6 @@ class JobQueue:
         with self._lock:
             if self._place(number) is not None:
                 self._waiting.remove(number)
-                self._alone.discard(number)
                 self._changed.notify_all()
 
     def _place(self, number: int) -> int | None:
@@ -100,20 +103,12 @@ class JobQueue:
             self._changed.wait_for(lambda: not self._running, timeout_seconds)
             return sorted(self._running)
 
-    def _may_start(self) -> bool:
-        if self._closed or not self._waiting:
-            return True
-        return not self._running if self._waiting[0] in self._alone else self._running.isdisjoint(self._alone)
-
     def _run_next(self) -> None:
         with self._lock:
-            while True:
-                self._changed.wait_for(self._may_start)
-                if self._closed or not self._waiting:
-                    return
-                if self._room():
-                    break
+            while self._waiting and not self._closed and not self._room():
                 self._changed.wait(LOOK_FOR_ROOM_EVERY_SECONDS)
+            if self._closed or not self._waiting:
+                return
             number = self._waiting.pop(0)
             self._running.add(number)
         try:
@@ -121,7 +116,6 @@ class JobQueue:
         finally:
             with self._lock:
                 self._running.remove(number)
-                self._alone.discard(number)
                 self._changed.notify_all()
 
 

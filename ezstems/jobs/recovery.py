@@ -1,15 +1,15 @@
 """Who lives and who doesn't: a worker's life is a lock on a file, which the kernel drops however the process ends.
 
-A job that ran when its worker died may be why it died, unless the whole machine went down: then it is nobody's fault.
-It runs alone the next time, so that whoever takes the process down again is known, and fails.
+A file that is gone says nothing by itself: somebody may have cleared the folder under a live worker, which makes its
+file anew. A job that ran when its worker died may be why it died: it is adopted as a suspect.
 """
 
 import fcntl
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
@@ -17,21 +17,14 @@ from sqlalchemy import select
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import tell
-from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
+from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job
 
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-# Another one after each boot of the machine.
-BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-
-@dataclass(frozen=True)
-class Dead:
-    """Name a dead worker, and tell whether one of its own jobs may have killed it."""
-
-    owner: str
-    by_its_jobs: bool
+HELD, FREE, DOUBTFUL = "held", "free", "doubtful"  # there is no file, or another one in its place
+# A live worker looks after its file every round; in so many, even a busy one has.
+DOUBTFUL_ROUNDS = 10
 
 
 class Life:
@@ -39,24 +32,53 @@ class Life:
 
     def __init__(self, instance: Path, owner: str) -> None:
         self._folder = instance / "workers"
+        self._path = self._folder / f"{owner}{LOCK}"
         self._owner = owner
         self._descriptor: int | None = None
         self._closed_to_us: set[str] = set()
+        self._doubtful = Counter[str]()  # rounds in a row
+        self._complained = False
 
     def begin(self) -> None:
         """Take the lock under a name nobody looks at, then show it: a visible lock is always held."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        hidden = self._folder / f"{self._owner}.new"
-        self._descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        if os.geteuid() == 0:  # a command of the operator's; the server must be able to take the lock when it is free
-            whose = self._folder.stat()
-            with suppress(OSError):
-                os.fchown(self._descriptor, whose.st_uid, whose.st_gid)
-        with suppress(OSError):  # a full disk must not keep finished jobs from being downloaded
-            os.write(self._descriptor, _boot())
-            os.fsync(self._descriptor)
-        hidden.rename(self._folder / f"{self._owner}{LOCK}")
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        hidden = self._path.with_suffix(".new")
+        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.geteuid() == 0:  # a backup of root's; the server must be able to take the lock once it is free
+                whose = self._folder.stat()
+                with suppress(OSError):
+                    os.fchown(descriptor, whose.st_uid, whose.st_gid)
+            with suppress(OSError):  # a full disk must not keep finished jobs from being downloaded
+                os.write(descriptor, _mark(descriptor))
+            hidden.rename(self._path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.end()
+        self._descriptor = descriptor
+
+    def renew(self) -> None:
+        """Make the lock anew where its file is gone, or another's: each round, before others take this one for dead."""
+        if self._descriptor is None or self._is_shown():
+            return
+        try:
+            self.begin()
+        except OSError as error:
+            if not self._complained:
+                log.error("worker %s: its lock %s is gone and can't be made anew: %s", self._owner, self._path, error)
+            self._complained = True
+        else:
+            self._complained = False
+            log.error("worker %s: its lock %s was gone and is made anew; who deletes these?", self._owner, self._path)
+
+    def _is_shown(self) -> bool:
+        assert self._descriptor is not None
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
 
     def end(self) -> None:
         """Drop the lock; whoever finds the file free adopts what is left."""
@@ -66,68 +88,84 @@ class Life:
 
     def vanish(self) -> None:
         """Drop the lock and its file: nothing is left to adopt."""
-        (self._folder / f"{self._owner}{LOCK}").unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
         self.end()
 
-    def dead(self) -> Iterator[Dead]:
+    def dead(self) -> Iterator[str]:
         """Yield the workers whose lock is free; each stays locked while the caller deals with it."""
         owners = {path.stem for path in self._folder.glob(f"*{LOCK}")}
         owners.update(db.session.scalars(select(Job.owner).where(Job.status.in_((QUEUED, PROCESSING))).distinct()))
+        doubtful = Counter[str]()
         for owner in sorted(owner for owner in owners if owner not in (None, self._owner)):
-            with self._free(owner) as dead:
-                if dead is not None:
-                    yield dead
+            with self._try(owner) as state:
+                if state == DOUBTFUL and self._can_show():
+                    doubtful[owner] = self._doubtful[owner] + 1
+                if state == FREE or doubtful[owner] > DOUBTFUL_ROUNDS:
+                    yield owner
+        self._doubtful = doubtful
+
+    def _can_show(self) -> bool:
+        """Tell that a live worker can make its lock anew: on a full disk, it can't."""
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            probe = self._path.with_suffix(".probe")
+            probe.touch(0o600)
+            probe.unlink()
+        except OSError:
+            return False
+        return True
 
     @contextmanager
-    def _free(self, owner: str) -> Iterator[Dead | None]:
+    def _try(self, owner: str) -> Iterator[str]:
         path = self._folder / f"{owner}{LOCK}"
         try:
             descriptor = os.open(path, os.O_RDWR)
         except FileNotFoundError:
-            yield Dead(owner, by_its_jobs=True)  # the more careful guess
+            yield DOUBTFUL
             return
         except PermissionError:
             if owner not in self._closed_to_us:  # once: this is looked at every few seconds
                 self._closed_to_us.add(owner)
                 log.warning("%s belongs to another user; nothing is adopted from there", path)
-            yield None
+            yield HELD
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield None
+            yield HELD
         else:
-            yield Dead(owner, by_its_jobs=os.read(descriptor, 64) == _boot())
+            yield DOUBTFUL if _is_copy(descriptor) else FREE
             path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
 
-def _boot() -> bytes:
-    return BOOT.read_bytes() if BOOT.exists() else b"the only one"
+def _mark(descriptor: int) -> bytes:
+    """Return what tells a lock from its copies: the number of its file."""
+    return b"%d" % os.fstat(descriptor).st_ino
+
+
+def _is_copy(descriptor: int) -> bool:
+    """Tell that a file was never locked by its owner; an empty one was, on a full disk."""
+    told = os.read(descriptor, 64)
+    return told.isdigit() and told != _mark(descriptor)
 
 
 def adopt(life: Life, owner: str, archive: Archive) -> None:
     """Take over the unfinished jobs of dead workers, and those that an operator set back."""
     _adopt_from(None, owner, archive)
     for dead in life.dead():
-        archive.clean(dead.owner)
+        archive.clean(dead)
         _adopt_from(dead, owner, archive)
-        done = select(Job.filename).where(
-            Job.owner == dead.owner, Job.status == COMPLETED, Job.expired_at.is_(None)
-        )
+        done = select(Job.filename).where(Job.owner == dead, Job.status == COMPLETED, Job.expired_at.is_(None))
         for filename in db.session.scalars(done).all():
             archive.remove_source(filename)  # it died between the job's end and this
 
 
-def _adopt_from(dead: Dead | None, owner: str, archive: Archive) -> None:
-    before = None if dead is None else dead.owner
-    unfinished = select(Job.number).where(Job.owner == before, Job.status.in_((QUEUED, PROCESSING)))
+def _adopt_from(dead: str | None, owner: str, archive: Archive) -> None:
+    theirs = Job.owner.is_(None) if dead is None else Job.owner == dead
+    unfinished = select(Job.number).where(theirs, Job.status.in_((QUEUED, PROCESSING)))
     for number in db.session.scalars(unfinished.order_by(Job.number)).all():
-        if Job.adopt(number, before, owner, crash=dead is not None and dead.by_its_jobs):
+        if Job.adopt(number, dead, owner):
             job = db.session.get_one(Job, number)
-            archive.remove_result(job.id)  # of a run that ended just before its row could say so
-            if job.status == FAILED:
-                tell("failed", job.id, f": {job.error}", level=logging.WARNING, reason=job.error)
-            else:
-                tell("adopted", job.id, f", {job.status}", level=logging.WARNING, crashes=job.crashes)
+            tell("adopted", job.id, f", {job.status}", level=logging.WARNING, crashes=job.crashes)

@@ -1,40 +1,66 @@
-"""What must go: expired results, what an account deletes, and files that no row speaks of."""
+"""What must go: expired results, what an account deletes, and, much later, files that no row names."""
 
 import logging
-import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from ezstems import disk
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.clock import SLACK, Clock, Moment
 from ezstems.jobs.events import tell
-from ezstems.models import COMPLETED, FAILED, Job, utcnow
+from ezstems.models import Job
 
 log = logging.getLogger(__name__)
 
 # A file gets its final name just before its row is committed; an hour is far longer than that takes.
 ORPHAN_AGE_SECONDS = 3600.0
+# What ended so much later than now ended by a clock that went back since.
+AHEAD = timedelta(minutes=1)
 
 
-def sweep(archive: Archive, retention_hours: float) -> int:
-    """Expire finished jobs past their retention and delete their files; return how many there were."""
-    due = select(Job).where(
-        Job.status.in_((COMPLETED, FAILED)),
-        Job.expired_at.is_(None),
-        Job.finished_at <= utcnow() - timedelta(hours=retention_hours),
-    )
-    expired = 0
-    for job in db.session.scalars(due).all():
+def sweep(archive: Archive, retention_hours: float, clock: Clock | None = None, *, believe: bool = False) -> int:
+    """Expire finished jobs past their retention and delete their files; return how many there were.
+
+    What no row names is put aside, and deleted when it was lost for as long.
+    """
+    clock, retention = clock or Clock(), timedelta(hours=retention_hours)
+    moment = clock.look(retention, partial(_is_at_stake, archive), believe=believe)
+    with _unless_full():
+        # First that the clock went back, then how the rows follow it: the other way round, after a crash between both
+        # and by a clock that is right again, they would look old.
+        if clock.note(moment):
+            _date(archive, moment.wall + AHEAD, datetime.max, moment.wall)
+    if moment.is_doubted:
+        # These ended by the doubted clock. Where it jumped again, or was doubted over many starts, nobody knows when.
+        with _unless_full():
+            _date(archive, moment.trusted + min(SLACK, retention), moment.wall - retention, moment.trusted)
+    take_back(archive)
+    expired, over = 0, moment.trusted - retention
+    for job in db.session.scalars(Job.kept().where(Job.finished_at <= over)).all():
         job_id = job.id
         if let_go(archive, job, Job.expire):
             tell("expired", job_id)
             expired += 1
-    _remove_orphans(archive)
+    for file in archive.lost.files():
+        if file.since <= over:
+            archive.lost.delete(file)
+    _put_aside(archive, moment)
     return expired
+
+
+def take_back(archive: Archive) -> None:
+    """Put back what was lost and is named by a row again, as by that of the right database."""
+    for home in {file.home for file in archive.lost.files()}:
+        job = db.session.scalar(select(Job).where(Job.id == archive.job_id(home), Job.expired_at.is_(None)))
+        files = archive.files_of(job) if job is not None else {}
+        if home in files:
+            archive.lost.take_back(home, files[home])
 
 
 def let_go(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
@@ -55,10 +81,39 @@ def let_go(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
     return noted
 
 
-def _remove_orphans(archive: Archive) -> None:
-    for path in archive.finished(older_than=time.time() - ORPHAN_AGE_SECONDS):
+def _is_at_stake(archive: Archive, until: datetime) -> bool:
+    """Tell whether something is kept that was finished or lost up to a time."""
+    ended = Job.kept().with_only_columns(Job.number).where(Job.finished_at <= until).limit(1)
+    return db.session.scalar(ended) is not None or any(file.since <= until for file in archive.lost.files())
+
+
+def _put_aside(archive: Archive, moment: Moment) -> None:
+    for path in archive.finished((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS)):
         # By its id, which has an index: looked for by name, a thousand files would read a hundred million rows.
-        known = exists().where(Job.id == archive.job_id(path), Job.expired_at.is_(None))
-        if not db.session.scalar(select(known)):
-            log.warning("removed %s, which no job speaks of", path.name)
+        job_id = archive.job_id(path)
+        job = db.session.execute(select(Job.filename, Job.expired_at).where(Job.id == job_id)).one_or_none()
+        if job is None or path not in (archive.source(job.filename), archive.result(job_id), archive.peaks(job_id)):
+            archive.lost.put(path, moment.wall)
+        elif job.expired_at is not None:
+            log.warning("removed %s, whose job expired or was deleted", path.name)
             path.unlink(missing_ok=True)
+
+
+def _date(archive: Archive, after: datetime, until: datetime, now: datetime) -> None:
+    """Let what is kept, and was finished or lost between two times, count as finished or lost now."""
+    Job.date(after, until, now)
+    for file in archive.lost.files():
+        if after < file.since <= until:
+            archive.lost.date(file, now)
+
+
+@contextmanager
+def _unless_full() -> Iterator[None]:
+    """Go on where the disk has no room even for a row: what is deleted makes some."""
+    try:
+        yield
+    except OperationalError as error:
+        if not disk.is_full(error):
+            raise
+        db.session.rollback()
+        log.warning("the disk is full, and the time could not be noted")

@@ -17,15 +17,17 @@ class StemFile(io.RawIOBase):
     It has no `fileno` on purpose: a server would send from that to the end of the whole file.
     """
 
+    _file: io.FileIO | None = None  # until it is open: one that couldn't be is closed, too
+
     def __init__(self, archive: Path, name: str) -> None:
         """Open an entry that is stored as it is; raise KeyError where there is none of that name."""
-        self._file = archive.open("rb", buffering=0)
-        descriptor = self._file.fileno()
+        self._file = file = archive.open("rb", buffering=0)
+        descriptor = file.fileno()
         try:
-            entry = ZipFile(self._file).getinfo(name)
+            entry = ZipFile(file).getinfo(name)
             lengths = _LOCAL_HEADER.unpack(os.pread(descriptor, _LOCAL_HEADER.size, entry.header_offset))
         except BaseException:
-            self._file.close()
+            self.close()
             raise
         self._start = entry.header_offset + _LOCAL_HEADER.size + sum(lengths)
         self._at = 0
@@ -43,6 +45,7 @@ class StemFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer with what comes next; 0 at the stem's end."""
+        assert self._file is not None
         descriptor, view = self._file.fileno(), memoryview(buffer)[: max(0, self.size_bytes - self._at)]
         count = os.preadv(descriptor, [view], self._start + self._at) if len(view) else 0
         self._at += count
@@ -62,5 +65,6 @@ class StemFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the ZIP; harmless when it is closed."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         super().close()

@@ -2,9 +2,8 @@
 
 import logging
 import threading
-import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,28 @@ from flask import Flask, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import database, disk
-from ezstems.audio import decode
+from ezstems.audio import decode, outputs
 from ezstems.database import db
-from ezstems.errors import ConfigurationError, ServerFull
+from ezstems.errors import ConfigurationError, DatabaseLost, ServerFull
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.damage import reading, require_result
 from ezstems.jobs.events import tell
+from ezstems.jobs.housekeeper import Housekeeper
 from ezstems.jobs.queue import JobQueue
+from ezstems.jobs.readiness import Readiness
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.stem import StemFile
-from ezstems.models import QUEUED, Job, User
+from ezstems.jobs.sweeper import Sweeper
+from ezstems.jobs.watchdog import Watchdog
+from ezstems.models import QUEUED, Instance, Job, User
+from ezstems.watch import LOST, DatabaseWatch
 
 log = logging.getLogger(__name__)
 
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
-SWEEP_EVERY_SECONDS = 600.0
-# An engine that can't be loaded (memory that others use, a file that is being replaced) may be loadable a while later.
-PREPARE_AGAIN_SECONDS = 60.0
 # A separation notices a stop at its next tile, well within this.
 STOP_SECONDS = 3.0
 
@@ -44,35 +46,45 @@ class Worker:
         self._separate = separate
         self._archive = Archive(Path(app.instance_path), self.id)
         self._life = recovery.Life(Path(app.instance_path), self.id)
+        self._watch: DatabaseWatch = app.extensions[database.EXTENSION]
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False
-        self._broken = False
-        self._scarce = False
-        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        runner = Runner(app, self.id, self._archive, separate, self._stop.is_set)
+        self._watchdog = Watchdog(runner, self.id, app.config["EZSTEMS_STALL_SECONDS"])
         self._queue = JobQueue(
-            Runner(app, self.id, self._archive, separate, self._stop.is_set),
+            self._watchdog,
             threads=app.config["EZSTEMS_SEPARATIONS"],
             seats=app.config["EZSTEMS_QUEUE_SIZE"],
-            room=self._may_begin,
+            room=lambda: self._admission.may_begin(),
         )
+        self._sweeper = Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         self._admission = Admission(app, self._archive, self._queue)
+        self._readiness = Readiness(self.id, self._stop, lambda: separate.prepare())
+        duties = self._confirm, self._life.renew, self._look, self._line_up, lambda: separate.rest(), self._sweep
+        self._housekeeper = Housekeeper(self.id, self._stop, duties)
         app.extensions[EXTENSION] = self
 
-    def start(self) -> None:
-        """Show signs of life, adopt what dead workers left, and get the engine ready in the background."""
+    def start(self, replace: Callable[[], None] = lambda: None) -> None:
+        """Show signs of life, adopt what dead workers left, and get the engine ready in the background.
+
+        `replace` ends this process in an orderly way and has another one started in its place.
+        """
         with self._start_lock:
             if self._started:
                 return
+            self._watchdog.replace = replace
             self._life.begin()
             self._started = True
             try:
+                with self._app.app_context():
+                    retention.take_back(self._archive)
                 self._line_up()
             except (OSError, SQLAlchemyError):
                 # A full disk must not keep finished jobs from being downloaded; the housekeeper tries again.
                 log.exception("worker %s: what dead workers left could not be adopted yet", self.id)
-            self._housekeeper.start()
-            threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+            self._housekeeper.start(HOUSEKEEPING_EVERY_SECONDS)
+            self._readiness.start()
             log.info("worker %s: started with the model: %s", self.id, self.model())
 
     def close(self) -> None:
@@ -87,7 +99,7 @@ class Worker:
                 with self._app.app_context():
                     if Job.interrupt(number, self.id):
                         tell("interrupted", db.session.get_one(Job, number).id, " in the middle of a step")
-            except SQLAlchemyError:
+            except (SQLAlchemyError, DatabaseLost):
                 log.exception("worker %s: job number %s could not be given back", self.id, number)
         self._housekeeper.join(STOP_SECONDS)
         self._life.end()
@@ -97,15 +109,6 @@ class Worker:
         """Raise TooManyJobs when the account may have no more jobs, ServerFull when there is no room for one."""
         self._admission.require_turn(user.id, Job.unfinished(user.id) + 1)
         self._admission.require_room(expected_bytes)
-
-    def _may_begin(self) -> bool:
-        # On a full disk every job fails at once, and its upload is gone: what was accepted waits for better times.
-        before, self._scarce = self._scarce, not self._admission.has_room()
-        if self._scarce and not before:
-            log.warning("worker %s: the disk is full; the jobs that wait go on waiting", self.id)
-        elif before and not self._scarce:
-            log.info("worker %s: the disk has room again; the jobs go on", self.id)
-        return not self._scarce
 
     def incoming(self) -> Incoming:
         """Open a place for an upload's bytes."""
@@ -126,6 +129,7 @@ class Worker:
             output=output,
             original_name=name,
             size_bytes=incoming.size_bytes,
+            sha256=incoming.sha256,
             owner=self.id,
         )
         try:
@@ -134,7 +138,10 @@ class Worker:
         except BaseException:
             self._queue.release()
             raise
-        self._queue.put(job.number, reserved=True)
+        try:
+            self._queue.put(job.number, reserved=True)
+        except RuntimeError:  # the job is durable, and the housekeeper lines it up
+            log.exception("job %s: no thread is left for it now", job.id)
         tell("queued", job.id, f", {job.size_bytes} bytes", bytes=job.size_bytes, account_id=job.user_id)
         return job
 
@@ -167,16 +174,20 @@ class Worker:
         return True
 
     def result(self, job: Job) -> Path:
-        """Return the finished ZIP of a completed job."""
-        return self._archive.result(job.id)
+        """Return the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
+        path = self._archive.result(job.id)
+        require_result(path, job.result_bytes)
+        return path
 
     def peaks(self, job: Job) -> Path:
         """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
         return self._archive.peaks(job.id)
 
     def stem(self, job: Job, name: str) -> StemFile:
-        """Open a completed job's stem; raise FileNotFoundError when the ZIP is gone."""
-        return self._archive.stem(job.id, f"{name}.{job.output}")
+        """Open a completed job's stem; raise DamagedFile, as `result` does."""
+        self.result(job)
+        with reading():
+            return self._archive.stem(job.id, outputs.FORMATS[job.output].filename(name))
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
@@ -186,8 +197,8 @@ class Worker:
             "model": None,
             "free_disk_bytes": self._archive.free_bytes(),
         }
-        if database.is_missing():
-            return health | {"status": "no database", "message": "The database's file is gone."}
+        if self._watch.is_lost():
+            return health | {"status": "no database", "message": LOST}
         try:
             health["queue_length"] = Job.unfinished_by_status()[QUEUED]
             health["model"] = self.model()
@@ -199,8 +210,12 @@ class Worker:
             health |= {"status": "no model", "message": str(error)}
         except ServerFull as error:
             health |= {"status": "full", "message": str(error)}
-        if self._broken:
+        if stalled := self._watchdog.stalled():
+            health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
+        if self._readiness.broken:
             health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
+        if problems := self._sweeper.problems():
+            health["problems"] = problems
         return health
 
     def model(self) -> str:
@@ -209,41 +224,31 @@ class Worker:
 
     def _line_up(self) -> None:
         """Adopt what nobody looks after, then bring the queue in line with the rows: these are the truth."""
+        if self._watch.is_lost():
+            return
         with self._app.app_context():
             recovery.adopt(self._life, self.id, self._archive)
             lined_up = self._queue.waiting()  # looked at first: what joins after this has a row by then
-            suspects, rows = Job.suspects(self.id), Job.waiting(self.id)
+            rows = Job.waiting(self.id)
             for number in set(lined_up).difference(rows):
                 self._queue.drop(number)
             for number in rows:
-                self._queue.put(number, alone=number in suspects)
+                self._queue.put(number)
 
-    def _prepare(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._separate.prepare()
-            except Exception:
-                self._broken = True
-                log.exception("worker %s: the engine could not be loaded and will be tried again", self.id)
-                self._stop.wait(PREPARE_AGAIN_SECONDS)
-            else:
-                if self._broken:
-                    log.info("worker %s: the engine is loaded", self.id)
-                self._broken = False
-                return
+    def _look(self) -> None:
+        with self._app.app_context():
+            self._watchdog.look(self._housekeeper.waited_seconds)
 
-    def _keep_house(self) -> None:
-        swept = float("-inf")
-        while not self._stop.wait(HOUSEKEEPING_EVERY_SECONDS):
-            try:
-                self._line_up()
-                self._separate.rest()
-                if time.monotonic() - swept >= SWEEP_EVERY_SECONDS:
-                    swept = time.monotonic()
-                    with self._app.app_context():
-                        retention.sweep(self._archive, self._app.config["EZSTEMS_RETENTION_HOURS"])
-            except Exception:
-                log.exception("worker %s: housekeeping failed and will be tried again", self.id)
+    def _confirm(self) -> None:
+        """Look whether the database that this process has open is still the instance's."""
+        with self._app.app_context():
+            if not self._watch.is_lost():
+                self._watch.confirm(Instance.ids())
+
+    def _sweep(self) -> None:
+        with self._app.app_context():
+            if not self._watch.is_lost():
+                self._sweeper.sweep_when_due()
 
 
 def current_worker() -> Worker:

@@ -3,7 +3,7 @@
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
 from ezstems.models.instance import Instance
-from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STATES, Job
+from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import utcnow
 from ezstems.models.session import Session
@@ -20,6 +20,7 @@ __all__ = [
     "PLAN_MAX_MB",
     "PROCESSING",
     "QUEUED",
+    "STALLED",
     "STATES",
     "ApiKey",
     "Attempt",

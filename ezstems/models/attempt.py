@@ -3,12 +3,12 @@
 import hashlib
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import changed, utcnow
+from ezstems.models.rows import AHEAD, changed, utcnow
 
 # Whoever comes from a million addresses, or with a million names, fills no more rows than these.
 SLOTS = 2**18
@@ -30,21 +30,27 @@ class Attempt(db.Model):  # type: ignore[name-defined]
         return int.from_bytes(hashlib.blake2b(who.encode(), key=secret[:64], digest_size=8).digest(), "big") % SLOTS
 
     @classmethod
+    def _is_over(cls, now: datetime, ends_at: datetime) -> ColumnElement[bool]:
+        # What ends later than a window that begins now began in the future: the clock went back since.
+        return or_(cls.ends_at <= now, cls.ends_at > ends_at + AHEAD)
+
+    @classmethod
     def wait_seconds(cls, kind: str, slot: int, limit: int, window_seconds: int) -> int:
         """Count an attempt and return 0; when the window's are used up, count nothing and return how long it lasts."""
         while True:
             now = utcnow()
             ends_at = now + timedelta(seconds=window_seconds)
-            here, over = (cls.kind == kind, cls.slot == slot), cls.ends_at <= now
+            here, over = (cls.kind == kind, cls.slot == slot), cls._is_over(now, ends_at)
             counted = update(cls).where(*here, or_(over, cls.count < limit))
             began = case((over, 1), else_=cls.count + 1), case((over, ends_at), else_=cls.ends_at)
             if changed(counted.values(count=began[0], ends_at=began[1])):
                 return 0
             ends = db.session.scalar(select(cls.ends_at).where(*here))
             if ends is not None:
-                return max(1, int((ends - now).total_seconds()))
+                return min(window_seconds, max(1, int((ends - now).total_seconds())))
             try:
-                db.session.execute(delete(cls).where(over))
+                # Other kinds have longer windows.
+                db.session.execute(delete(cls).where(or_(cls.ends_at <= now, and_(cls.kind == kind, over))))
                 db.session.add(cls(kind=kind, slot=slot, ends_at=ends_at, count=1))
                 db.session.commit()
                 return 0
@@ -53,10 +59,19 @@ class Attempt(db.Model):  # type: ignore[name-defined]
                 db.session.rollback()
 
     @classmethod
-    def is_counted(cls, kind: str, slot: int) -> bool:
+    def is_counted(cls, kind: str, slot: int, window_seconds: int) -> bool:
         """Tell whether the present window has an attempt."""
-        found = select(cls.count).where(cls.kind == kind, cls.slot == slot, cls.ends_at > utcnow(), cls.count > 0)
+        now = utcnow()
+        over = cls._is_over(now, now + timedelta(seconds=window_seconds))
+        found = select(cls.count).where(cls.kind == kind, cls.slot == slot, ~over, cls.count > 0)
         return db.session.scalar(found) is not None
+
+    @classmethod
+    def note(cls, kind: str, slot: int, window_seconds: int) -> None:
+        """Count one attempt in a window that begins now, whatever was counted before."""
+        here = update(cls).where(cls.kind == kind, cls.slot == slot)
+        if not changed(here.values(count=1, ends_at=utcnow() + timedelta(seconds=window_seconds))):
+            cls.wait_seconds(kind, slot, 1, window_seconds)
 
     @classmethod
     def take_back(cls, kind: str, slot: int) -> None:

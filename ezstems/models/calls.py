@@ -16,12 +16,16 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from ezstems.database import db, relax
 from ezstems.models.key import ApiKey
-from ezstems.models.rows import utcnow
+from ezstems.models.rows import AHEAD, utcnow
 
 # Of the table and not of the class: rows in the session are told by `count_call`. Made once, for every call needs them,
 # and making them takes longer than executing them.
 _KEY = ApiKey.__table__.c
-_OVER = or_(_KEY.window_started_at.is_(None), _KEY.window_started_at <= bindparam("before"))
+_OVER = or_(
+    _KEY.window_started_at.is_(None),
+    _KEY.window_started_at <= bindparam("before"),
+    _KEY.window_started_at > bindparam("ahead"),
+)
 _STATE = _KEY.window_started_at, _KEY.window_calls, _KEY.last_used_at
 _THIS = _KEY.id == bindparam("key_id"), _KEY.is_active
 _LOOKING = select(*_STATE).where(*_THIS)
@@ -107,7 +111,7 @@ class Tally:
         relax()  # a power cut may forget some calls
         for call in sorted(batch, key=lambda call: call.key_id):  # where rows are locked: by all in the same order
             before = now - timedelta(seconds=call.window_seconds)
-            values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before}
+            values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before, "ahead": now + AHEAD}
             row = db.session.execute(_COUNTING, values).one_or_none()
             counted = row is not None
             row = row or db.session.execute(_LOOKING, values).one_or_none()

@@ -1,10 +1,13 @@
 """The instance: which folder the rows belong to, and when its clock was last looked at."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
+from ezstems.models.rows import changed
 
 
 class Instance(db.Model):  # type: ignore[name-defined]
@@ -13,4 +16,20 @@ class Instance(db.Model):  # type: ignore[name-defined]
     __tablename__ = "instances"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    seen_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]  # the last time that the sweep trusted; None before the first
+
+    @classmethod
+    def ids(cls) -> Sequence[str]:
+        """Return the ids of all rows: one."""
+        return db.session.scalars(select(cls.id)).all()
+
+    @classmethod
+    def last_seen(cls) -> datetime | None:
+        """Return the last time that was trusted."""
+        return db.session.scalar(select(cls.seen_at))
+
+    @classmethod
+    def see(cls, trusted: datetime, wall: datetime) -> None:
+        """Note the time that is trusted now, unless another process trusts a later one that the wall clock allows."""
+        earlier = or_(cls.seen_at.is_(None), cls.seen_at < trusted, cls.seen_at > wall)
+        changed(update(cls).where(earlier).values(seen_at=trusted))

@@ -1,6 +1,7 @@
 """Jobs: separations from upload to expiry, whose transitions are conditional UPDATEs."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,10 +10,9 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    Select,
     UniqueConstraint,
-    and_,
     case,
-    false,
     func,
     select,
     update,
@@ -20,13 +20,19 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db, relax
+from ezstems.models.instance import Instance
 from ezstems.models.rows import changed, utcnow
 from ezstems.models.user import User
 
 QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
-# A job whose process died this often in a row is the likely cause and must not stop the box.
-MAX_CRASHES = 2
-CRASHED = "The server went down twice while it separated this file, which probably crashed the separator."
+CRASHED = (
+    "The server went down while it separated this file. Tried again in a process of its own, which died as well, "
+    "the file has probably crashed the separator."
+)
+STALLED = (
+    "The separation made no progress on the server and was ended. "
+    "Its operator finds more in the log under this job's id."
+)
 DELETED = "Deleted before it was finished."
 
 
@@ -56,7 +62,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     status: Mapped[str] = mapped_column(default=QUEUED)
     owner: Mapped[str | None]
     progress: Mapped[int] = mapped_column(default=0)
-    crashes: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)  # how often a process died while it ran: not 0, it is a suspect
     error: Mapped[str | None]
     model: Mapped[str | None]
     samples: Mapped[int | None]
@@ -68,6 +74,11 @@ class Job(db.Model):  # type: ignore[name-defined]
     expired_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship()
+
+    @property
+    def clipped_samples(self) -> dict[str, int]:
+        """Return how many samples were clipped, by stem; stems without any are left out."""
+        return json.loads(self.clipped or "{}")
 
     @classmethod
     def free_second(cls, stems: int, second: int) -> int:
@@ -89,13 +100,6 @@ class Job(db.Model):  # type: ignore[name-defined]
         ).all()
 
     @classmethod
-    def suspects(cls, owner: str) -> set[int]:
-        """Return the numbers of an owner's queued jobs that ran when a process died."""
-        return set(
-            db.session.scalars(select(cls.number).where(cls.owner == owner, cls.status == QUEUED, cls.crashes > 0))
-        )
-
-    @classmethod
     def unfinished(cls, user_id: int) -> int:
         """Count an account's jobs that wait or run."""
         unfinished = select(func.count()).where(cls.user_id == user_id, cls.status.in_((QUEUED, PROCESSING)))
@@ -113,12 +117,34 @@ class Job(db.Model):  # type: ignore[name-defined]
         return db.session.scalar(select(cls.number).where(cls.number == number, cls.expired_at.is_(None))) is None
 
     @classmethod
+    def is_known(cls, number: int) -> bool:
+        """Tell whether a job has a row."""
+        return db.session.scalar(select(cls.number).where(cls.number == number)) is not None
+
+    @classmethod
     def places(cls, numbers: Collection[int]) -> dict[int, int]:
         """Return the places of queued jobs, each among the rows of its owner, 1 being the next to run."""
         place = func.row_number().over(partition_by=cls.owner, order_by=cls.number)
         queued = select(cls.number, place.label("place")).where(cls.status == QUEUED).subquery()
         asked = select(queued).where(queued.c.number.in_(numbers))
         return {row.number: row.place for row in db.session.execute(asked)}
+
+    @classmethod
+    def newest(cls) -> datetime | None:
+        """Return when the last upload came."""
+        return db.session.scalar(select(cls.created_at).order_by(cls.number.desc()).limit(1))
+
+    @classmethod
+    def kept(cls) -> Select[tuple["Job"]]:
+        """Select the jobs that are over and whose files are still kept."""
+        return select(cls).where(cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None))
+
+    @classmethod
+    def date(cls, after: datetime, until: datetime, now: datetime) -> None:
+        """Let jobs that are kept, and that ended between two times, count as ended now."""
+        found = cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None), cls.finished_at > after
+        db.session.execute(update(cls).where(*found, cls.finished_at <= until).values(finished_at=now))
+        db.session.commit()
 
     @classmethod
     def move(cls, number: int, *conditions: Any, **values: Any) -> bool:
@@ -139,16 +165,17 @@ class Job(db.Model):  # type: ignore[name-defined]
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
 
     @classmethod
-    def complete(cls, number: int, owner: str, *, model: str, samples: int) -> bool:
-        """Move processing → completed."""
-        values = {"status": COMPLETED, "progress": 100, "model": model, "samples": samples, "finished_at": utcnow()}
+    def complete(cls, number: int, owner: str, *, clipped: Mapping[str, int], **facts: Any) -> bool:
+        """Move processing → completed, with what is known of the result."""
+        values = {"status": COMPLETED, "progress": 100, "finished_at": _ended_at()} | facts
+        values["clipped"] = json.dumps(clipped) if clipped else None
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, **values)
 
     @classmethod
     def fail(cls, number: int, owner: str, error: str) -> bool:
         """Move processing → failed."""
         return cls.move(
-            number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=utcnow()
+            number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=_ended_at()
         )
 
     @classmethod
@@ -157,20 +184,17 @@ class Job(db.Model):  # type: ignore[name-defined]
         return cls.move(number, cls.status == PROCESSING, cls.owner == owner, status=QUEUED, progress=0, crashes=0)
 
     @classmethod
-    def adopt(cls, number: int, dead: str | None, owner: str, *, crash: bool) -> bool:
-        """Take over a dead owner's job: queued stays so; processing, after a crash, fails the second time in a row."""
+    def adopt(cls, number: int, dead: str | None, owner: str) -> bool:
+        """Take over a dead owner's job: queued stays so; processing becomes it, and a suspect."""
         theirs = cls.owner == dead if dead is not None else cls.owner.is_(None)
-        running, last = (cls.status == PROCESSING if crash else false()), cls.crashes + 1 >= MAX_CRASHES
         return cls.move(
             number,
             theirs,
             cls.status.in_((QUEUED, PROCESSING)),
             owner=owner,
             progress=0,
-            crashes=case((running, cls.crashes + 1), else_=cls.crashes),
-            status=case((and_(running, last), FAILED), else_=QUEUED),
-            error=case((and_(running, last), CRASHED), else_=cls.error),
-            finished_at=case((and_(running, last), utcnow()), else_=cls.finished_at),
+            crashes=case((cls.status == PROCESSING, cls.crashes + 1), else_=cls.crashes),
+            status=QUEUED,
         )
 
     @classmethod
@@ -200,3 +224,9 @@ class Job(db.Model):  # type: ignore[name-defined]
             finished_at=case((unfinished, now), else_=cls.finished_at),
             expired_at=now,
         )
+
+
+def _ended_at() -> datetime:
+    """Return when a job ends now: not before the last trusted time, lest it expires when a clock is right again."""
+    now = utcnow()
+    return max(now, Instance.last_seen() or now)

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db
-from ezstems.models.rows import utcnow
+from ezstems.models.rows import AHEAD, utcnow
 from ezstems.models.user import User
 
 MAX_KEY_NAME = 64
@@ -68,8 +68,8 @@ class ApiKey(db.Model):  # type: ignore[name-defined]
 
     def calls_in_window(self, window_seconds: int) -> int:
         """Return how many calls the present window has counted."""
-        started = self.window_started_at
-        if started is None or started <= utcnow() - timedelta(seconds=window_seconds):
+        started, now = self.window_started_at, utcnow()
+        if started is None or not now - timedelta(seconds=window_seconds) < started <= now + AHEAD:
             return 0
         return self.window_calls
 

@@ -1,10 +1,14 @@
 """What every row needs: the time as the columns hold it, and UPDATEs that tell whether they changed a row."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from sqlalchemy import CursorResult, Update
 
 from ezstems.database import db
+
+# The rows hold whole seconds, and two processes may look at a clock in either order: what lies further ahead than this
+# was written by a clock that went back since.
+AHEAD = timedelta(seconds=2)
 
 
 def utcnow() -> datetime:

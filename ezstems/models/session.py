@@ -10,7 +10,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import changed, utcnow
+from ezstems.models.instance import Instance
+from ezstems.models.rows import AHEAD, changed, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,12 @@ class Session(db.Model):  # type: ignore[name-defined]
     @classmethod
     def is_live(cls, token: str) -> ColumnElement[bool]:
         """Return the condition that a row is a token's, and not too long unused."""
-        return (cls.token_hash == cls.digest(token)) & (cls.seen_at > utcnow() - IDLE)
+        return (cls.token_hash == cls.digest(token)) & (cls.seen_at > _idle_since())
 
     def see(self) -> None:
         """Note that the session is in use."""
-        if self.seen_at > utcnow() - SEEN_EVERY:
+        now = utcnow()
+        if now - SEEN_EVERY < self.seen_at <= now + AHEAD:
             return
         try:
             changed(update(Session).where(Session.token_hash == self.token_hash).values(seen_at=utcnow()))
@@ -71,7 +73,16 @@ class Session(db.Model):  # type: ignore[name-defined]
     @classmethod
     def prune(cls, user_id: int) -> None:
         """Drop what nobody used for long, and an account's sessions beyond the most that it may have."""
-        db.session.execute(delete(cls).where(cls.seen_at <= utcnow() - IDLE))
+        now = utcnow()
+        # A clock that was ahead must not keep them for ever.
+        db.session.execute(update(cls).where(cls.seen_at > now + AHEAD).values(seen_at=now))
+        db.session.execute(delete(cls).where(cls.seen_at <= _idle_since()))
         newest = cls.seen_at.desc(), cls.created_at.desc()
         kept = select(cls.token_hash).where(cls.user_id == user_id).order_by(*newest).limit(MOST_SESSIONS)
         db.session.execute(delete(cls).where(cls.user_id == user_id, cls.token_hash.not_in(kept)))
+
+
+def _idle_since() -> datetime:
+    """Return since when what isn't used has been idle for too long; a clock that isn't trusted yet logs nobody out."""
+    now = utcnow()
+    return min(now, Instance.last_seen() or now) - IDLE

@@ -22,8 +22,9 @@ CUSTOM_MAX_MB = 300
 PLANS = (*PLAN_MAX_MB, "custom")
 # No more than this: a box in a private network may well have accounts at `localhost` or `box.lan`.
 ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
-# An unknown address is checked against this, so that it takes as long as a wrong password.
-_NOBODY = generate_password_hash("nobody has this password")
+# An unknown address is checked against this, so that it takes as long as a wrong password: `generate_password_hash`'s
+# own method, and what no password hashes to.
+_NOBODY = "scrypt:32768:8:1$nobody$none"
 # A hash takes 32 MB and a tenth of a second by design: many logins at once shall take neither all memory nor all cores.
 _HASHING = threading.BoundedSemaphore(2)
 HASHING_WAIT_SECONDS = 5.0

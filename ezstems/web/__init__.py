@@ -2,15 +2,13 @@
 
 from flask import Flask
 
-from ezstems.web import api, auth, body, errors, headers, health, hosts, requests, site
+from ezstems.web import api, auth, body, errors, headers, health, hosts, paths, requests, site
 
 
 def init_app(app: Flask) -> None:
     """Put every route and hook on the app."""
-    # Nothing under /api/ may redirect: existing clients know only the documented answers.
-    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for part in (requests, hosts, headers, body, errors, auth, health, api, site):
+    for part in (paths, requests, hosts, headers, body, errors, auth, health, api, site):
         part.init_app(app)
     if app.config["EZSTEMS_METRICS"] == "on":
         from ezstems.web import metrics  # the library and its memory are for who wants it

@@ -6,12 +6,13 @@ from datetime import timedelta, timezone
 from functools import wraps
 from typing import Any
 
-from flask import Flask, Response, current_app, g, redirect, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user, login_user, logout_user
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
+from itsdangerous import BadSignature
 
 from ezstems.errors import BadInput, RateLimited, Unauthenticated
 from ezstems.models import ApiKey, Session, User, count_call, utcnow
@@ -37,6 +38,15 @@ class Sessions(SecureCookieSessionInterface):
     def get_cookie_secure(self, app: Flask) -> bool:
         """Tell whether the present request came over TLS."""
         return request.is_secure
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Read the cookie whatever its age: the session's row says how long it is good, and a clock may go back."""
+        serializer = self.get_signing_serializer(app)
+        assert serializer is not None
+        try:
+            return self.session_class(serializer.loads(request.cookies.get(self.get_cookie_name(app), "")))
+        except BadSignature:
+            return self.session_class()
 
 
 def init_app(app: Flask) -> None:
@@ -126,7 +136,7 @@ def authenticate_key() -> None:
     }
     g.key, g.user, g.is_rate_limited = key, key.user, not made.counted
     if not made.counted:
-        wait = max(1, int((reset - utcnow()).total_seconds()))
+        wait = min(window, max(1, int((reset - utcnow()).total_seconds())))
         raise RateLimited(f"The key's {limit} calls in {window} seconds are used up. Try again in {wait} s.", wait)
 
 
@@ -143,7 +153,7 @@ def authenticate_session() -> None:
 
 def authenticate() -> None:
     """Identify the caller by its key if it sends one or has no session, by its session otherwise."""
-    if "Authorization" in request.headers or not current_user.is_authenticated:
+    if request.headers.get("Authorization", "").strip() or not current_user.is_authenticated:
         authenticate_key()
     else:
         authenticate_session()

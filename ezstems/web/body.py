@@ -8,6 +8,7 @@ from gunicorn.http.errors import ParseException
 
 from ezstems.database import db
 from ezstems.errors import BadInput, ServerFull
+from ezstems.web.expectation import Expectation
 from ezstems.web.patience import Crowded
 from ezstems.web.requests import account_id
 
@@ -15,6 +16,8 @@ from ezstems.web.requests import account_id
 # than these are not waited for: 512 MiB is well above the largest upload of any plan.
 MAX_BYTES = 512 * 1024 * 1024
 BLOCK_BYTES = 256 * 1024
+# How a body may be encoded, by header; whatever else there is, nobody would decode.
+PLAIN = {"Content-Encoding": ("", "identity"), "Transfer-Encoding": ("", "identity", "chunked")}
 BROKEN = "The body is malformed, arrived too slowly, or ended early."
 CROWDED = "Too many requests arrive slowly at this moment. Try again later."
 
@@ -29,23 +32,25 @@ class Body:
 
     def read(self, size: int | None = None) -> bytes:
         """Return up to `size` bytes; raise BadInput when the client sends nonsense, dawdles or goes away."""
-        if not self._begun:
-            self._begun = True
-            self.trust_known()
-            db.session.commit()  # whoever waits for a client holds no connection of the database
-        try:
-            return self._stream.read(size)
-        except Crowded as error:
-            raise ServerFull(CROWDED) from error
-        except (OSError, ParseException) as error:
-            raise BadInput(BROKEN) from error
+        if self._begun:
+            return self._take(size)
+        require_plain()
+        self._begun = True
+        self.trust_known()
+        db.session.commit()  # whoever waits for a client holds no connection of the database
+        return self._take(size, self._socket.expectation)
 
     def drain(self) -> None:
         """Throw away what is left, as long as the client sends it, and for so long in all."""
         db.session.rollback()  # the view is done: what it left open was not to be kept
+        expectation = self._socket.expectation
+        if not self._begun and expectation is not None:
+            if expectation.is_waiting():
+                return  # the answer spares it the body
+            expectation.drop()
         left = MAX_BYTES
         with suppress(BadInput, ServerFull), self._socket.hurry():
-            while left > 0 and (block := self.read(BLOCK_BYTES)):
+            while left > 0 and (block := self._take(BLOCK_BYTES)):
                 left -= len(block)
 
     def trust_known(self) -> None:
@@ -53,6 +58,24 @@ class Body:
         known = account_id()
         if known is not None and not g.get("is_rate_limited"):
             self._socket.trust(known)
+
+    def _take(self, size: int | None, expectation: Expectation | None = None) -> bytes:
+        try:
+            if expectation is not None:
+                expectation.meet()
+            return self._stream.read(size)
+        except Crowded as error:
+            raise ServerFull(CROWDED) from error
+        except (OSError, ParseException) as error:
+            raise BadInput(BROKEN) from error
+
+
+def require_plain() -> None:
+    """Raise BadInput when the request's body is compressed: by its name, not as the nonsense that it would seem."""
+    for name, plain in PLAIN.items():
+        sent = request.headers.get(name, "")
+        if any(coding.strip().lower() not in plain for coding in sent.split(",")):
+            raise BadInput(f"{name}={sent[:64]!r} is not decoded here: the body must be sent plain.")
 
 
 def init_app(app: Flask) -> None:

@@ -4,6 +4,7 @@ import errno
 import logging
 import selectors
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from ezstems.web import malformed
+from ezstems.errors import ConfigurationError
+from ezstems.web import expectation, malformed
 from ezstems.web.patience import PatientSocket
 from ezstems.web.seats import Seats
 
@@ -28,6 +30,7 @@ HEAD_END = b"\r\n\r\n"
 # A client may still be sending when it was answered; closed at once, its connection would be reset under the answer.
 LINGER_SECONDS = 2.0
 LINGER_BLOCK_BYTES = 64 * 1024
+AGAIN_SECONDS = 5.0
 NO_FILES = errno.EMFILE, errno.ENFILE
 
 
@@ -62,6 +65,27 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._seats = Seats()
         self._lingering: deque[Connection] = deque()
+
+    def load_wsgi(self) -> None:
+        """Make the app."""
+        self.insist(super().load_wsgi)
+
+    def insist(self, act: Callable[[], None]) -> None:
+        """Do what a worker can't begin without until it succeeds, or the worker is to stop.
+
+        The master has found the settings right. What keeps a worker that comes later from starting (a full disk, a
+        database that is held) passes, or its operator mends it; a worker that ended now would take the server with it.
+        """
+        while self.alive:
+            try:
+                return act()
+            except (ConfigurationError, OSError) as error:
+                log.error("this worker can't start, and tries again every %g seconds: %s", AGAIN_SECONDS, error)
+            again = time.monotonic() + AGAIN_SECONDS
+            while self.alive and time.monotonic() < again:
+                self.notify()
+                time.sleep(0.1)
+        sys.exit(0)
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Have a thread for every slow client that may be waited for, beside the others."""
@@ -105,6 +129,11 @@ class Worker(ThreadWorker):
             return super().handle(conn)
         finally:
             conn.sock.leave()
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Let the app, not gunicorn, tell a client that waits with its body to go on."""
+        conn.sock.expectation = expectation.of(req, conn.sock)
+        return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what the parser refused; the app has answered everything that it got to see."""

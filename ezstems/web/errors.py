@@ -4,11 +4,11 @@ import logging
 
 from flask import Flask, Response, g, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
-from ezstems import disk, errors
+from ezstems import database, disk, errors
 from ezstems.web import answers
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,10 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.TooManyAttempts: (429, "Too many attempts"),
     errors.TooManyJobs: (403, "Too many jobs"),
     errors.NotFound: (404, "Not found"),
+    errors.DatabaseLost: (500, "Internal server error"),
+    errors.ServerBusy: (500, "Server busy"),
     errors.ServerFull: (500, "Server full"),
+    errors.DamagedFile: (500, "Stems damaged or lost"),
     errors.DecodingFailed: (500, "Internal server error"),
 }
 TITLES = {
@@ -36,6 +39,7 @@ TITLES = {
     500: "Internal server error",
 }
 NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php and keys.php."
+BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10
 # A header that belongs to an error's meaning; any other a library may have set is left out.
 KEPT_HEADERS = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
 
@@ -44,7 +48,7 @@ def init_app(app: Flask) -> None:
     """Answer every exception."""
     app.register_error_handler(errors.EzStemsError, _domain)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(OperationalError, _database)
+    app.register_error_handler(SQLAlchemyError, _database)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -99,8 +103,16 @@ def _text(status: int, error: HTTPException) -> str:
     return error.description or "The request is malformed."
 
 
-def _database(error: OperationalError) -> ResponseReturnValue:
-    return _domain(disk.refusal()) if disk.is_full(error) else _unknown(error)
+def _database(error: SQLAlchemyError) -> ResponseReturnValue:
+    if disk.is_full(error):
+        return _domain(disk.refusal())
+    if disk.is_dead(error):
+        log.error("the database can't be written to: %s", error.orig if isinstance(error, OperationalError) else error)
+        return _domain(disk.dead())
+    if database.is_busy(error):
+        log.error("the database is busy: %s", error.orig if isinstance(error, OperationalError) else error)
+        return _domain(errors.ServerBusy(BUSY, BUSY_RETRY_SECONDS))
+    return _unknown(error)
 
 
 def _unknown(error: Exception) -> ResponseReturnValue:

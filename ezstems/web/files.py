@@ -9,6 +9,7 @@ from werkzeug.utils import send_file
 from werkzeug.wsgi import FileWrapper
 
 from ezstems.jobs import StemFile
+from ezstems.web.filenames import SavedName
 
 # Conditions that Werkzeug would answer with a code (412, or 304 to who didn't ask by ETag) the contract doesn't know.
 _IGNORED_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_MODIFIED_SINCE")
@@ -22,7 +23,7 @@ class Blocks(FileWrapper):
         super().__init__(file, BLOCK_BYTES)
 
 
-def send(file: Path | StemFile, mimetype: str, download_name: str | None = None) -> Response:
+def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = None) -> Response:
     """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved.
 
     Raises FileNotFoundError.
@@ -31,14 +32,14 @@ def send(file: Path | StemFile, mimetype: str, download_name: str | None = None)
         file,  # type: ignore[arg-type]
         request.environ | {"wsgi.file_wrapper": Blocks},
         mimetype,
-        as_attachment=download_name is not None,
-        download_name=download_name,
         conditional=False,
         etag=file.etag if isinstance(file, StemFile) else True,
         max_age=0,
         response_class=Response,
     )
     assert isinstance(response, Response)
+    if saved_name is not None:
+        response.headers["Content-Disposition"] = saved_name.disposition()
     if isinstance(file, StemFile):
         response.content_length = file.size_bytes
     response.cache_control.private = True

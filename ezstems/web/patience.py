@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from ezstems.web.expectation import Expectation
 from ezstems.web.seats import Seats
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class PatientSocket(socket.socket):
     def renew(self) -> None:
         """Begin a request, of a stranger as far as is known."""
         self.leave()
+        self.expectation: Expectation | None = None
         self._account_id: int | None = None
         self._ends_at = math.inf
         self._cut: TooSlow | None = None

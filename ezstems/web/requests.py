@@ -90,6 +90,7 @@ class Answer:
         self.blocks: Iterable[bytes] = ()
         self.status = 500
         self._environ = environ
+        self._path = environ.get("PATH_INFO", "")  # as it was sent
         self._started = time.monotonic()
         self._sent_bytes = 0
         self._ended = False
@@ -110,8 +111,7 @@ class Answer:
 
     def _record(self) -> None:
         seen = self._environ.get(SEEN, {})
-        method, path = self._environ["REQUEST_METHOD"], self._environ.get("PATH_INFO", "")
-        path = path.encode("latin-1").decode("utf-8", "replace")
+        method, path = self._environ["REQUEST_METHOD"], self._path.encode("latin-1").decode("utf-8", "replace")
         if len(path) > MAX_PATH_CHARACTERS:
             path = f"{path[:MAX_PATH_CHARACTERS]}..."
         seconds = time.monotonic() - self._started

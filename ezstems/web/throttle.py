@@ -12,7 +12,7 @@ from ezstems.models import Attempt, User
 # An account is guessed at from many addresses; a single one must not be enough to lock its owner out.
 ADDRESSES = 3
 DAY_SECONDS = 86_400
-# So long an address is known to an account after a login: whoever guesses elsewhere doesn't lock that one out.
+# So long an address is known to an account after its last login: whoever guesses elsewhere doesn't lock that one out.
 HOME_SECONDS = 30 * DAY_SECONDS
 # Whoever has one of these has all of them: an IPv6 network is given out whole.
 NETWORK_BITS = 64
@@ -27,11 +27,12 @@ def log_in(email: str, password: str) -> User | None:
     told = "There were too many wrong passwords from your network"
     from_address = _counted("login from", address, limit, window, told)
     to_account = _counted("login to", account, ADDRESSES * limit, window, "There were too many logins to this account")
-    with from_address, nullcontext() if Attempt.is_counted("login at home", _slot(home)) else to_account:
+    at_home = Attempt.is_counted("login at home", _slot(home), HOME_SECONDS)
+    with from_address, nullcontext() if at_home else to_account:
         user = User.with_password(email, password)
     if user is not None:
         Attempt.take_back("login from", _slot(address))
-        Attempt.wait_seconds("login at home", _slot(home), 1, HOME_SECONDS)
+        Attempt.note("login at home", _slot(home), HOME_SECONDS)
     return user
 
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 from tests.audio.boxes import Box, box, parse
+from tests.audio.frames import ape, frames, id3, lyrics, synchsafe
 
 Crafted = tuple[str, str, bytes]  # class, extension, content
 GIANT = 0xFFFFFFFF
@@ -31,6 +32,7 @@ SCRIPTS = (
 def all_of(files: dict[str, bytes], dice: random.Random) -> list[Crafted]:
     """Make every crafted file, in the order of the dice."""
     made = [*_scripts(files), *_waves(dice), *_mp3s(files, dice), *_m4as(files), *_polyglots(files)]
+    made += [*_heads(files, dice), *_changes(files, dice)]
     dice.shuffle(made)
     return made
 
@@ -91,35 +93,26 @@ def _waves(dice: random.Random) -> Iterator[Crafted]:
     yield "silence", "wav", wave(bytes(12_000), channels=1, rate_hz=1, bits=8)
 
 
-def _synchsafe(size: int) -> bytes:
-    return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
-
-
-def _tag(*frames: bytes, version: int = 4, flags: int = 0, size: int | None = None) -> bytes:
-    body = b"".join(frames)
-    return b"ID3" + bytes((version, 0, flags)) + _synchsafe(len(body) if size is None else size) + body
-
-
 def _frame(name: bytes, body: bytes, flags: int = 0, size: int | None = None) -> bytes:
-    return name + _synchsafe(len(body) if size is None else size) + flags.to_bytes(2, "big") + body
+    return name + synchsafe(len(body) if size is None else size) + flags.to_bytes(2, "big") + body
 
 
 def _mp3s(files: dict[str, bytes], dice: random.Random) -> Iterator[Crafted]:
     bare, vbr = files["bare.mp3"], files["vbr.mp3"]
     bomb = zlib.compress(b"\0image/png\0\3\0" + bytes(40 << 20), 9)
-    compressed = _frame(b"APIC", _synchsafe((1 << 28) - 1) + bomb, 0x09)
-    yield "id3-bomb", "mp3", _tag(compressed) + bare
-    yield "id3-bomb", "mp3", _tag(*[compressed] * 40) + bare
-    yield "id3-bomb", "mp3", _tag(_frame(b"APIC", b"\0image/png\0\3\0" + dice.randbytes(3 << 20))) + bare
-    yield "id3-bomb", "mp3", _tag(*[_frame(b"APIC", b"\0image/png\0\3\0\x89PNG\r\n\x1a\n")] * 3000) + bare
-    yield "id3-bomb", "mp3", _tag(*[_frame(b"TXXX", b"\3a\0b")] * 20_000) + bare
-    yield "id3-bomb", "mp3", _tag(*[_frame(b"CHAP", b"c\0" + struct.pack(">IIII", 0, GIANT, 0, 0))] * 5000) + bare
-    yield "id3-bomb", "mp3", _tag() * 20_000 + bare
+    compressed = _frame(b"APIC", synchsafe((1 << 28) - 1) + bomb, 0x09)
+    yield "id3-bomb", "mp3", id3(compressed) + bare
+    yield "id3-bomb", "mp3", id3(compressed * 40) + bare
+    yield "id3-bomb", "mp3", id3(_frame(b"APIC", b"\0image/png\0\3\0" + dice.randbytes(3 << 20))) + bare
+    yield "id3-bomb", "mp3", id3(_frame(b"APIC", b"\0image/png\0\3\0\x89PNG\r\n\x1a\n") * 3000) + bare
+    yield "id3-bomb", "mp3", id3(_frame(b"TXXX", b"\3a\0b") * 20_000) + bare
+    yield "id3-bomb", "mp3", id3(_frame(b"CHAP", b"c\0" + struct.pack(">IIII", 0, GIANT, 0, 0)) * 5000) + bare
+    yield "id3-bomb", "mp3", id3() * 20_000 + bare
     for size in (0, 1, 0x0FFFFFFF):
         for version in (0, 2, 3, 4, 255):
             flags = dice.choice((0, 0xFF))
-            yield "id3-size", "mp3", _tag(_frame(b"TIT2", b"\3x"), version=version, size=size, flags=flags) + bare
-        yield "id3-size", "mp3", _tag(_frame(b"GEOB", b"\0" * 50, size=size)) + bare
+            yield "id3-size", "mp3", id3(_frame(b"TIT2", b"\3x"), version=version, size=size, flags=flags) + bare
+        yield "id3-size", "mp3", id3(_frame(b"GEOB", b"\0" * 50, size=size)) + bare
     at = max(vbr.find(b"Xing"), vbr.find(b"Info"))
     for flags in (0, 1, 2, 3, 7, 15, GIANT):
         for number in (0, 1, 0x7FFFFFFF, GIANT):
@@ -129,6 +122,56 @@ def _mp3s(files: dict[str, bytes], dice: random.Random) -> Iterator[Crafted]:
     yield "silence", "mp3", (b"\xff\xe3\x18\xc4" + bytes(68)) * 3000
     ape = b"APETAGEX" + struct.pack("<IIII", 2000, GIANT, GIANT, 0) + bytes(8)
     yield "id3-bomb", "mp3", bare + b"TAG" + b"\xff" * 125 + ape
+
+
+def _heads(files: dict[str, bytes], dice: random.Random) -> Iterator[Crafted]:
+    """Put before and after honest sound what players step over, and what only looks so."""
+    picture, frame = b"\x89PNG\r\n\x1a\n" + dice.randbytes(20_000), next(frames(files["bare.mp3"]))
+    icy, http = b"ICY 200 OK\r\nicy-br:128\r\n\r\n", b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n"
+    heads = [
+        *(id3(picture, size=100), id3(size=20_000), ape(picture), ape(picture)[:-32], icy, http, http + id3(picture)),
+        *(id3() * 100_000, ape() * 50_000, (id3() + ape()) * 20_000, id3(icy) * 3000, lyrics(picture), b"TAG" * 50),
+        *(b"\xff\xfb\x90\x64" * 300_000, frame[:200] * 5000, frame * 2 + picture),
+        *(dice.randbytes(1 << 20), bytes(2 << 20)),
+        *(b"APETAGEX" + struct.pack("<IIII", 2000, size, GIANT, GIANT) + bytes(8) for size in (0, 31, 1 << 31, GIANT)),
+        *(wave(b"", code=code, size=size) for code in (0x50, 0x55) for size in (0, 1, GIANT)),
+    ]
+    for head in heads:
+        for name in ("bare.mp3", "vbr.mp3"):
+            yield "head", "mp3", head + files[name]
+            yield "tail", "mp3", files[name] + head
+        yield "head", "wav", head + files["s16.wav"]
+        yield "head", "m4a", head + files["aac.m4a"]
+        yield "head", "mp3", head
+    for content in (files["vbr.mp3"], files["bare.mp3"][100:], id3(picture) + files["vbr.mp3"], dice.randbytes(5000)):
+        for code in (0x50, 0x55):
+            yield "mp3-in-wav", "wav", wave(content, code=code, align=1)
+            yield "mp3-in-wav", "mp3", wave(content, code=code, align=0, size=dice.choice((1, 5000, GIANT)))
+    for digits in (b"000000", b"999999", b"99999x"):
+        yield "tail", "mp3", files["vbr.mp3"] + b"LYRICSBEGIN" + digits + b"LYRICS200"
+
+
+def _changes(files: dict[str, bytes], dice: random.Random) -> Iterator[Crafted]:
+    """Change layer, rate and channels from frame to frame, leave gaps, and lie about the bits that count."""
+    songs = [list(frames(files[name])) for name in ("bare.mp3", "bare-mono-48k.mp3", "bare-22k.mp3", "layer2.mp3")]
+    for length in (1, 2, 3, 10):
+        turns = [songs[turn % 4][turn % 8 : turn % 8 + length] for turn in range(400 // length)]
+        yield "changes", "mp3", b"".join(b"".join(turn) for turn in turns)
+        yield "changes", "mp3", b"".join(b"".join(turn) + dice.randbytes(50) for turn in turns)
+        yield "changes", "wav", wave(b"".join(b"".join(turn) for turn in turns), code=0x55, align=1)
+    second = 44_100
+    for delta in (second, 60 * second, HOUR_SECONDS * second, 20 * HOUR_SECONDS * second, 0x7FFFFFFF, GIANT):
+        root = parse(files["aac.m4a"])
+        root.find(b"stts").payload = struct.pack(">IIIIIIII", 0, 3, 5, 1024, 1, delta, 9, 1024)
+        yield "m4a-gap", "m4a", root.content()
+        root.find(b"stts").payload = struct.pack(">IIII", 0, 1, 15, delta)
+        yield "m4a-gap", "m4a", root.content()
+    data = dice.randbytes(12_000)
+    for bits in (8, 16, 24, 32, 64):
+        for valid_bits in (0, 1, 7, 12, 20, 24, 255, 65_535):
+            content = wave(data, bits=bits, code=dice.choice((1, 3)), mask=3)
+            at = content.index(b"fmt ") + 26
+            yield "wav-valid-bits", "wav", content[:at] + struct.pack("<H", valid_bits) + content[at + 2 :]
 
 
 def _m4as(files: dict[str, bytes]) -> Iterator[Crafted]:

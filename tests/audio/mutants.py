@@ -13,6 +13,7 @@ from tests.audio.audio_files import convert, ffmpeg, song, write_wav
 from tests.audio.boxes import Box, parse
 
 SAMPLES = 14_700
+BARE = ("-write_xing", "0", "-id3v2_version", "0")
 VARIANTS = {
     "s16.wav": ("-c:a", "pcm_s16le"),
     "s24-48k.wav": ("-c:a", "pcm_s24le", "-ar", "48000"),
@@ -23,7 +24,10 @@ VARIANTS = {
     "128k.mp3": ("-b:a", "128k"),
     "vbr.mp3": ("-q:a", "4"),
     "22k.mp3": ("-ar", "22050", "-ac", "1", "-b:a", "32k"),
-    "bare.mp3": ("-write_xing", "0", "-id3v2_version", "0"),
+    "bare.mp3": BARE,
+    "bare-mono-48k.mp3": (*BARE, "-ac", "1", "-ar", "48000"),
+    "bare-22k.mp3": (*BARE, "-ar", "22050"),
+    "layer2.mp3": ("-c:a", "mp2", "-f", "mp2"),
     "aac.m4a": ("-c:a", "aac"),
     "first.m4a": ("-c:a", "aac", "-movflags", "+faststart"),
     "alac.m4a": ("-c:a", "alac"),
@@ -57,11 +61,11 @@ def honest(folder: Path) -> dict[str, bytes]:
 
 
 def mutants(files: dict[str, bytes], count: int, seed: int) -> Iterator[Mutant]:
-    """Yield so many mutants: every third is a crafted one, in 2,000 all of those; the rest are changed files."""
+    """Yield so many mutants: every other is a crafted one, in 2,000 all of those; the rest are changed files."""
     made = crafted.all_of(files, random.Random(seed))
     for number in range(count):
-        if number % 3 == 0 and number // 3 < len(made):
-            kind, extension, content = made[number // 3]
+        if number % 2 == 0 and number // 2 < len(made):
+            kind, extension, content = made[number // 2]
             yield Mutant(kind, f"{number}-{kind}.{extension}", content)
             continue
         dice = random.Random(f"{seed}/{number}")

@@ -12,7 +12,7 @@ import pytest
 from ezstems.audio import checkpoint, leveldb
 from ezstems.audio.checkpoint import Checkpoint, Damaged, Index
 from ezstems.audio.runtimes import tensorflow
-from tests.audio.test_weights import table, varint
+from tests.audio.test_weights import block, sealed, table, table_of, varint
 
 LAYERS = 150  # their names fill several blocks of the table
 Change = Callable[[bytes], bytes]
@@ -163,7 +163,8 @@ ENTRY = b"\x08\x01\x12\x00\x28\x04\x35\0\0\0\0"  # a float32, a scalar, of 4 byt
         (of((b"a", ENTRY), shards=checkpoint.SHARDS_LIMIT + 1), "1001 shards"),
         (of(), "1 shards, 0 tensors"),
         (table([(b"", b"\x08\x01\x10\x01"), (b"a", ENTRY)]), "big-endian"),
-        (table([(b"", b"\x08\x01"), (b"a", ENTRY)], times=1000), "again and again"),
+        (table_of(sealed(block([(b"a", ENTRY)])), [(0, len(block([(b"a", ENTRY)])))] * 2), "inside another"),
+        (table([(b"%d" % at, ENTRY) for at in range(checkpoint.TENSORS_LIMIT + 1)]), "more than 10000 tensors"),
     ],
 )
 def test_lies_of_an_index_are_found_soon(index: bytes, why: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ezstems.audio import cpu
+from ezstems.audio.ffmpeg import Child
 
 X86 = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu vme{}\nvmx flags\t: vnmi\n\nprocessor\t: 1\nflags\t\t: fpu\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd{} i8mm\nCPU implementer\t: 0x41\n"
@@ -65,6 +66,14 @@ def test_stepping_back_again_and_from_further_behind() -> None:
         child.kill()
         child.wait()
     cpu.step_back(child.pid)  # it has ended: nothing to do
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are no batches")
+def test_children_run_in_batches_but_those_that_a_request_awaits() -> None:
+    for awaited, policy in ((False, os.SCHED_BATCH), (True, os.SCHED_OTHER)):
+        with Child(["sleep", "60"], awaited=awaited) as child:
+            assert os.sched_getscheduler(child.process.pid) == policy
+    cpu.run_in_batches(child.process.pid)  # it has ended: nothing to do
 
 
 def test_the_file_is_read_once(cpuinfo: Path) -> None:

@@ -62,7 +62,12 @@ def wav_bytes(data: bytes, channels: int = 2, bits: int = 16, code: int = 1, rat
     return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
-WAV_CODECS = [codec for codec in DEMUXERS["wav"].decoders if codec.startswith("pcm_") and not codec.endswith("be")]
+# But for those of the other byte order, and two that ffmpeg can't encode.
+WAV_CODECS = [
+    codec
+    for codec in DEMUXERS["wav"].decoders
+    if codec.startswith("pcm_") and not codec.endswith(("be", "_f16le", "_f24le"))
+]
 NOISE = np.random.default_rng(5).bytes(400_000)
 
 
@@ -125,9 +130,8 @@ def test_check_wants_the_content_that_the_extension_names(kind: str, wav: Path, 
                 check(source, extension)
 
 
-@pytest.mark.parametrize("container", ["mp4", "wav"])
-def test_check_refuses_mp3_in_another_container(container: str, mp3: Path) -> None:
-    path = convert(mp3, f"wrapped.{container}", "-c:a", "copy")
+def test_check_refuses_mp3_in_another_container(mp3: Path) -> None:
+    path = convert(mp3, "wrapped.mp4", "-c:a", "copy")
     with pytest.raises(UnreadableAudio):
         check(path.rename(path.with_suffix(".mp3")), "mp3")
 

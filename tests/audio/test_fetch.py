@@ -141,9 +141,8 @@ def test_folders_inside_the_archive_are_passed_over(
 
 def test_a_folder_that_cannot_be_made_is_said_so(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(FetchFailed, match="can't be written into the folder of the models") as error:
+    with pytest.raises(FetchFailed, match=f"can't be written: {tmp_path}/file/models: Not a directory"):
         fetch.fetch(2, tmp_path / "file" / "models", base_url=server.base_url)
-    assert str(tmp_path) not in str(error.value)
 
 
 def test_a_stale_half_model_is_replaced(server: Server, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

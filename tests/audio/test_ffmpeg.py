@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ezstems.audio import decode as decode_room
-from ezstems.audio import length, riff
+from ezstems.audio import length
 from ezstems.audio.decode import check, decode
 from ezstems.audio.ffmpeg import MEMORY_BYTES, Child, command, guard
 from ezstems.audio.kinds import DEMUXERS
@@ -135,7 +135,7 @@ def test_a_killed_check_is_not_the_files_fault(tmp_path: Path, monkeypatch: pyte
             super().__init__(*arguments, **options)
             self.process.kill()
 
-    monkeypatch.setattr(decode_room, "Child", Killed)
+    monkeypatch.setattr("ezstems.audio.ffmpeg.Child", Killed)
     with pytest.raises(DecodingFailed, match="Nothing is wrong with the file"):
         check(write_wav(tmp_path / "song.wav", song(4410)), "wav")
 
@@ -146,9 +146,10 @@ def test_a_hang_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(decode_room, "CHECK_TIMEOUT_SECONDS", 0)
     with pytest.raises(UnreadableAudio, match="in time"):
         check(source, "wav")
-    monkeypatch.setattr(decode_room, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(decode_room, "STALL_ROUNDS", 2)
+    monkeypatch.setattr(decode_room, "ROUND_SECONDS", 0.1)
     with decode(source, block_samples=10_000_000) as decoding:
-        with pytest.raises(UnreadableAudio, match="no progress"):
+        with pytest.raises(DecodingFailed, match="no progress"):
             next(decoding)
         pid = decoding._child.process.pid
     assert gone(pid)
@@ -172,7 +173,7 @@ def test_a_playlist_calls_nobody(extension: str, tmp_path: Path) -> None:
 
 def test_only_the_named_demuxer_and_decoders_open_a_file(tmp_path: Path) -> None:
     source = write_wav(tmp_path / "song.wav", song(20_000))
-    for name, arguments in (("song.ogg", ()), ("song.flac", ()), ("vorbis.mkv", ()), ("mp2.mp2", ())):
+    for name, arguments in (("song.ogg", ()), ("song.flac", ()), ("vorbis.mkv", ()), ("song.ac3", ())):
         path = convert(source, name, *arguments)
         for extension in DEMUXERS:
             renamed = path.with_name(f"{path.stem}.{extension}")
@@ -258,17 +259,3 @@ def test_what_each_channel_becomes(channels: int, mask: int, gains: list[tuple[f
         check(path, "wav")
         with decode(path, block_samples=5000) as decoding:
             assert 2 * next(decoding)[2500] == pytest.approx(expected, abs=0.001)
-
-
-def test_the_channels_of_a_header(tmp_path: Path) -> None:
-    path = tmp_path / "any.wav"
-    for content, channels in (
-        (wave(bytes(100), channels=6), 6),
-        (wave(bytes(100), channels=1, name=b"RIFX"), 1),
-        (wave(bytes(100), channels=2, before=b"LIST\3\0\0\0abc\0"), 2),
-        (wave(bytes(100), before=b"junk\0\0\0\0" * riff.MOST_CHUNKS), None),
-        (wave(bytes(100))[:21], None),
-        (b"RIFF", None),
-    ):
-        path.write_bytes(content)
-        assert riff.channels(path) == channels

@@ -1,5 +1,6 @@
 """The engine from file to files: lengths, sums, progress, interruption, flat memory."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,16 +8,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
 import numpy as np
 import pytest
 
-from ezstems.audio import cpu, encode, stft
-from ezstems.audio.encode import OUTPUTS
+from ezstems.audio import cpu, outputs, stft
 from ezstems.audio.engine import Masks
 from ezstems.audio.openvino_engine import OpenvinoEngine
+from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separator
 from ezstems.errors import BadInput, EncodingFailed, Interrupted, ModelMissing, UnreadableAudio
 from tests.audio.audio_files import convert, read, song, write_wav
@@ -70,11 +72,26 @@ def test_stems_of_the_full_band_add_up_to_the_mix(stems: int, separator: Separat
     assert all(0.001 < audio.std() < 0.9 * song(SAMPLES).std() for audio in stem_audio)
 
 
+@pytest.mark.parametrize("stems", STEMS)
+@pytest.mark.parametrize("loudest", [2, 16])
+def test_float_stems_add_up_to_float_accuracy_however_loud_the_mix(
+    loudest: int, stems: int, separator: Separator, tmp_path: Path
+) -> None:
+    audio = song(SAMPLES)
+    audio *= loudest / np.abs(audio).max()  # 6 and 24 dB over full scale
+    source = write_wav(tmp_path / "loud.wav", audio)
+    files = separator(source, tmp_path, stems=stems, cutoff="full", output="wav32").files
+    assert [file.name for file in files] == [f"{name}.wav" for name in STEMS[stems]]
+    stem_audio = [read(file) for file in files]
+    assert np.abs(sum(stem_audio) - audio).max() < 2e-6 * loudest
+    assert np.abs(stem_audio).max() > loudest / 8
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_every_format_is_as_long_as_the_input(output: str, separator: Separator, wav: Path, tmp_path: Path) -> None:
     source = convert(wav, "excerpt.mp3", "-t", "3.21")
     result = separator(source, tmp_path, stems=2, output=output)
-    assert [file.name for file in result.files] == [f"vocals.{output}", f"accompaniment.{output}"]
+    assert [file.name for file in result.files] == [FORMATS[output].filename(name) for name in STEMS[2]]
     assert result.samples == len(read(source))
     assert [len(read(file)) for file in result.files] == [result.samples] * 2
 
@@ -87,10 +104,26 @@ def test_shorter_than_a_frame(samples: int, separator: Separator, tmp_path: Path
         assert [len(read(file)) for file in result.files] == [samples] * 4
 
 
-def test_too_loud_stems_are_clipped(separator: Separator, tmp_path: Path) -> None:
+def test_too_loud_stems_are_clipped_and_counted_but_for_floats(separator: Separator, tmp_path: Path) -> None:
     source = write_wav(tmp_path / "loud.wav", 30 * song(100_000))
-    peaks = [np.abs(read(file)).max() for file in separator(source, tmp_path, stems=2).files]
-    assert max(peaks) == 1.0
+    folders = [tmp_path / name for name in ("floats", "wav", "flac")]
+    for folder in folders:
+        folder.mkdir()
+    whole, *clipped = (
+        separator(source, folder, stems=2, output=output)
+        for folder, output in zip(folders, ("wav32", "wav", "flac"), strict=True)
+    )
+    floats = [read(file) for file in whole.files]
+    counts = [int((np.abs(np.rint(stem * 32768)) > 32768).sum()) for stem in floats]
+    lost = dict(zip(STEMS[2], counts, strict=True))
+    assert json.loads(json.dumps(clipped[0].clipped)) == lost, "plain numbers"
+    assert whole.clipped == {} and min(lost.values()) > 100
+    for result in clipped:
+        assert result.clipped == lost
+        for file, stem in zip(result.files, floats, strict=True):
+            assert np.abs(read(file) - np.clip(stem, -1, 32767 / 32768)).max() <= RESOLUTION / 2
+        assert result.peaks == whole.peaks, "floats' peaks end at full scale"
+    assert separator(write_wav(source, 0.1 * song(100_000)), tmp_path, stems=2).clipped == {}
 
 
 def test_progress_only_rises_and_ends_at_100(separator: Separator, wav: Path, tmp_path: Path) -> None:
@@ -98,7 +131,7 @@ def test_progress_only_rises_and_ends_at_100(separator: Separator, wav: Path, tm
     separator(wav, tmp_path, stems=2, progress=seen.append)
     assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 100
     assert all(percent <= 99 for percent in seen[:-1])
-    assert seen[1] == pytest.approx(100 * (stft.TILE_SAMPLES - 4096) / SAMPLES, abs=1)
+    assert next(filter(None, seen)) == pytest.approx(100 * (stft.TILE_SAMPLES - 4096) / SAMPLES, abs=1)
 
 
 def test_progress_of_a_file_cut_off_never_exceeds_its_share(separator: Separator, wav: Path, tmp_path: Path) -> None:
@@ -156,7 +189,8 @@ def niceness(task: int) -> int:
 
 
 def test_failing_encoder(separator: Separator, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(encode.ENCODERS, "ogg", ("-c:a", "nonsense", "-f", "ogg"))
+    broken = replace(FORMATS["ogg"], encoder=("-c:a", "nonsense", "-f", "ogg"))
+    monkeypatch.setitem(outputs.FORMATS, "ogg", broken)
     with pytest.raises(EncodingFailed):
         separator(wav, tmp_path, stems=2, output="ogg")
 
@@ -181,6 +215,25 @@ def test_longest_duration(models: Path, wav: Path, tmp_path: Path) -> None:
         Separator(models, "official", max_duration_seconds=20)(wav, tmp_path, stems=2)
     exact = Separator(models, "official", max_duration_seconds=SAMPLES / 44_100)
     assert exact(wav, tmp_path, stems=2).samples == SAMPLES
+
+
+def test_what_is_warmed_is_what_the_default_cutoff_uses(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for cutoff, band in (("full", "11kHz"), ("11kHz", "11kHz"), ("16kHz", "16kHz")):
+        with caplog.at_level("INFO"):
+            Separator(models, "official", engine="openvino", cutoff=cutoff).warm()
+        assert f"loaded official 2stems for {band} in" in caplog.text
+        caplog.clear()
+
+
+def test_the_default_cutoff(models: Path, wav: Path, tmp_path: Path) -> None:
+    def made(default: str, *cutoff: str) -> bytes:
+        separator = Separator(models, "official", cutoff=default)
+        options = {"cutoff": cutoff[0]} if cutoff else {}
+        return separator(wav, tmp_path, stems=2, **options).files[0].read_bytes()
+
+    full, narrow = made("full"), made("11kHz")
+    assert full != narrow
+    assert (made("11kHz", "full"), made("full", "11kHz")) == (full, narrow)
 
 
 def test_bad_input(separator: Separator, tmp_path: Path) -> None:

@@ -18,17 +18,13 @@ from tests.audio.audio_files import song
 from tests.audio.conftest import Official
 
 TOLERANCE = 2e-5
-CUTOFFS = ("11kHz", "16kHz")
 Masks = dict[str, np.ndarray]
 
-# One checkpoint fits them all: a wrong one loads without an error, and sounds wrong.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "defaults": {},
+# One checkpoint fits them all: a wrong one loads without an error, and sounds wrong. Beside the defaults, which 2 stems
+# have, and ELU both ways, which 4 and 5 have.
+ACTIVATIONS: dict[str, dict[str, Any]] = {
     "unknown names": {"conv_activation": "Swish", "deconv_activation": 7},
-    "all ReLU": {"conv_activation": "ReLU", "deconv_activation": "ReLU"},
-    "all LeakyReLU": {"conv_activation": "LeakyReLU", "deconv_activation": "LeakyReLU"},
-    "all ELU": {"conv_activation": "ELU", "deconv_activation": "ELU"},
-    "mixed": {"conv_activation": "ELU", "deconv_activation": "LeakyReLU"},
+    "mixed": {"conv_activation": "ReLU", "deconv_activation": "LeakyReLU"},
 }
 
 
@@ -69,34 +65,32 @@ def hold_same(found: Weights, cutoff: str) -> Masks:
     return actual
 
 
-@pytest.mark.parametrize("cutoff", CUTOFFS)
-@pytest.mark.parametrize("stems", STEMS)
+@pytest.mark.parametrize(("stems", "cutoff"), [(2, "11kHz"), (2, "16kHz"), (4, "11kHz"), (5, "16kHz")])
 def test_fewer_filters(stems: int, cutoff: str, models: Path) -> None:
     hold_same(weights.find("official", stems, models), cutoff)
 
 
-@pytest.mark.parametrize(("stems", "cutoff"), [(2, "16kHz"), (4, "11kHz"), (5, "16kHz")])
+@pytest.mark.parametrize(("stems", "cutoff"), [(2, "16kHz"), (5, "11kHz")])
 def test_the_official_size(stems: int, cutoff: str, official: Official) -> None:
     hold_same(official(stems), cutoff)
 
 
-@pytest.mark.parametrize("stems", STEMS)
+@pytest.mark.parametrize("stems", [2, 5])
 def test_the_bundled_networks(stems: int, tmp_path: Path) -> None:
     hold_same(weights.find("builtin", stems, tmp_path), "11kHz")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_activation(variant: str, models: Path) -> None:
-    hold_same(changed(models, {"params": VARIANTS[variant]}), "11kHz")
+@pytest.mark.parametrize("variant", ACTIVATIONS)
+def test_other_activations(variant: str, models: Path) -> None:
+    hold_same(changed(models, {"params": ACTIVATIONS[variant]}), "11kHz")
 
 
 def test_a_softmax_of_other_activations(models: Path) -> None:
-    hold_same(changed(models, {"type": "unet.softmax_unet", "params": VARIANTS["mixed"]}), "11kHz")
+    hold_same(changed(models, {"type": "unet.softmax_unet", "params": ACTIVATIONS["mixed"]}), "11kHz")
 
 
-@pytest.mark.parametrize("exponent", [1, 1.5])
-def test_another_exponent(exponent: float, models: Path) -> None:
-    hold_same(changed(models, {}, separation_exponent=exponent), "11kHz")
+def test_another_exponent(models: Path) -> None:
+    hold_same(changed(models, {}, separation_exponent=1.5), "11kHz")
 
 
 def test_instruments_in_another_order(models: Path) -> None:

@@ -3,12 +3,16 @@
 import json
 import logging
 import random
-from collections.abc import Sequence
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import crc32c
 import pytest
 
-from ezstems.audio import weights
+from ezstems.audio import leveldb, weights
+from ezstems.audio.checkpoint import INDEX_LIMIT_BYTES, TENSORS_LIMIT, Index
 from ezstems.audio.leveldb import TABLE_MAGIC
 from ezstems.audio.runtimes import tensorflow
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
@@ -27,13 +31,22 @@ def block(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
     return rows + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
 
 
-def table(entries: Sequence[tuple[bytes, bytes]], times: int = 1) -> bytes:
-    """Build a table of one block, which its block of blocks names so many times."""
+def sealed(content: bytes) -> bytes:
+    """Put what says that it isn't compressed, and its checksum, behind a block."""
+    return content + b"\0" + leveldb.masked(crc32c.crc32c(content + b"\0")).to_bytes(4, "little")
+
+
+def table_of(data: bytes, handles: Sequence[tuple[int, int]]) -> bytes:
+    """Build a table whose block of blocks names places in `data`."""
+    top = block([(b"u", varint(start) + varint(size)) for start, size in handles])
+    footer = varint(0) + varint(0) + varint(len(data)) + varint(len(top))
+    return data + sealed(top) + footer.ljust(40, b"\0") + TABLE_MAGIC
+
+
+def table(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Build a table of one block."""
     data = block(entries)
-    handle = varint(0) + varint(len(data))
-    top = block([(b"u", handle)] * times)
-    footer = handle + varint(len(data) + 5) + varint(len(top))
-    return data + b"\0" * 5 + top + b"\0" * 5 + footer.ljust(40, b"\0") + TABLE_MAGIC
+    return table_of(sealed(data), [(0, len(data))])
 
 
 def _index(shards: Sequence[int]) -> bytes:
@@ -165,10 +178,12 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("checkpoint", b"", "'checkpoint' is empty"),
         ("checkpoint", b'all_model_checkpoint_paths: "model"\n', "names no checkpoint"),
         ("checkpoint", b'model_checkpoint_path: "other"\n', "'other.index' is missing"),
-        ("checkpoint", b'model_checkpoint_path: ""\n', "must be a bare name"),
-        ("checkpoint", b'model_checkpoint_path: "/srv/model"\n', "must be a bare name"),
-        ("checkpoint", b'model_checkpoint_path: "../4stems/model"\n', "must be a bare name"),
-        ("checkpoint", b'model_checkpoint_path: "."\n', "must be a bare name"),
+        ("checkpoint", b'model_checkpoint_path: ""\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "/srv/other"\n', "'other.index' is missing"),
+        ("checkpoint", b'model_checkpoint_path: "/srv/"\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "../.."\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "."\n', "must end in a bare name"),
+        ("checkpoint", b'model_checkpoint_path: "model\n', "names no checkpoint"),
         ("checkpoint", b"\xff" * 100, "names no checkpoint"),
         ("checkpoint", b"x" * (weights.TEXT_LIMIT_BYTES + 1), "'checkpoint' is too long"),
         ("model.index", None, "'model.index' is missing"),
@@ -186,6 +201,7 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("model.data-00001-of-00002", b"", "'model.data-00001-of-00002' has 0 of 4 bytes"),
         ("model.data-00000-of-00002", b"ab", "'model.data-00000-of-00002' has 2 of 3 bytes"),
         ("config.json", b"{", "'config.json' is not JSON"),
+        ("config.json", b"[" * 500_000, "'config.json' is not JSON"),
         ("config.json", b"[1]", "'config.json' is not a JSON object"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -200,6 +216,22 @@ def test_what_lacks_a_piece_is_no_model(models: Path, name: str, content: bytes 
         weights.find("official", 2, models)
     assert why in str(error.value)
     assert str(models) not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["/home/somebody/training/2stems/model", "C:\\\\models\\\\2stems\\\\model", "../2stems/model", "./model"],
+)
+def test_a_checkpoint_that_names_where_its_files_once_lay_is_the_one_beside_it(models: Path, named: str) -> None:
+    folder = write_checkpoint(models / "2stems")
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{named}"\nall_model_checkpoint_paths: "{named}"\n')
+    assert weights.find("official", 2, models).checkpoint == folder / "model"
+
+
+def test_a_checkpoint_of_many_empty_lines_takes_no_time(models: Path) -> None:
+    folder = write_checkpoint(models / "2stems")
+    (folder / "checkpoint").write_text("\n" * (weights.TEXT_LIMIT_BYTES - 1))
+    assert seconds_to_refuse(lambda: weights.load("official", 2, folder)) < 5
 
 
 def test_empty_folder_and_a_file_in_its_place_are_no_model(models: Path) -> None:
@@ -248,6 +280,80 @@ def test_a_damaged_index_never_does_worse_than_not_being_a_model(models: Path) -
         except weights.Incomplete:
             refused += 1
     assert refused > 100
+
+
+def test_an_index_damaged_at_any_byte_is_refused() -> None:
+    whole = _index([3, 4])
+    assert Index.parse(whole).shard_bytes() == [3, 4]
+    unnoticed = set()
+    for at in range(len(whole)):
+        for byte in {*range(256)} - {whole[at]}:
+            try:
+                sizes = Index.parse(whole[:at] + bytes([byte]) + whole[at + 1 :]).shard_bytes()
+            except ValueError:
+                continue
+            assert sizes == [3, 4]
+            unnoticed.add(at)
+    footer = len(whole) - leveldb.FOOTER_BYTES
+    padding = range(whole.index(b"\0" * 20, footer), len(whole) - len(TABLE_MAGIC))
+    unread = {footer, footer + 1, padding.start - 1, *padding}  # where a block lies that nobody needs, and zeros
+    assert unnoticed <= unread
+
+
+def _big() -> bytes:
+    """Return a block of very many entries, each as short as can be."""
+    return b"\0\0\0" * (INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+
+
+def _long_keys() -> bytes:
+    """Return a block whose entries of a few bytes each repeat a very long key."""
+    first = b"\0" + varint(1 << 18) + b"\0" + b"k" * (1 << 18)
+    return first + (varint(1 << 18) + b"\0\0") * (INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+
+
+def _many() -> bytes:
+    """Return a block of more tensors than a network has, their long keys mostly the first one's."""
+    keys = [b"%06d" % number for number in range(TENSORS_LIMIT + 2)]
+    rows = [b"\xc8\x01\x06\0" + key for key in keys]
+    first = b"\0\xc8\x01\0" + b"k" * 200
+    return first + b"".join(rows) + (0).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pytest.param(b"\xff" * (INDEX_LIMIT_BYTES - 8) + TABLE_MAGIC, id="numbers without an end"),
+        pytest.param(table_of(sealed(b"\xff" * 99_999), [(0, 99_999)]), id="an entry without an end"),
+        pytest.param(table_of(sealed(_big()), [(0, len(_big()))] * 60_000), id="one block named again and again"),
+        pytest.param(table_of(sealed(_long_keys()), [(0, len(_long_keys()))]), id="long keys"),
+        pytest.param(table_of(sealed(_many()), [(0, len(_many()))]), id="many tensors"),
+        pytest.param(table_of(bytes(9), [(0, 1 << 69)]), id="a block of a zettabyte"),
+    ],
+)
+def test_a_made_up_index_is_refused_within_bounds(models: Path, index: bytes) -> None:
+    assert len(index) <= INDEX_LIMIT_BYTES
+    folder = write_checkpoint(models / "2stems")
+    (folder / "model.index").write_bytes(index)
+    tracemalloc.start()
+    try:
+        assert seconds_to_refuse(lambda: weights.load("official", 2, folder)) < 30
+        assert tracemalloc.get_traced_memory()[1] < 8 * INDEX_LIMIT_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_checksum_is_tensorflows() -> None:
+    crc = 0xE3069283  # of CRC-32C for these nine digits, as its catalogue has it
+    expected = ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    assert leveldb.masked(crc32c.crc32c(b"123456789")) == expected
+
+
+def seconds_to_refuse(act: Callable[[], object]) -> float:
+    """Return how long a model was looked at before it was found to be none."""
+    began = time.monotonic()
+    with pytest.raises(weights.Incomplete):
+        act()
+    return time.monotonic() - began
 
 
 def test_tensorflows_own_checkpoints_are_measured_to_the_byte(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Client:
         """Return the seconds from an upload's beginning to the ZIP in hand."""
         started = monotonic()
         with song.open("rb") as file:
-            job = self._call("upload", data={"stems": stems, "output": output}, files={"file": file})
+            job = self._call("upload", data={"stems": stems, "output": output, "cutoff": "11kHz"}, files={"file": file})
         while (status := self._call("status", id=job["id"]))["status"] != "completed":
             assert status["status"] in ("queued", "processing"), status
             sleep(POLL_SECONDS)

@@ -10,9 +10,10 @@ import numpy as np
 
 from ezstems.audio import runtimes
 from ezstems.audio.cpu import cores
-from ezstems.audio.encode import CHANNELS, SAMPLE_BYTES, SAMPLE_RATE_HZ
+from ezstems.audio.encode import CHANNELS, SAMPLE_RATE_HZ
 from ezstems.audio.engine import resolve
 from ezstems.audio.openvino_engine import PRECISIONS
+from ezstems.audio.outputs import FORMATS, PCM
 from ezstems.audio.stft import FRAME_SAMPLES, TILE_SAMPLES
 from tests.benchmarks import parts, table
 
@@ -20,7 +21,7 @@ NETWORK_GFLOP = 12.2  # of Spleeter's U-Net, a tile and stem
 # What the machine's matrix speed is taken from: a stack of 3 x 3 convolutions that keeps its caches and vectors full.
 LAYERS, DEPTH, SIDE, KERNEL = 8, 256, 64, 3
 STACK_GFLOP = LAYERS * 2 * (DEPTH * SIDE * KERNEL) ** 2 / 1e9
-WAV_MB_A_SECOND = CHANNELS * SAMPLE_BYTES * SAMPLE_RATE_HZ / 1e6
+WAV_MB_A_SECOND = CHANNELS * PCM[FORMATS["wav"].pcm].itemsize * SAMPLE_RATE_HZ / 1e6
 CHUNK_BYTES, CHUNKS = 1 << 20, 64  # as much as 3 minutes of 2 stems
 STACK_ATTEMPTS, WRITE_ATTEMPTS = 50, 5  # the best counts
 

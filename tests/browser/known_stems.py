@@ -15,6 +15,7 @@ import numpy as np
 
 from ezstems import create_app
 from ezstems.audio.encode import Writer
+from ezstems.audio.outputs import FORMATS
 from ezstems.audio.peaks import Peaks
 from ezstems.audio.separate import STEMS, Separation
 from ezstems.errors import Interrupted, UnreadableAudio
@@ -80,7 +81,7 @@ class KnownStems(FastSeparator):
         files, meters = [], {}
         for name in STEMS[stems]:
             block = np.tile(period(name, stems), (BLOCK_PERIODS, 1)).astype(np.float32) / 32768
-            files.append(directory / f"{name}.{output}")
+            files.append(directory / FORMATS[output].filename(name))
             with Writer(files[-1], output) as writer:
                 for start in range(0, samples, len(block)):
                     writer.write(block[: samples - start])

@@ -1,5 +1,6 @@
-"""Compressed stems play and mix as WAV does: decoded by the browser, as long as they are."""
+"""Other stems play and mix as 16-bit WAV does: floats as they are, compressed ones decoded by the browser."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tests.servers import Server
 SECONDS = 6
 
 
-@pytest.mark.parametrize(("output", "tolerance"), [("flac", 0), ("mp3", 400)])
-def test_compressed_stems_are_mixed(
+@pytest.mark.parametrize(("output", "tolerance"), [("wav32", 0), ("flac", 0), ("mp3", 400)])
+def test_stems_of_every_kind_are_mixed(
     server: Server,
     owner: Visitor,
     open_page: Callable[..., Page],
@@ -33,6 +34,8 @@ def test_compressed_stems_are_mixed(
     with page.expect_download() as download:
         mixer.part("mix").click()
     download.value.save_as(tmp_path / "mix.wav")
+    is_float = struct.unpack_from("<H", (tmp_path / "mix.wav").read_bytes(), 20)[0] == 3
+    assert is_float == (output == "wav32")
     mixed = np.rint(audio_files.read(tmp_path / "mix.wav") * 32768)
     wanted = sum(stem(name, 4, SECONDS * RATE_HZ).astype(np.int32) for name in STEMS)
     assert mixed.shape == wanted.shape

@@ -5,21 +5,23 @@ import { test } from "node:test";
 
 import { Chunks, Lru, readAll } from "../../ezstems/static/mixer/chunks.js";
 import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
+import { FLOATS, INTEGERS } from "../../ezstems/static/mixer/samples.js";
 
 const LENGTH = 20 * CHUNK_FRAMES;
 
 /** Make a source whose frame n holds n and -n, both wrapped to 16 bits; `reads` notes what is asked for. */
-function source(frames = LENGTH, { fails = () => false } = {}) {
+function source(frames = LENGTH, { fails = () => false, kind = INTEGERS } = {}) {
   const reads = [];
   return {
     frames,
+    kind,
     reads,
     async read(start, end, signal) {
       reads.push([start, end]);
       await new Promise((resolve) => setTimeout(resolve));
       signal?.throwIfAborted();
       if (fails()) throw new Error("lost");
-      const pcm = new Int16Array(2 * (end - start));
+      const pcm = new kind.array(2 * (end - start));
       for (let i = 0; i < end - start; i += 1) [pcm[2 * i], pcm[2 * i + 1]] = [start + i, -(start + i)];
       return pcm;
     },
@@ -106,4 +108,11 @@ test("a stem that ends early is silent from there", async () => {
   assert.deepEqual([...long], [4, -4, 5, -5, 6, -6, 7, -7]);
   assert.deepEqual([...short], [4, -4, 5, -5, 0, 0, 0, 0]);
   assert.deepEqual([...over], Array(8).fill(0));
+});
+
+test("what is silent is of the stem's own kind", async () => {
+  for (const kind of [INTEGERS, FLOATS]) {
+    const stems = await readAll([source(10, { kind }), source(6, { kind }), source(2, { kind })], 4, 8);
+    for (const pcm of stems) assert.equal(pcm.constructor, kind.array);
+  }
 });

@@ -5,6 +5,7 @@ import { afterEach, test } from "node:test";
 
 import { askJson, Offline, persist, Problem, request, SessionEnded } from "../../ezstems/static/http.js";
 import { WavSource } from "../../ezstems/static/mixer/pcm.js";
+import { FLOATS, frameBytes, INTEGERS } from "../../ezstems/static/mixer/samples.js";
 import { buildHeader } from "../../ezstems/static/mixer/wavfile.js";
 import { outcome } from "../../ezstems/static/sending.js";
 
@@ -67,24 +68,33 @@ test("only a lost connection is tried again, and not for ever", async () => {
   await assert.rejects(waiting, { name: "AbortError" });
 });
 
-test("a WAV file is read by ranges", async () => {
-  const pcm = Int16Array.from({ length: 2000 }, (_, i) => i);
-  const file = new Uint8Array(44 + 4000);
-  file.set(new Uint8Array(buildHeader(1000)));
-  file.set(new Uint8Array(pcm.buffer), 44);
-  const ranges = [];
+/** Serve a WAV file of a kind of samples by ranges; `ranges` gets what is asked for. */
+function serve(kind, pcm, ranges) {
+  const header = buildHeader(pcm.length / 2, kind);
+  const file = new Uint8Array(header.byteLength + pcm.byteLength);
+  file.set(new Uint8Array(header));
+  file.set(new Uint8Array(pcm.buffer), header.byteLength);
   globalThis.fetch = async (_, { headers }) => {
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.Range);
-    ranges.push(headers.Range);
+    ranges.push([Number(first) - header.byteLength, Number(last) + 1 - header.byteLength]);
     const part = file.slice(Number(first), Number(last) + 1);
     const contentRange = `bytes ${first}-${Number(first) + part.length - 1}/${file.length}`;
     return new Response(part, { status: 206, headers: { "Content-Range": contentRange } });
   };
-  const source = await WavSource.open("/songs/1_2/stems/vocals");
-  assert.equal(source.frames, 1000);
-  assert.deepEqual([...(await source.read(10, 12))], [20, 21, 22, 23]);
-  assert.deepEqual([...(await source.read(999, 1000))], [1998, 1999]);
-  assert.deepEqual(ranges.slice(1), ["bytes=84-91", "bytes=4040-4043"]);
+}
+
+test("a WAV file is read by ranges, bit for bit, wherever its samples begin", async () => {
+  for (const [kind, step] of [[INTEGERS, 1], [FLOATS, Math.fround(0.003)]]) {
+    const ranges = [];
+    const pcm = kind.array.from({ length: 2000 }, (_, i) => step * i);
+    serve(kind, pcm, ranges);
+    const source = await WavSource.open("/songs/1_2/stems/vocals");
+    assert.deepEqual([source.frames, source.kind], [1000, kind]);
+    assert.deepEqual(await source.read(10, 12), pcm.slice(20, 24));
+    assert.deepEqual(await source.read(999, 1000), pcm.slice(1998));
+    const bytes = frameBytes(kind);
+    assert.deepEqual(ranges.slice(1), [[10 * bytes, 12 * bytes], [999 * bytes, 1000 * bytes]]);
+  }
 });
 
 test("a server that knows no ranges isn't read to the end", async () => {

@@ -6,11 +6,13 @@ import { test } from "node:test";
 import { interleave } from "../../ezstems/static/mixer/decoded.js";
 import { mixName, savedText } from "../../ezstems/static/mixer/download.js";
 import { gainsOf } from "../../ezstems/static/mixer/gains.js";
+import { Graph } from "../../ezstems/static/mixer/graph.js";
 import { meterOf } from "../../ezstems/static/mixer/lane.js";
 import { mix, mixdown } from "../../ezstems/static/mixer/mixdown.js";
 import { BlobSource } from "../../ezstems/static/mixer/pcm.js";
 import { columnsOf, decodePeaks } from "../../ezstems/static/mixer/peaks.js";
 import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
+import { FLOATS } from "../../ezstems/static/mixer/samples.js";
 import { GRAIN_FRAMES, windowed } from "../../ezstems/static/mixer/scrub.js";
 import { parseHeader } from "../../ezstems/static/mixer/wavfile.js";
 
@@ -29,6 +31,9 @@ test("a mix is rounded once and clipped like a stem", () => {
   const { mixed, clipped } = mix(stems, [0.5, 1]);
   assert.deepEqual([...mixed], [2, 32_767, -32_768, 2]);
   assert.equal(clipped, 2);
+  const full = [new Int16Array([16_384, -16_384, 16_384, -16_384]), new Int16Array([16_384, -16_384, 16_385, -16_385])];
+  assert.deepEqual([...mix(full, [1, 1]).mixed], [32_767, -32_768, 32_767, -32_768]);
+  assert.equal(mix(full, [1, 1]).clipped, 2, "what is louder than full scale, not full scale itself");
 });
 
 test("the file holds every frame of what is heard", async () => {
@@ -45,6 +50,38 @@ test("the file holds every frame of what is heard", async () => {
   assert.equal(pcm.at(-1), (2 * length - 1) % 1000);
   assert.equal(clipped, 0);
   assert.deepEqual([told.length, told.at(-1)], [2, 1]);
+});
+
+const floats = (pcm) => ({
+  frames: pcm.length / 2,
+  kind: FLOATS,
+  read: async (start, end) => pcm.slice(2 * start, 2 * end),
+});
+
+test("a mix of floats is one of floats, which nothing clips", async () => {
+  const loud = Float32Array.from({ length: 200 }, (_, i) => (i % 2 ? -2.5 : 2.5) + i / 1024);
+  const signal = new AbortController().signal;
+    const { blob, clipped } = await mixdown([floats(loud), floats(loud)], [1, 0.5], 100, { tell: () => {}, signal });
+  const bytes = await blob.arrayBuffer();
+  const header = parseHeader(bytes);
+  assert.deepEqual([header.code, header.bits, header.dataBytes, clipped], [3, 32, 800, 0]);
+  assert.equal(bytes.byteLength, header.dataOffset + header.dataBytes);
+  assert.deepEqual(new Float32Array(bytes.slice(header.dataOffset)), loud.map((value) => 1.5 * value));
+});
+
+test("what sounds is the samples, of both kinds at their full scale", () => {
+  globalThis.AudioBuffer = class {
+    constructor({ length }) {
+      this.channels = [new Float32Array(length), new Float32Array(length)];
+    }
+    getChannelData(channel) {
+      return this.channels[channel];
+    }
+  };
+  const parts = [[new Int16Array([16_384, -32_768]), new Int16Array([0, 8192])], [new Float32Array([0.5, -1, 2, -2])]];
+  const [integers, floats] = new Graph(2).prepare(parts);
+  assert.deepEqual(integers.channels.map((channel) => [...channel]), [[0.5, 0], [-1, 0.25]]);
+  assert.deepEqual(floats.channels.map((channel) => [...channel]), [[0.5, 2], [-1, -2]]);
 });
 
 test("a mix can be cancelled, and one of silence isn't made", async () => {

@@ -14,11 +14,12 @@ from tests.servers import Server
 from tests.sessions import enter
 from tests.soak import checks
 from tests.soak.kills import KILLED, kill
+from tests.soak.slips import OUTAGE, SLIPS, with_clock
 from tests.soak.songs import Song
 from tests.soak.traffic import Traffic, Upload
 
 STOP = "a stop"
-KINDS = (*KILLED, STOP)
+KINDS = (*KILLED, STOP, *SLIPS)
 EMAIL = "someone@example.com"
 SETTLE_SECONDS = 180.0
 KEPT = 6  # finished jobs that later rounds download
@@ -43,7 +44,7 @@ class Box:
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True)
         instance = folder / "instance"
-        defaults = {"account_jobs": 100_000, "TMPDIR": self.temporary}
+        defaults = {"account_jobs": 100_000, "TMPDIR": self.temporary} | with_clock(folder)
         self.server = Server(instance, app, **(defaults | settings))
         self.caller = Caller(self.server, self.server.key(EMAIL))
         self._songs = songs
@@ -62,20 +63,15 @@ class Box:
         self._stack.close()
 
     def play(self, kind: str, seed: str, tally: Tally) -> None:
-        """Play a round: traffic, a kill in its midst, a restart where all is down, and every check."""
+        """Play a round: traffic, a kill or a slip in its midst, a restart where all is down, and every check."""
         random, server, logged = Random(seed), self.server, self.server.log.stat().st_size
         with Traffic(self.caller, self._session, self._songs, self._finished, seed, self._uploads) as traffic:
             deadline = time.monotonic() + random.uniform(0.3, 1.5)
             while time.monotonic() < deadline or not any(upload.job_id for upload in traffic.uploads):
                 assert time.monotonic() < deadline + 60, "nothing was accepted"
                 time.sleep(0.01)
-            faults = self._stop(tally) if kind == STOP else []
-            tried = 0
-            while kind != STOP and not kill(server, kind, random):
-                assert (tried := tried + 1) < 6000, "nothing to kill"
-                if tried % 100 == 0:  # all that were sent may have ended
-                    traffic.most += 1
-                time.sleep(0.01)
+            traffic.outage = kind == OUTAGE
+            faults = self._trouble(kind, random, traffic, tally)
             time.sleep(random.uniform(0, 0.3))
             server.hold()
         if not server.running:
@@ -94,6 +90,20 @@ class Box:
         tally.counts[kind] += 1
         tally.counts["ranges"] += traffic.ranges
         tally.faults += [f"{seed}: {fault}" for fault in faults]
+
+    def _trouble(self, kind: str, random: Random, traffic: Traffic, tally: Tally) -> list[str]:
+        """Do to the server what the round is about; return what didn't hold right then."""
+        if kind == STOP:
+            return self._stop(tally)
+        if kind in SLIPS:
+            return [f"{kind}: {fault}" for fault in SLIPS[kind](self.server, random)]
+        tried = 0
+        while not kill(self.server, kind, random):
+            assert (tried := tried + 1) < 6000, "nothing to kill"
+            if tried % 100 == 0:  # all that were sent may have ended
+                traffic.most += 1
+            time.sleep(0.01)
+        return []
 
     def _stop(self, tally: Tally) -> list[str]:
         seconds = self.server.stop()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezstems.audio.decode import decode
+from ezstems.audio.outputs import FORMATS
 from ezstems.audio.separate import STEMS
 from tests.audio.audio_files import RATE_HZ, convert, read, song, write_wav
 
@@ -41,7 +42,7 @@ def faults(content: bytes, sent: Song, stems: int, output: str, folder: Path) ->
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         if (bad := packed.testzip()) is not None:
             found.append(f"{bad} is damaged")
-        if packed.namelist() != [f"{name}.{output}" for name in STEMS[stems]]:
+        if packed.namelist() != [FORMATS[output].filename(name) for name in STEMS[stems]]:
             found.append(f"it holds {packed.namelist()}")
         for name in packed.namelist():
             stem = Path(packed.extract(name, folder))

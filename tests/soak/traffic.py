@@ -52,6 +52,7 @@ class Traffic:
         self._finished = finished
         self._seed = seed
         self.most = most
+        self.outage = False  # while there is one, refusing is right
         self._stop = threading.Event()
         acts = [self._upload] * UPLOADERS + [self._ask, self._range, self._delete]
         self._threads = [
@@ -74,14 +75,15 @@ class Traffic:
         random, count = Random(f"{self._seed}.{number}"), 0
         while not self._stop.wait(random.uniform(0, 2) * PAUSE_SECONDS):
             count += 1
-            with suppress(requests.RequestException):  # that is what a caller sees of a kill
+            with suppress(OSError):  # that is what a caller sees of a kill, requests' errors among them
                 act(random, f"{self._seed}-{number}-{count}")
 
     def _upload(self, random: Random, name: str) -> None:
         if len(self.uploads) >= self.most:
             return
         song = random.choice(self._songs)
-        upload = Upload(f"{name}.{song.extension}", song, random.choice((2, 4, 5)), random.choice(("wav", "mp3")))
+        output = random.choice(("wav", "wav32", "mp3"))
+        upload = Upload(f"{name}.{song.extension}", song, random.choice((2, 4, 5)), output)
         self.uploads.append(upload)
         answer = self._caller.send(song.content, upload.name, stems=upload.stems, output=upload.output)
         if answer.status_code == 200:
@@ -93,7 +95,8 @@ class Traffic:
         if accepted := [upload for upload in list(self.uploads) if upload.job_id]:
             upload = random.choice(accepted)
             answer = self._caller.get("status.php", id=upload.job_id or "")
-            if answer.status_code != 200 and not (answer.status_code == 404 and upload.deleted):
+            refused = self.outage and answer.status_code == 500 and "Retry-After" in answer.headers
+            if answer.status_code != 200 and not (answer.status_code == 404 and upload.deleted) and not refused:
                 self.faults.append(f"status of {upload.job_id}: {answer.text}")
 
     def _range(self, random: Random, _name: str) -> None:

@@ -2,7 +2,7 @@
 
 import { CHUNK_FRAMES } from "./plan.js";
 
-// With five stems 28 MB, whatever the song's length; a loop of less than half a minute is fetched once.
+// With five stems 28 MB, of floats twice that, whatever the song's length; a loop of less than half a minute is fetched once.
 const KEPT_CHUNKS = 8;
 
 /** Keep the entries that were used last. */
@@ -41,7 +41,7 @@ export class Lru {
 export class Chunks {
   #sources;
   #length;
-  #rows = new Lru(KEPT_CHUNKS); // by number: {stems: promise of one Int16Array a stem, ready, abort}
+  #rows = new Lru(KEPT_CHUNKS); // by number: {stems: promise of one array a stem, ready, abort}
 
   constructor(sources, length) {
     this.#sources = sources;
@@ -102,7 +102,7 @@ export function readAll(sources, start, end, signal) {
     sources.map(async (source) => {
       const pcm = start < source.frames ? await source.read(start, Math.min(end, source.frames), signal) : null;
       if (pcm?.length === 2 * (end - start)) return pcm;
-      const padded = new Int16Array(2 * (end - start));
+      const padded = new source.kind.array(2 * (end - start));
       if (pcm) padded.set(pcm);
       return padded;
     }),

@@ -15,7 +15,7 @@ export async function decodeStem(url, tell) {
     // Ten minutes are 200 MB as floats: they live no longer than it takes to make a quarter of it of them.
     audio = await new OfflineAudioContext(2, 1, RATE_HZ).decodeAudioData(compressed);
   } catch {
-    throw new Problem("This browser can't decode the stems. Download them, or separate the song to WAV or MP3.");
+    throw new Problem("This browser can't decode the stems. Download them, or separate the song to WAV.");
   }
   return new BlobSource(await blobOf(audio));
 }

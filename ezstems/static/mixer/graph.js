@@ -1,5 +1,6 @@
 // The nodes of Web Audio: a gain and an analyser a stem, then a fader and an analyser for the mix.
 
+import { kindOf } from "./samples.js";
 import { RATE_HZ } from "./time.js";
 
 const FADE_SECONDS = 0.008; // no click where the sound is cut
@@ -61,9 +62,10 @@ export class Graph {
       const [left, right] = [buffer.getChannelData(0), buffer.getChannelData(1)];
       let frame = 0;
       for (const pcm of parts) {
+        const { fullScale } = kindOf(pcm);
         for (let i = 0; i < pcm.length; i += 2, frame += 1) {
-          left[frame] = pcm[i] / 32768;
-          right[frame] = pcm[i + 1] / 32768;
+          left[frame] = pcm[i] / fullScale;
+          right[frame] = pcm[i + 1] / fullScale;
         }
       }
       return buffer;

@@ -3,29 +3,32 @@
 import { Problem } from "../http.js";
 import { readAll } from "./chunks.js";
 import { CHUNK_FRAMES } from "./plan.js";
+import { INTEGERS, kindOf } from "./samples.js";
 import { buildHeader } from "./wavfile.js";
 
-/** Add interleaved stems up, each times its factor; clip as the stems themselves were, and count what was clipped. */
+/** Add stems up, each times its factor: integers are clipped as the stems themselves were, and counted, floats never. */
 export function mix(stems, gains) {
   const sums = new Float64Array(stems[0].length);
   stems.forEach((pcm, number) => {
     const gain = gains[number];
     for (let i = 0; gain && i < pcm.length; i += 1) sums[i] += gain * pcm[i];
   });
+  if (kindOf(stems[0]) !== INTEGERS) return { mixed: Float32Array.from(sums), clipped: 0 };
   const mixed = new Int16Array(sums.length);
   let clipped = 0;
   for (let i = 0; i < sums.length; i += 1) {
     const value = Math.round(sums[i]);
     mixed[i] = Math.max(-32768, Math.min(32767, value));
-    if (mixed[i] !== value) clipped += 1;
+    // Full scale itself, for which integers have no number, is round-off, as it is in the stems.
+    if (Math.abs(value) > INTEGERS.fullScale) clipped += 1;
   }
   return { mixed, clipped };
 }
 
-/** Mix sources down; return the file as a Blob, and how many samples were clipped. */
+/** Mix sources, all of one kind, down to a file of that kind; return it as a Blob, and how many samples were clipped. */
 export async function mixdown(sources, gains, length, { tell, signal }) {
   if (!gains.some(Boolean)) throw new Problem("Every stem is silent: there is nothing to mix.");
-  const header = buildHeader(length);
+  const header = buildHeader(length, sources[0].kind);
   if (header === null) throw new Problem("The mix would be over 4 GB, more than a WAV file holds.");
   // Silent stems aren't fetched.
   const heard = sources.filter((_, number) => gains[number]);

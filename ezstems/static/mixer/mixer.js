@@ -26,7 +26,7 @@ export async function openMixer(root) {
   root.querySelector('[data-part="toolbar"]').hidden = false;
   showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
   try {
-    new Mixer(root, lanes, await openStems(lanes, root.dataset.output));
+    new Mixer(root, lanes, await openStems(lanes, "wav" in root.dataset));
     announce("The mixer is ready.");
   } catch (problem) {
     root.dataset.state = "failed";

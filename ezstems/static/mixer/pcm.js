@@ -1,20 +1,21 @@
-// Where a stem's samples come from. A source has `frames`, its length, and `read(start, end, signal)`, a promise of
-// the frames from `start` to before `end` as an interleaved stereo Int16Array; `end` is at most `frames`.
+// Where a stem's samples come from. A source has `frames`, its length, the `kind` of its samples, and
+// `read(start, end, signal)`, a promise of the frames from `start` to before `end` as an array of that kind; `end` is at
+// most `frames`.
 
 import { bodyOf, persist, Problem, request } from "../http.js";
-import { isStem, MAX_HEADER_BYTES, parseHeader } from "./wavfile.js";
-
-const BLOCK_BYTES = 4;
+import { frameBytes, INTEGERS } from "./samples.js";
+import { kindOfStem, MAX_HEADER_BYTES, parseHeader } from "./wavfile.js";
 
 /** Read a WAV file where it lies, on the server, range by range. */
 export class WavSource {
   #url;
   #offset;
 
-  constructor(url, offset, frames) {
+  constructor(url, offset, frames, kind) {
     this.#url = url;
     this.#offset = offset;
     this.frames = frames;
+    this.kind = kind;
   }
 
   /** Learn from the file's first bytes where its samples lie. */
@@ -26,33 +27,36 @@ export class WavSource {
     } catch (error) {
       throw new Problem(`A stem can't be played: it is ${error.message}.`);
     }
-    if (!isStem(header)) throw new Problem("A stem can't be played: it is no 16-bit stereo WAV at 44.1 kHz.");
+    const kind = kindOfStem(header);
+    if (!kind) throw new Problem("A stem can't be played: it is no stereo WAV at 44.1 kHz of 16 bits or 32-bit floats.");
     const bytes = Math.min(header.dataBytes, total - header.dataOffset);
-    return new WavSource(url, header.dataOffset, Math.floor(bytes / BLOCK_BYTES));
+    return new WavSource(url, header.dataOffset, Math.floor(bytes / frameBytes(kind)), kind);
   }
 
   /** Fetch frames. */
   async read(start, end, signal) {
-    const first = this.#offset + start * BLOCK_BYTES;
-    const past = this.#offset + end * BLOCK_BYTES;
+    const first = this.#offset + start * frameBytes(this.kind);
+    const past = this.#offset + end * frameBytes(this.kind);
     const { buffer } = await fetchRange(this.#url, first, past, signal);
     if (buffer.byteLength !== past - first) throw new Problem("A stem can't be played: the server sent a part of it.");
-    return new Int16Array(buffer); // little-endian, as every machine with a browser is
+    return new this.kind.array(buffer); // little-endian, as every machine with a browser is
   }
 }
 
-/** Read samples that were decoded beforehand out of a Blob, which the browser may keep on disk. */
+/** Read 16-bit samples that were decoded beforehand out of a Blob, which the browser may keep on disk. */
 export class BlobSource {
   #blob;
+  kind = INTEGERS;
 
   constructor(blob) {
     this.#blob = blob;
-    this.frames = blob.size / BLOCK_BYTES;
+    this.frames = blob.size / frameBytes(this.kind);
   }
 
   /** Read frames. */
   async read(start, end) {
-    return new Int16Array(await this.#blob.slice(start * BLOCK_BYTES, end * BLOCK_BYTES).arrayBuffer());
+    const bytes = frameBytes(this.kind);
+    return new this.kind.array(await this.#blob.slice(start * bytes, end * bytes).arrayBuffer());
   }
 }
 

@@ -6,8 +6,8 @@ import { decodePeaks } from "./peaks.js";
 import { WavSource } from "./pcm.js";
 
 /** Return one source a lane; each lane shows how far its own is. */
-export async function openStems(lanes, output) {
-  if (output === "wav") {
+export async function openStems(lanes, areWav) {
+  if (areWav) {
     return Promise.all(
       lanes.map(async (lane) => {
         const source = await WavSource.open(lane.url);

@@ -1,12 +1,10 @@
 // The headers of WAV files: RIFF, and RF64 as EBU Tech 3306 has it.
 
+import { FLOATS, frameBytes, kindNamed } from "./samples.js";
 import { RATE_HZ } from "./time.js";
 
-// Chunks before the samples; our server's own take 80 bytes.
+// Chunks before the samples; our server's own take up to 94 bytes.
 export const MAX_HEADER_BYTES = 4096;
-const HEADER_BYTES = 44;
-const BLOCK_BYTES = 4;
-const PCM = 1;
 const EXTENSIBLE = 0xfffe; // its sub-format begins with the code that stands for it
 const UNKNOWN_BYTES = 0xffffffff; // RF64: see ds64
 
@@ -39,28 +37,38 @@ export function parseHeader(buffer) {
   throw new Error("a WAV file whose samples begin too late");
 }
 
-/** Tell whether a parsed header is that of a stem: 16 bits, stereo, at the mixer's rate. */
-export function isStem({ code, channels, rateHz, bits }) {
-  return code === PCM && channels === 2 && rateHz === RATE_HZ && bits === 16;
+/** Return the kind of a stem's samples by its parsed header; undefined where it isn't stereo at the mixer's rate. */
+export function kindOfStem({ code, channels, rateHz, bits }) {
+  return channels === 2 && rateHz === RATE_HZ ? kindNamed(code, bits) : undefined;
 }
 
-/** Build the header of a stereo file of 16 bits; null where RIFF's 32-bit sizes don't reach. */
-export function buildHeader(frames) {
-  const dataBytes = frames * BLOCK_BYTES;
-  if (dataBytes + HEADER_BYTES - 8 > UNKNOWN_BYTES) return null;
-  const view = new DataView(new ArrayBuffer(HEADER_BYTES));
+/** Build the header of a stereo file of a kind of samples; null where RIFF's 32-bit sizes don't reach. */
+export function buildHeader(frames, kind) {
+  const blockBytes = frameBytes(kind);
+  const dataBytes = frames * blockBytes;
+  // What isn't integers says that its format has no extensions, and, in a chunk of its own, how long it is.
+  const formatBytes = kind === FLOATS ? 18 : 16;
+  const dataAt = 20 + formatBytes + (kind === FLOATS ? 12 : 0);
+  const headerBytes = dataAt + 8;
+  if (dataBytes + headerBytes - 8 > UNKNOWN_BYTES) return null;
+  const view = new DataView(new ArrayBuffer(headerBytes));
   const put = (at, text) => [...text].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
   put(0, "RIFF");
-  view.setUint32(4, dataBytes + HEADER_BYTES - 8, true);
+  view.setUint32(4, dataBytes + headerBytes - 8, true);
   put(8, "WAVEfmt ");
-  view.setUint32(16, 16, true);
-  view.setUint16(20, PCM, true);
+  view.setUint32(16, formatBytes, true);
+  view.setUint16(20, kind.code, true);
   view.setUint16(22, 2, true);
   view.setUint32(24, RATE_HZ, true);
-  view.setUint32(28, RATE_HZ * BLOCK_BYTES, true);
-  view.setUint16(32, BLOCK_BYTES, true);
-  view.setUint16(34, 16, true);
-  put(36, "data");
-  view.setUint32(40, dataBytes, true);
+  view.setUint32(28, RATE_HZ * blockBytes, true);
+  view.setUint16(32, blockBytes, true);
+  view.setUint16(34, kind.bits, true);
+  if (kind === FLOATS) {
+    put(38, "fact");
+    view.setUint32(42, 4, true);
+    view.setUint32(46, frames, true);
+  }
+  put(dataAt, "data");
+  view.setUint32(dataAt + 4, dataBytes, true);
   return view.buffer;
 }

@@ -1,15 +1,15 @@
 """`download.php`: a finished job's ZIP."""
 
-from pathlib import PurePath
-
 from flask import Blueprint, Response
 
 from ezstems.errors import NotReady
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, FAILED, Job
 from ezstems.web import files
-from ezstems.web.api.jobs import called_job, expired
+from ezstems.web.api.jobs import called_job
 from ezstems.web.auth import key_required
+from ezstems.web.filenames import SavedName, saved
+from ezstems.web.stored import stored
 
 blueprint = Blueprint("download", __name__)
 
@@ -24,11 +24,8 @@ def download() -> Response:
 def zipped(job: Job) -> Response:
     """Answer with a job's ZIP under a name made from the uploaded file's own."""
     require_completed(job)
-    try:
+    with stored(job):
         return files.send(current_worker().result(job), "application/zip", saved_name(job, f"{job.stems}stems.zip"))
-    except FileNotFoundError:
-        # The sweep took it between the row's read and the file's opening.
-        raise expired(job) from None
 
 
 def require_completed(job: Job) -> None:
@@ -39,6 +36,6 @@ def require_completed(job: Job) -> None:
         raise NotReady(f"Job {job.id} is {job.status}, not completed. Ask status.php again in a few seconds.")
 
 
-def saved_name(job: Job, ending: str) -> str:
+def saved_name(job: Job, ending: str) -> SavedName:
     """Name a file of a job for who saves it."""
-    return f"{PurePath(job.original_name).stem}-{ending}"
+    return saved(job.original_name, job.id, ending)

@@ -9,6 +9,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 
 from ezstems.errors import BadInput, UploadTooLarge
 from ezstems.jobs import Incoming
+from ezstems.web.filenames import mended
 
 BLOCK_BYTES = 256 * 1024
 # One block in flight, headers of a part, and a boundary that spans two blocks.
@@ -20,6 +21,12 @@ MAX_HEADERS_BYTES = 64 * 1024
 # All others are read past: they may be of any length.
 FIELDS = ("stems", "cutoff", "output", "csrf_token")
 BROKEN = "The body is not valid multipart/form-data, or it ended early."
+NO_FILE = "The part file is missing: the audio file, sent as multipart/form-data."
+NO_FILENAME = 'The part file has no filename: choose a file, or name it as in filename="song.mp3".'
+# So many names of parts, and so much of each, are told to who sent no file.
+TOLD_NAMES, TOLD_CHARACTERS = 10, 64
+# What these say of a part's content changes nothing in it; PHP decodes no other either.
+BINARY = ("", "7bit", "8bit", "binary")
 TOO_MUCH = f"The form must not have more than {MAX_PARTS} parts, nor one with headers over {MAX_HEADERS_BYTES} bytes."
 
 
@@ -34,7 +41,10 @@ class Decoder(MultipartDecoder):
             data.decode()
         except UnicodeDecodeError:
             data = data.decode("cp1252", "replace").encode()
-        return super()._parse_headers(data)
+        headers = super()._parse_headers(data)
+        if (disposition := headers.get("Content-Disposition")) is not None:
+            headers["Content-Disposition"] = mended(disposition)
+        return headers
 
 
 class UploadForm:
@@ -44,6 +54,7 @@ class UploadForm:
         self._fields: dict[str, bytes] = {}
         self.filename = ""
         self.incoming: Incoming | None = None
+        self._names: dict[str, None] = {}
         self._open = open_incoming
         self._limit_bytes = limit_bytes
         self._too_large = too_large
@@ -52,6 +63,15 @@ class UploadForm:
     def fields(self) -> dict[str, str]:
         """Return the short fields as text."""
         return {name: value.decode("utf-8", "replace") for name, value in self._fields.items()}
+
+    def require_file(self) -> Incoming:
+        """Return the file; raise BadInput that says what came in its place."""
+        if self.incoming is not None:
+            return self.incoming
+        if "file" in self._names:
+            raise BadInput(NO_FILENAME)
+        told = ", ".join(map(repr, self._names))
+        raise BadInput(f"{NO_FILE} What came: {told}." if told else NO_FILE)
 
     def close(self) -> None:
         """Delete the file unless it was kept."""
@@ -79,6 +99,10 @@ class UploadForm:
             raise BadInput(TOO_MUCH) from error
 
     def _begin(self, part: Field | File) -> None:
+        if part.name == "file" or len(self._names) < TOLD_NAMES:
+            self._names[(part.name or "")[:TOLD_CHARACTERS]] = None  # Werkzeug has None where there is none
+        if part.name == "file" or part.name in FIELDS:
+            require_binary(part.name, part.headers.get("Content-Transfer-Encoding", ""))
         if isinstance(part, Field):
             if part.name in FIELDS:
                 self._fields[part.name] = b""
@@ -112,3 +136,12 @@ class UploadForm:
                 yield event
                 if isinstance(event, Epilogue):
                     return
+
+
+def require_binary(name: str, encoding: str) -> None:
+    """Raise BadInput when a part's content is encoded, which would end as a file that holds no audio."""
+    if encoding.strip().lower() not in BINARY:
+        raise BadInput(
+            f"Content-Transfer-Encoding={encoding[:64]!r} of the part {name!r} is not decoded here: "
+            "its content must be sent as it is."
+        )

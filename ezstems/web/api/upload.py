@@ -1,21 +1,19 @@
 """`upload.php`: a file becomes a job."""
 
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import PurePosixPath
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, current_app, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS, current_worker
+from ezstems.jobs import CUTOFFS, OUTPUTS, STEMS, current_worker
 from ezstems.models import Job, User
 from ezstems.web.answers import success
 from ezstems.web.api.form import UploadForm
 from ezstems.web.api.jobs import endpoint_url
 from ezstems.web.auth import key_required
+from ezstems.web.filenames import named
 
 blueprint = Blueprint("upload", __name__)
 
@@ -27,7 +25,6 @@ CUTOFF_NAMES = {name.lower(): name for name in CUTOFFS} | {
 }
 # What PHP allows around a number.
 _BLANK = " \t\n\r\v\f"
-MAX_NAME = 255
 # Boundaries, headers and the small fields around a file.
 OVERHEAD_BYTES = 1024 * 1024
 
@@ -61,40 +58,23 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
     with closing(UploadForm(worker.incoming, limit, too_large)) as form:
         form.read(request)
         check(form.fields)
-        if form.incoming is None:
-            raise BadInput("The part file is missing: the audio file, sent as multipart/form-data.")
+        incoming = form.require_file()
         name, extension = named(form.filename)
-        options = chosen(form.fields)
-        if form.incoming.size_bytes == 0:
+        options = chosen(form.fields, current_app.config["EZSTEMS_CUTOFF"])
+        if incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")
-        return worker.submit(user, form.incoming, name=name, extension=extension, **options)
+        return worker.submit(user, incoming, name=name, extension=extension, **options)
 
 
-def named(filename: str) -> tuple[str, str]:
-    """Return the client's name of the file, without any folder, and its extension in lower case."""
-    name = re.split(r"[/\\]", filename)[-1]
-    name = "".join(character for character in name if _shown(character)).strip()[-MAX_NAME:]
-    extension = PurePosixPath(name).suffix[1:].lower()
-    if extension not in DEMUXERS:
-        raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
-    return name, extension
-
-
-def _shown(character: str) -> bool:
-    # Controls go, those of the direction of writing too. Spaces of all kinds stay, and what joins or parts letters:
-    # without it a family falls into its members, and Persian words run together.
-    return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
-
-
-def chosen(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Parse the parameters beside the file."""
+def chosen(fields: Mapping[str, str], cutoff: str = CUTOFFS[0]) -> dict[str, Any]:
+    """Parse the parameters beside the file; an optional one that is blank is as good as missing."""
     stems = fields.get("stems", "").strip(_BLANK)
     if stems not in map(str, STEMS):
         raise BadInput(f"stems={stems[:64]!r} must be 2, 4 or 5.")
-    cutoff = fields.get("cutoff", CUTOFFS[0]).strip(_BLANK)
+    cutoff = fields.get("cutoff", "").strip(_BLANK) or cutoff
     if not cutoff.isascii() or cutoff.lower() not in CUTOFF_NAMES:  # the Kelvin sign's lower case is a k
         raise BadInput(f"cutoff={cutoff[:64]!r} must be one of {', '.join(CUTOFFS)}.")
-    output = fields.get("output", OUTPUTS[0]).strip(_BLANK)
+    output = fields.get("output", "").strip(_BLANK) or OUTPUTS[0]
     if output.lower() not in OUTPUTS:
         raise BadInput(f"output={output[:64]!r} must be one of {', '.join(OUTPUTS)}.")
     return {"stems": int(stems), "cutoff": CUTOFF_NAMES[cutoff.lower()], "output": output.lower()}

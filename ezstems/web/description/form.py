@@ -1,14 +1,15 @@
 """The form that upload.php takes, and what it refuses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ezstems.errors import BadInput, UnreadableAudio, UploadTooLarge
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, OUTPUTS, STEMS
 from ezstems.models import PLAN_MAX_MB
-from ezstems.web.api.form import MAX_FIELD_BYTES
-from ezstems.web.api.upload import CUTOFF_NAMES, chosen, named
+from ezstems.web.api.form import MAX_FIELD_BYTES, NO_FILE, NO_FILENAME, require_binary
+from ezstems.web.api.upload import CUTOFF_NAMES, chosen
 from ezstems.web.description.responses import Failure, refusal
+from ezstems.web.filenames import named
 
 EXTENSIONS = f"{', '.join(f'.{name}' for name in [*DEMUXERS][:-1])} or .{[*DEMUXERS][-1]}"
 
@@ -19,7 +20,9 @@ def form_failures() -> tuple[Failure, ...]:
     other_content = "The file's content is not MP3 audio, as its extension .mp3 says."
     return (
         Failure(BadInput, "no form", "Content-Type='application/json' must be multipart/form-data."),
-        Failure(BadInput, "no file", "The part file is missing: the audio file, sent as multipart/form-data."),
+        Failure(BadInput, "no file", f"{NO_FILE} What came: 'stems'."),
+        Failure(BadInput, "no filename", NO_FILENAME),
+        refusal("encoded file", require_binary, "file", "base64"),
         refusal("other extension", named, "song.ogg"),
         refusal("other stems", chosen, {"stems": "3"}),
         refusal("other cutoff", chosen, {"stems": "2", "cutoff": "8kHz"}),
@@ -30,8 +33,8 @@ def form_failures() -> tuple[Failure, ...]:
     )
 
 
-def upload_form() -> dict[str, Any]:
-    """Describe the form."""
+def upload_form(cutoff: str) -> dict[str, Any]:
+    """Describe the form, with the server's own default of the cutoff."""
     aliases = [name for name in CUTOFF_NAMES if name.isdecimal()]
     properties = {
         "file": {
@@ -39,7 +42,8 @@ def upload_form() -> dict[str, Any]:
             "format": "binary",
             "minLength": 1,
             "description": "The song: MP3, WAV or M4A, by its content and by its name, which must end in "
-            f"{EXTENSIONS}, in any case; a name that isn't UTF-8 is read as Windows-1252. How large the file may be "
+            f"{EXTENSIONS}, in any case; a name that isn't UTF-8 is read as Windows-1252, "
+            "one in RFC 2047's encoded words is decoded, and folders are left out. How large the file may be "
             "depends on the account's plan.",
         },
         "stems": {
@@ -49,16 +53,16 @@ def upload_form() -> dict[str, Any]:
             + ".",
         },
         "cutoff": {
-            "anyOf": [_words(CUTOFF_NAMES), {"type": "integer", "enum": [*map(int, aliases)]}],
-            "default": CUTOFFS[0],
-            "description": f"The band in which the network works: {_choice(CUTOFFS)}, in any case; "
-            f"{', '.join(f'`{name}`' for name in aliases)} are other names of the first two. Nothing is left above it, "
-            f"except with `{CUTOFFS[-1]}`, which goes on above it so that the stems add up to the song.",
+            "anyOf": [_words(CUTOFF_NAMES, optional=True), {"type": "integer", "enum": [*map(int, aliases)]}],
+            "default": cutoff,
+            "description": f"How far up the stems go: {_choice(CUTOFFS, cutoff)}, in any case; "
+            f"{', '.join(f'`{name}`' for name in aliases)} are other names of the latter two. With `full` the stems "
+            "add up to the song; with the others nothing is left above that frequency.",
         },
         "output": {
-            **_words(OUTPUTS),
+            **_words(OUTPUTS, optional=True),
             "default": OUTPUTS[0],
-            "description": f"The stems' format: {_choice(OUTPUTS)}, in any case.",
+            "description": f"The stems' format, in any case: {_formats()}.",
         },
     }
     form = {
@@ -68,14 +72,20 @@ def upload_form() -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": form}}
 
 
-def _choice(names: Sequence[str]) -> str:
-    return ", ".join([f"`{names[0]}` (the default)", *(f"`{name}`" for name in names[1:])])
+def _formats() -> str:
+    names = [f"`{OUTPUTS[0]}` (the default)", *(f"`{name}`" for name in OUTPUTS[1:])]
+    return "; ".join(f"{name}: {each.label}, {each.detail}" for name, each in zip(names, FORMATS.values(), strict=True))
 
 
-def _words(allowed: Iterable[str]) -> dict[str, Any]:
-    """Describe a short field: one of some words in any case, within what PHP allows around a number."""
+def _choice(names: Iterable[str], default: str) -> str:
+    return ", ".join(f"`{name}`{' (the default)' * (name == default)}" for name in names)
+
+
+def _words(allowed: Iterable[str], *, optional: bool = False) -> dict[str, Any]:
+    """Describe a short field: a word of some in any case, within what PHP allows around a number; blank if optional."""
     letters = "|".join("".join(_either_case(letter) for letter in word) for word in allowed)
-    return {"type": "string", "pattern": rf"^[\t-\r ]*({letters})[\t-\r ]*$", "maxLength": MAX_FIELD_BYTES}
+    word = f"({letters}){'?' * optional}"
+    return {"type": "string", "pattern": rf"^[\t-\r ]*{word}[\t-\r ]*$", "maxLength": MAX_FIELD_BYTES}
 
 
 def _either_case(letter: str) -> str:

@@ -15,7 +15,8 @@ def rules(settings: Mapping[str, Any]) -> list[str]:
         'has another status and the body `{"error": "…", "message": "…"}`: a short title, and what to do about it. '
         "Both are JSON, and so is the answer to an unknown address below `/api/`, a 404.",
         "Parameters are read as PHP reads them: of a repeated one the last value counts, unknown ones are ignored, and "
-        "so is white space around a value. Dates are UTC.",
+        "so is white space around a value; an optional one that is empty is as good as missing. Several slashes in a "
+        "row are one. Dates are UTC.",
         f"Every call that a key authenticates counts once against its rate limit: {_rate(settings)}, unless the key "
         "has its own; the first call starts the window. One call more gets a 403 with `Retry-After`, in seconds, and "
         "is not counted. Every answer to a valid key says how the key stands: `X-RateLimit-Limit`, "

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ezstems.errors import BadInput, NotFound, RateLimited, ServerFull, TooManyJobs, Unauthenticated
-from ezstems.jobs import STEMS
+from ezstems.errors import BadInput, DamagedFile, NotFound, RateLimited, ServerFull, TooManyJobs, Unauthenticated
+from ezstems.jobs import DAMAGED_RESULT, FORMATS, STEMS
 from ezstems.models import FAILED, MAX_KEY_NAME, QUEUED, STATES, Job
 from ezstems.web.api import PREFIX
 from ezstems.web.api.download import require_completed
@@ -37,14 +37,15 @@ def paths(root: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     refused = (*STRANGER, Failure(RateLimited, "too many calls", used_up))
     common = {"parameters": [{"$ref": "#/components/parameters/X-Request-ID"}]}
     return {
-        f"{PREFIX}/upload.php": common | {"post": _upload(root, settings["EZSTEMS_ACCOUNT_JOBS"], refused)},
+        f"{PREFIX}/upload.php": common | {"post": _upload(root, settings, refused)},
         f"{PREFIX}/status.php": common | {"get": _status(root, refused)},
         f"{PREFIX}/download.php": common | {"get": _download(refused)},
         f"{PREFIX}/keys.php": common | _keys(default, refused),
     }
 
 
-def _upload(root: str, account_jobs: int, refused: tuple[Failure, ...]) -> dict[str, Any]:
+def _upload(root: str, settings: Mapping[str, Any], refused: tuple[Failure, ...]) -> dict[str, Any]:
+    account_jobs = settings["EZSTEMS_ACCOUNT_JOBS"]
     full = Failure(ServerFull, "full queue", "The queue is full. Try again later.")
     taken = f"The account may have {account_jobs} unfinished jobs at a time, and has. Try again when one has finished."
     many = Failure(TooManyJobs, "too many unfinished jobs", taken)
@@ -55,8 +56,9 @@ def _upload(root: str, account_jobs: int, refused: tuple[Failure, ...]) -> dict[
         "summary": "Upload a song",
         "description": "Takes an audio file and lines up its separation. The answer names the job, `id`, which is safe "
         "from then on: a server that stops or crashes goes on with it when it starts again. All fields are read from "
-        "the form; what the address may hold besides is ignored.",
-        "requestBody": upload_form(),
+        "the form; what the address may hold besides is ignored. The body must be sent plain, without a "
+        "`Content-Encoding`. A client that sends `Expect: 100-continue` is told of a refusal before it sends the file.",
+        "requestBody": upload_form(settings["EZSTEMS_CUTOFF"]),
         "responses": {"200": answer, **failures(*form_failures(), *refused, many, full, allow="POST")},
     }
 
@@ -77,6 +79,7 @@ def _status(root: str, refused: tuple[Failure, ...]) -> dict[str, Any]:
 
 def _download(refused: tuple[Failure, ...]) -> dict[str, Any]:
     unfinished = refusal("not finished", require_completed, Job(id=EXAMPLE_ID, status=QUEUED))
+    damaged = Failure(DamagedFile, "damaged on the server's disk", DAMAGED_RESULT)
     failed = refusal("failed", require_completed, Job(id=EXAMPLE_ID, status=FAILED, error=FAILURE))
     described = {
         "Range": "One range of bytes, as in `bytes=1000-`; any other value is ignored.",
@@ -91,15 +94,17 @@ def _download(refused: tuple[Failure, ...]) -> dict[str, Any]:
         "200": response("The ZIP.", FILE, always=FILE_HEADERS),
         "206": response("The part that `Range` names.", FILE, always=(*FILE_HEADERS, "Content-Range")),
         "304": response("The file is still the one that `If-None-Match` names.", always=unchanged),
-        **failures(NO_ID, BAD_ID, unfinished, failed, *refused, UNKNOWN, _expired(), allow="GET, HEAD"),
+        **failures(NO_ID, BAD_ID, unfinished, failed, damaged, *refused, UNKNOWN, _expired(), allow="GET, HEAD"),
         **out_of_range(),
     }
+    others = " and ".join(f"`{name}`: `.{each.extension}`" for name, each in FORMATS.items() if name != each.extension)
     contents = "; ".join(f"{stems}: {', '.join(f'`{name}`' for name in names)}" for stems, names in STEMS.items())
     return {
         "operationId": "download",
         "summary": "Download the stems",
         "description": "Answers with a ZIP that holds a file a stem, in the format that the upload asked for, each "
-        f"exactly as long as the song. Their names, by the number of stems: {contents}.",
+        f"exactly as long as the song. Their names, by the number of stems: {contents}; their extension is the "
+        f"format's name ({others}).",
         "parameters": [_job_id(), *headers],
         "responses": dict(sorted(answers.items())),
     }

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ezstems import disk, errors
 from ezstems.web.description.schemas import COUNT, TEXT, constant, json_content, record
-from ezstems.web.errors import TABLE, TITLES
+from ezstems.web.errors import BUSY, TABLE, TITLES
 from ezstems.web.malformed import TEXT as MALFORMED
 from ezstems.web.requests import HEADER as REQUEST_ID
 
@@ -46,6 +46,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 ANYWHERE = (
     Failure(errors.BadInput, "malformed HTTP", MALFORMED),
     Failure(errors.ServerFull, "full disk", str(disk.refusal())),
+    Failure(errors.ServerBusy, "busy database", BUSY),
 )
 CRASHED = (
     "The server failed. Try again; if it happens again, tell its operator the request id "
@@ -58,8 +59,8 @@ SAYS = {
     404: "There is no such thing, or it is another account's, or no longer there.",
     405: "The address doesn't know the method.",
     416: "The file ends before the range that was asked for.",
-    500: "The server failed; or its queue or disk is full, or too many clients send slowly at this moment: then "
-    "`Retry-After` says when to try again.",
+    500: "The server failed; or its queue or disk is full, its database busy, or too many clients send slowly at this "
+    "moment: then `Retry-After` says when to try again.",
 }
 # The headers that an error of a status always has, and those that it may have.
 ALWAYS = {401: ("WWW-Authenticate",), 403: (*RATE, "Retry-After"), 405: ("Allow",), 416: (*RATE, "Content-Range")}

@@ -16,7 +16,7 @@ class Sample(NamedTuple):
     text: str
 
 
-# Each waits longer from one look at the status to the next: an hour of that stays within the usual 100 calls.
+# Each waits longer from one look at the status to the next: many can run at once within the usual 100 calls a minute.
 CURL = """\
 KEY='YOUR_API_KEY'
 FILE='song.mp3'
@@ -31,7 +31,7 @@ ID=$(echo "$JOB" | sed -n 's/.*"id": *"\\([^"]*\\)".*/\\1/p')
 WAIT=1
 while echo "$JOB" | grep -Eq '"status": *"(queued|processing)"'; do
     sleep $WAIT
-    WAIT=$((WAIT < 40 ? WAIT * 3 / 2 + 1 : 60))
+    WAIT=$((WAIT < 10 ? WAIT + 1 : 10))
     JOB=$(call "$API/status.php?id=$ID")
     echo "$JOB"
 done
@@ -67,7 +67,7 @@ with open(FILE, "rb") as song:
 wait_seconds = 1
 while job["status"] in ("queued", "processing"):
     time.sleep(wait_seconds)
-    wait_seconds = min(wait_seconds * 1.5, 60)
+    wait_seconds = min(wait_seconds + 1, 10)
     job = checked(session.get(f"{API}/status.php", params={"id": job["id"]})).json()["data"]
     print(job)
 
@@ -106,7 +106,7 @@ let job = (await (await call('upload.php', { method: 'POST', body: form })).json
 let waitMs = 1000;
 while (['queued', 'processing'].includes(job.status)) {
   await sleep(waitMs);
-  waitMs = Math.min(waitMs * 1.5, 60000);
+  waitMs = Math.min(waitMs + 1000, 10000);
   job = (await (await call(`status.php?id=${job.id}`)).json()).data;
   console.log(job);
 }
@@ -141,8 +141,8 @@ $job = json_decode(call('upload.php', [CURLOPT_POSTFIELDS => $form]))->data;
 
 $wait = 1;
 while (in_array($job->status, ['queued', 'processing'])) {
-    sleep((int) $wait);
-    $wait = min($wait * 1.5, 60);
+    sleep($wait);
+    $wait = min($wait + 1, 10);
     $job = json_decode(call('status.php?id=' . $job->id))->data;
     echo json_encode($job), PHP_EOL;
 }

@@ -8,7 +8,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import func, select
 
 from ezstems.database import db
-from ezstems.errors import BadInput
+from ezstems.errors import BadInput, DamagedFile
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, Job, User, utcnow
 from ezstems.web.api import keys
@@ -97,8 +97,9 @@ def _size_bytes(job: Job) -> int:
     """Return what a job's files take: the upload until it is separated, the ZIP afterwards."""
     if job.status != COMPLETED:
         return job.size_bytes
+    if job.result_bytes is not None:
+        return job.result_bytes
     try:
         return current_worker().result(job).stat().st_size
-    except FileNotFoundError:
-        # The sweep took it meanwhile.
+    except (DamagedFile, OSError):  # the sweep took it meanwhile, or the disk did
         return 0

@@ -11,11 +11,12 @@ from flask_login import current_user, login_required
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from ezstems.database import db
-from ezstems.jobs import SAMPLE_RATE_HZ, STEMS, current_worker
-from ezstems.models import PROCESSING, QUEUED, Job, utcnow
+from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_worker
+from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.api.jobs import expired, job_of
 from ezstems.web.errors import wants_json
+from ezstems.web.stored import stored
 
 blueprint = Blueprint("songs", __name__)
 
@@ -35,8 +36,9 @@ class Song:
     status: str
     stems: int
     cutoff: str
-    output: str
+    output: Format
     model: str | None
+    clipping: str | None
     seconds: float | None
     created_at: datetime
     expires_at: datetime | None
@@ -79,6 +81,9 @@ def states() -> Response:
 def song(job_id: str) -> str:
     """Show one song."""
     job = job_of(current_user, job_id)
+    if job.status == COMPLETED:
+        with stored(job):
+            current_worker().result(job)
     return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
 
 
@@ -128,8 +133,9 @@ def _songs(jobs: Sequence[Job]) -> list[Song]:
             status=job.status,
             stems=job.stems,
             cutoff=job.cutoff,
-            output=job.output,
+            output=FORMATS[job.output],
             model=job.model,
+            clipping=clipping.advice(job.clipped_samples) if job.clipped_samples else None,
             seconds=None if job.samples is None else job.samples / SAMPLE_RATE_HZ,
             created_at=job.created_at,
             expires_at=None if job.finished_at is None else job.finished_at + kept_for,

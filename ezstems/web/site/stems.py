@@ -4,15 +4,14 @@ from flask import Blueprint, Response, request
 from flask_login import current_user, login_required
 
 from ezstems.errors import NotFound
-from ezstems.jobs import STEMS, current_worker
+from ezstems.jobs import FORMATS, STEMS, current_worker
 from ezstems.models import Job
 from ezstems.web import files
 from ezstems.web.api.download import require_completed, saved_name, zipped
-from ezstems.web.api.jobs import expired, job_of
+from ezstems.web.api.jobs import job_of
+from ezstems.web.stored import stored
 
 blueprint = Blueprint("stems", __name__)
-
-TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "m4a": "audio/mp4", "ogg": "audio/ogg"}
 
 
 @blueprint.get("/songs/<job_id>/peaks")
@@ -20,10 +19,13 @@ TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "m4a": "
 def peaks(job_id: str) -> Response:
     """Answer with the peaks of every stem, for the mixer's waveforms."""
     job = _completed(job_id)
-    try:
-        return files.send(current_worker().peaks(job), "application/json")
-    except FileNotFoundError:
-        raise NotFound(f"Job {job.id} has no waveforms: it was separated before these were measured.") from None
+    with stored(job):
+        current_worker().result(job)
+        try:
+            return files.send(current_worker().peaks(job), "application/json")
+        except FileNotFoundError:
+            why = "it was separated before these were measured, or the server's disk lost them"
+            raise NotFound(f"Job {job.id} has no waveforms: {why}.") from None
 
 
 @blueprint.get("/songs/<job_id>/stems/<name>")
@@ -33,12 +35,10 @@ def stem(job_id: str, name: str) -> Response:
     job = _completed(job_id)
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
-    download_name = saved_name(job, f"{name}.{job.output}") if request.args.get("download") == "1" else None
-    try:
-        return files.send(current_worker().stem(job, name), TYPES[job.output], download_name)
-    except FileNotFoundError:
-        # The sweep took it between the row's read and the file's opening.
-        raise expired(job) from None
+    output = FORMATS[job.output]
+    name_of_file = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
+    with stored(job):
+        return files.send(current_worker().stem(job, name), output.media_type, name_of_file)
 
 
 @blueprint.get("/songs/<job_id>/zip")

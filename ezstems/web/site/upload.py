@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
 from ezstems.errors import BadInput, ServerFull, TooManyJobs
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, STEMS
 from ezstems.models import Job
 from ezstems.web.answers import success
 from ezstems.web.api.upload import receive
@@ -49,7 +49,7 @@ def send() -> ResponseReturnValue:
 
 def _received() -> Job:
     """Check the token as soon as it is there: a header's at once, a field's, which may follow the file, in the end."""
-    if (token := request.headers.get(TOKEN_HEADER)) is None:
+    if not (token := request.headers.get(TOKEN_HEADER, "").strip()):
         return receive(current_user, _check_field)
     _check(token)
     return receive(current_user)
@@ -71,7 +71,8 @@ def _page(error: str | None = None) -> str:
         "upload.html",
         stems=tuple(STEMS),
         cutoffs=CUTOFFS,
-        outputs=OUTPUTS,
+        cutoff=current_app.config["EZSTEMS_CUTOFF"],
+        outputs=FORMATS,
         max_bytes=current_user.max_upload_bytes,
         extensions=tuple(DEMUXERS),
         error=error,

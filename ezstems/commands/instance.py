@@ -1,0 +1,63 @@
+"""`ezstems instance`: the instance folder, its database, and whether they belong together."""
+
+from pathlib import Path
+
+import click
+from flask import current_app
+
+from ezstems import database, identity
+from ezstems import instance as instances
+from ezstems.commands import with_settings
+from ezstems.errors import ConfigurationError
+
+
+@click.group()
+def instance() -> None:
+    """Look after the instance folder and its database."""
+
+
+@instance.command()
+@with_settings
+def show() -> None:
+    """Show folder and database, their ids, and what each holds; it works where a start is refused, too."""
+    folder, files, unnamed = _found()
+    accounts, jobs = identity.population()
+    for name, value in (
+        ("folder", folder),
+        ("its id", identity.of_folder(folder) or "none"),
+        ("files", f"{files}, {unnamed} of which no row names"),
+        ("database", f"{database.name()}{'' if identity.is_there() else ' (not there, or empty)'}"),
+        ("its id", identity.of_database() or "none"),
+        ("accounts", accounts),
+        ("jobs", jobs),
+    ):
+        click.echo(f"{name:9} {value}")
+    try:
+        identity.require_match(folder)
+    except ConfigurationError as error:
+        raise click.ClickException(f"a start is refused: {error}") from error
+
+
+@instance.command()
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@with_settings
+def adopt(yes: bool) -> None:
+    """Bind folder and database to each other, whatever they were bound to: former partners of either fit no longer."""
+    folder, files, unnamed = _found()
+    accounts, jobs = identity.population()
+    pair = f"{folder} with {files} files and {database.name()} with {accounts} accounts and {jobs} jobs"
+    lost = f"; {unnamed} files that no row names go to lost/ at the next sweep" if unnamed else ""
+    if not yes:
+        click.echo("Stop every server of either first.")
+        click.confirm(f"Bind {pair} to each other{lost}?", abort=True)
+    instances.prepare(current_app._get_current_object(), adopt=True)  # type: ignore[attr-defined]
+    click.echo(f"bound {pair} to each other{lost}")
+
+
+def _found() -> tuple[Path, int, int]:
+    """Return the folder, and the counts of its files and of those that no row names; refuse where there is nothing."""
+    folder = Path(current_app.instance_path)
+    files, unnamed = identity.files(folder)
+    if not files and identity.of_folder(folder) is None and not identity.is_there():
+        raise click.ClickException(f"there is no instance in {folder}")
+    return folder, files, unnamed

@@ -1,0 +1,53 @@
+"""What lies on the disk against what its row says: an upload before its separation, a result before it is sent."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from ezstems.errors import DamagedFile
+
+READ_BYTES = 1 << 20
+UPLOAD = (
+    "The uploaded file was {} on the server's disk. Nothing is wrong with the file that you sent; upload it again, "
+    "or ask the server's operator, who finds the reason in the log under this job's id."
+)
+DAMAGED_RESULT = "The stems were damaged or lost on the server's disk. Nothing is wrong with the file; upload it again."
+
+
+def require_upload(path: Path, size_bytes: int, sha256: str | None) -> None:
+    """Raise DamagedFile unless an upload is what came in; an old one has no checksum."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            found_bytes = os.fstat(file.fileno()).st_size
+            if found_bytes != size_bytes:
+                raise DamagedFile(UPLOAD.format("damaged")) from ValueError(f"{found_bytes} bytes, not {size_bytes}")
+            digest = hashlib.sha256()
+            while block := file.read(READ_BYTES):
+                digest.update(block)
+    except OSError as error:
+        kind = "lost" if isinstance(error, FileNotFoundError) else "not readable"
+        raise DamagedFile(UPLOAD.format(kind)) from error
+    if sha256 is not None and digest.hexdigest() != sha256:
+        raise DamagedFile(UPLOAD.format("damaged")) from ValueError(f"SHA-256 {digest.hexdigest()}, not {sha256}")
+
+
+def require_result(path: Path, size_bytes: int | None) -> None:
+    """Raise DamagedFile unless a ZIP is there, as long as it was packed; an old one's size isn't known."""
+    with reading(), path.open("rb") as file:
+        found_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes is None:
+            ZipFile(file).close()
+        elif found_bytes != size_bytes:
+            raise DamagedFile(DAMAGED_RESULT) from ValueError(f"{found_bytes} bytes, not {size_bytes}")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn whatever a ZIP that is damaged, lost or not readable raises into DamagedFile."""
+    try:
+        yield
+    except (OSError, BadZipFile, KeyError, ValueError, NotImplementedError) as error:
+        raise DamagedFile(DAMAGED_RESULT) from error

@@ -1,0 +1,105 @@
+"""The watch over the files that this process has open: an operator may replace or delete them while it runs.
+
+SQLite goes on writing to a file that nobody finds again, and says nothing. Its `-wal` and `-shm` it deletes itself, but
+only as the last connection of all processes closes: while this process has one, they are as fixed as the database.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ezstems.errors import DatabaseLost
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 60
+LOST = "The server's database was replaced or deleted while it ran. Its operator must restart the server."
+Identity = tuple[int, ...]
+
+
+class DatabaseWatch:
+    """Remember which files lie at some paths, and tell when others do, or none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[Path, Identity] = {}
+        self._id: str | None = None
+        self._wrong_ids: Sequence[str] | None = None
+        self._database: Path | None = None
+        self._companions: dict[Path, Identity | None] = {}
+        self._connections = 0
+        self._told: str | None = None
+
+    def keep(self, id_file: Path, instance_id: str) -> None:
+        """Remember the file of the instance's id, which nobody writes to, and the id."""
+        with self._lock:
+            self._files[id_file] = _identity(id_file, with_time=True) or ()
+            self._id = instance_id
+
+    def opened(self, database: Path) -> None:
+        """Note that SQLite has a connection more, to the file at a path."""
+        with self._lock:
+            self._connections += 1
+            if self._connections == 1:
+                real = os.path.realpath(database)  # where SQLite puts its other files, too
+                self._companions = {path: _identity(path) for path in (Path(f"{real}-wal"), Path(f"{real}-shm"))}
+            self._database = database
+            self._files.setdefault(database, _identity(database) or ())
+
+    def closed(self) -> None:
+        """Note that SQLite has a connection less; the last of all takes `-wal` and `-shm` with it."""
+        with self._lock:
+            self._connections -= 1
+            if self._connections == 0:
+                self._companions = {}
+
+    def confirm(self, ids: Sequence[str]) -> bool:
+        """Tell whether the ids that the database holds now are the one it had: it may have been given away."""
+        with self._lock:
+            self._wrong_ids = None if list(ids) == [self._id] else ids
+        return not self.is_lost()
+
+    def is_lost(self) -> bool:
+        """Tell whether what this process has open is no longer what lies on the disk; log it once."""
+        with self._lock:
+            why, before = self._why(), self._told
+            self._told = why
+        if why and not before:
+            log.error("%s; nothing more is accepted or begun: put it back, or restart the server", why)
+        elif before and not why:
+            log.warning("the database that this process has open is back in its place")
+        return why is not None
+
+    def require(self) -> None:
+        """Raise DatabaseLost where what is written would be lost."""
+        if self.is_lost():
+            raise DatabaseLost(LOST, RETRY_AFTER_SECONDS)
+
+    def _why(self) -> str | None:
+        for path, opened in self._files.items():
+            if (now := _identity(path, with_time=path != self._database)) != opened:
+                return f"{path} was {'replaced' if now else 'deleted'} while it was in use"
+        for path, opened_then in self._companions.items():
+            now = _identity(path)
+            if opened_then is None:
+                self._companions[path] = now  # a new database gets them with its first table
+            elif now != opened_then:
+                return f"{path} was {'replaced' if now else 'deleted'} while it was in use"
+        if self._wrong_ids is not None:
+            held = ", ".join(self._wrong_ids) or "none"
+            return f"the database was bound to another folder, or overwritten: its id is {held}, not {self._id}"
+        return None
+
+
+def _identity(path: Path, with_time: bool = False) -> Identity | None:
+    """Return what tells a file from another one at its path; None where there is none.
+
+    No other file gets the number of one that is open; of a closed one, the time tells.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (found.st_dev, found.st_ino, *((int(found.st_mtime),) if with_time else ()))
