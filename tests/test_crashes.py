@@ -1,4 +1,4 @@
-"""Kills at random moments under uploads, separations, downloads and deletions: nothing is lost, doubled, stuck or left.
+"""Kills and slips at random moments under uploads, separations, downloads and deletions: nothing is lost or left.
 
 `make soak` plays many more of these rounds.
 """
@@ -28,6 +28,15 @@ def test_whatever_is_killed_every_accepted_job_ends_rightly(tmp_path: Path, work
             box.play(kind, f"{workers}-{kind.replace(' ', '-')}", tally)
     assert tally.faults == []
     assert tally.counts["rounds"] == 3 and tally.counts["completed"] >= 3
+
+
+def test_whatever_its_operator_does_every_accepted_job_ends_rightly(tmp_path: Path) -> None:
+    tally, slips = Tally(), ("a wrong database", "an older database", "a restore", "a clock")
+    with Box(tmp_path / "box", songs.make(tmp_path / "songs"), uploads=5, workers=2) as box:
+        for slip in slips:
+            box.play(slip, slip.replace(" ", "-"), tally)
+    assert tally.faults == []
+    assert tally.counts["rounds"] == len(slips) and tally.counts["completed"] >= len(slips)
 
 
 def until(condition: Callable[[], object], server: Server) -> None:

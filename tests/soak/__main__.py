@@ -1,4 +1,4 @@
-"""Kill a server in the midst of its work, again and again: `python -m tests.soak --rounds 100 --seed 1`.
+"""Kill a server in the midst of its work, or do what operators do, again and again: `python -m tests.soak --seed 1`.
 
 The first half of the rounds has one worker process, the second two, with two separations each; the last ones of each
 half run the real engine. Ends with a table, and with 1 where something did not hold.
