@@ -17,7 +17,6 @@ UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
-	@$(BIN)/ezstems models freeze
 	@$(BIN)/ezstems demo
 	exec $(BIN)/gunicorn -c python:ezstems.gunicorn_conf wsgi:app
 

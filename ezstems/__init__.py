@@ -29,7 +29,6 @@ def create_app(config: Mapping[str, Any] | None = None, *, make: bool = True) ->
             cutoff=app.config["EZSTEMS_CUTOFF"],
             idle_seconds=app.config["EZSTEMS_IDLE_SECONDS"],
             max_duration_seconds=app.config["EZSTEMS_MAX_DURATION_SECONDS"],
-            min_free_bytes=app.config["EZSTEMS_MIN_FREE_MB"] << 20,
         ),
     )
     jobs.Worker(app, app.config["SEPARATOR"])

@@ -19,7 +19,6 @@ from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
 from ezstems import create_app, log, models
-from ezstems.audio.separate import STEMS, Separator
 from ezstems.cli import cli
 from ezstems.database import db
 from ezstems.errors import EzStemsError
@@ -71,15 +70,6 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def instance(tmp_path: Path) -> Path:
     return tmp_path / "instance"
-
-
-@pytest.fixture(scope="session")
-def builtin_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a models' folder in which the bundled networks are frozen: each takes seconds."""
-    folder = tmp_path_factory.mktemp("builtin")
-    separator = Separator(folder, "builtin", engine="openvino")
-    assert all(separator.freeze(stems) for stems in STEMS)
-    return folder
 
 
 @pytest.fixture

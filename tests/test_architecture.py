@@ -17,7 +17,7 @@ FOREIGN = {
 # Libraries that take seconds to import, or much memory, and the only files of the engine that may, when they need them.
 HEAVY = {
     "openvino": {"runtimes.py"},
-    "spleeter": {"unet.py"},
+    "spleeter": {"configuration.py", "reference.py"},
     "tensorflow": {"runtimes.py"},
 }
 # What of the package a room may import, beside itself.

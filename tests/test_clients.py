@@ -1,7 +1,6 @@
 """The documented client code against a real server: real gunicorn, the real engine, a small random network."""
 
 import json
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -20,10 +19,10 @@ FILTERS = [4, 4, 8, 8, 16, 16]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, builtin_models: Path) -> Iterator[tuple[Server, str]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
     """Return a server of the real engine, whose 4stems network is small and random, and a key."""
     instance = tmp_path_factory.mktemp("clients") / "instance"
-    checkpoints.make(shutil.copytree(builtin_models, instance / "models"), 4, FILTERS)
+    checkpoints.make(instance / "models", 4, FILTERS)
     with Server(instance, "wsgi:app") as server:
         yield server, server.key(plan="pro")
 

@@ -36,11 +36,10 @@ def hot() -> np.ndarray:
 
 @pytest.fixture
 def separated(
-    upload: Upload, finished: Callable[..., Job], hot: np.ndarray, builtin_models: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[str], Job]:  # fmt: skip
+    upload: Upload, finished: Callable[..., Job], hot: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Job]:
     """Return a maker of completed jobs: the hot song in a format."""
-    real = Separator(builtin_models, "builtin")
+    real = Separator(tmp_path, "builtin")
     monkeypatch.setattr(FastSeparator, "__call__", lambda self, *arguments, **options: real(*arguments, **options))
     content = write_wav(tmp_path / "hot.wav", hot).read_bytes()
 
@@ -105,7 +104,7 @@ def test_the_page_of_a_song_that_was_clipped(
 
 def test_commands_tell(
     run: Callable[..., Result], done: Callable[..., Job], separator: FastSeparator, hot: np.ndarray,
-    builtin_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     separator.clipped = {"vocals": 7}
     shown = run("jobs", "show", done().id).output
@@ -113,7 +112,6 @@ def test_commands_tell(
     separator.clipped = {}
     assert re.search(r"^clipped$", run("jobs", "show", done().id).output, re.MULTILINE)
 
-    monkeypatch.setenv("EZSTEMS_MODELS", str(builtin_models))
     monkeypatch.setenv("EZSTEMS_MODEL", "builtin")
     source = write_wav(tmp_path / "hot.wav", hot)
 

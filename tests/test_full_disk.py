@@ -1,6 +1,5 @@
 """A disk that is really full, gone or read-only: clear refusals and failures, nothing half left, and work goes on."""
 
-import logging
 import os
 import shutil
 import sqlite3
@@ -17,8 +16,6 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from ezstems.audio import frozen
-from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.runner import BROKEN, NO_ROOM
@@ -338,19 +335,3 @@ def test_a_limit_of_the_size_of_files_is_a_full_disk(tmp_path: Path, music: byte
         assert server.parts() == []
         subprocess.run(["prlimit", f"--pid={worker}", "--fsize=unlimited:"], check=True)
         assert_works(caller, music)
-
-
-def test_no_network_is_frozen_into_the_last_free_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    free_bytes, frozen_ones = shutil.disk_usage(tmp_path).free, []
-    monkeypatch.setattr(frozen, "_freeze", lambda weights, target, waiting: frozen_ones.append(target))
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(frozen.shutil, "disk_usage", lambda _folder: usage)
-    separator = Separator(tmp_path, "builtin", min_free_bytes=free_bytes - 5 * MIB)
-    with caplog.at_level(logging.WARNING):
-        assert not separator.freeze(2)
-    assert "MiB of free disk" in caplog.text and frozen_ones == []
-    usage = usage._replace(free=free_bytes + 100 * MIB)
-    assert separator.freeze(2), "tried again when there is room"
-    assert len(frozen_ones) == 1

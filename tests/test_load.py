@@ -152,9 +152,9 @@ def test_a_thousand_waiting_jobs_cost_a_status_call_little(server: Server, calle
     assert percentile(taken, 50) < 0.2
 
 
-def test_status_calls_are_answered_while_a_song_is_separated(tmp_path: Path, builtin_models: Path) -> None:
+def test_status_calls_are_answered_while_a_song_is_separated(tmp_path: Path) -> None:
     song = write_wav(tmp_path / "song.wav", make_song(480 * 44_100)).read_bytes()
-    with Server(tmp_path / "instance", "wsgi:app", model="builtin", models=builtin_models) as server:
+    with Server(tmp_path / "instance", "wsgi:app", model="builtin") as server:
         caller = Caller(server, server.key(plan="custom", max_mb=300))
         job_id = caller.upload(song, stems=5, output="mp3")["id"]
         caller.wait(job_id, "processing")

@@ -23,10 +23,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_curl_session_works_as_printed(folder: Path, instance: Path, builtin_models: Path) -> None:
+def test_the_curl_session_works_as_printed(folder: Path, instance: Path) -> None:
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) == 1
-    with Server(instance, "wsgi:app", models=builtin_models) as server:
+    with Server(instance, "wsgi:app", model="builtin") as server:
         session = blocks[0].replace("http://127.0.0.1:8000", server.url)
         assert session.count(server.url) == 3
         done = subprocess.run(

@@ -65,7 +65,7 @@ def test_the_instance_is_the_folder_that_systemd_makes() -> None:
 
 
 @pytest.mark.skipif(not sandbox.available(), reason="systemd-analyze, setpriv or libseccomp is not installed")
-def test_the_real_engine_works_within_the_unit(builtin_models: Path, tmp_path: Path) -> None:
+def test_the_real_engine_works_within_the_unit(tmp_path: Path) -> None:
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(sandbox.command(UNIT, *command), capture_output=True, text=True, timeout=60)
 
@@ -74,7 +74,7 @@ def test_the_real_engine_works_within_the_unit(builtin_models: Path, tmp_path: P
     assert (done := run(sys.executable, "-c", KEPT_FROM_SERVICE)).returncode == 0, done.stderr
     song = audio_files.song(2 * audio_files.RATE_HZ)
     content = audio_files.write_wav(tmp_path / "song.wav", song).read_bytes()
-    server = Server(tmp_path / "instance", "wsgi:app", model="builtin", models=builtin_models, engine="openvino")
+    server = Server(tmp_path / "instance", "wsgi:app", model="builtin", engine="openvino")
     server.arguments = sandbox.command(UNIT, *server.arguments)
     with server:
         caller = Caller(server, server.key())

@@ -270,10 +270,10 @@ def test_the_peaks(app: Flask, get: Any, done: Any) -> None:
 
 
 def test_the_peaks_are_those_of_the_stems_that_are_served(
-    get: Any, upload: Upload, finished: Callable[..., Job], builtin_models: Path, tmp_path: Path,
+    get: Any, upload: Upload, finished: Callable[..., Job], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    real = Separator(builtin_models, "builtin")
+    real = Separator(tmp_path, "builtin")
     monkeypatch.setattr(FastSeparator, "__call__", lambda self, *arguments, **options: real(*arguments, **options))
     job = finished(upload(stems="2").json["data"]["id"], seconds=120.0)
     assert (job.status, job.samples) == ("completed", 22_050)

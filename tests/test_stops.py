@@ -19,25 +19,6 @@ def test_a_stop_while_tensorflow_is_being_imported_is_quick_and_clean(tmp_path: 
     assert_clean(server)
 
 
-@pytest.mark.parametrize("end", [Server.stop, Server.interrupt], ids=["stop", "Ctrl-C"])
-def test_a_stop_while_a_network_is_being_frozen_is_quick_and_clean(
-    tmp_path: Path, end: Callable[[Server], float]
-) -> None:
-    with Server(tmp_path / "instance", "wsgi:app") as server:
-        until(lambda: any("tensorflow" in maps(child) for child in freezing(server)))
-        (child,) = freezing(server)
-        assert end(server) < STOP_SECONDS
-        until(lambda: not maps(child))
-    assert_clean(server)
-    assert not list((server.instance / "models" / "frozen").glob("[!.]*"))
-
-
-def freezing(server: Server) -> list[str]:
-    """Return the process ids of what freezes for a server's workers."""
-    tasks = [task for pid in server.workers() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return [pid for task in tasks for pid in told(task / "children").split()]
-
-
 def maps(pid: str) -> str:
     """Return what a process has in its memory, which is nothing once it has ended."""
     return told(Path(f"/proc/{pid}/maps"))

@@ -85,10 +85,8 @@ def separate(tmp_path: Path, source: Path) -> Callable[..., Separation]:
     return separate
 
 
-def test_it_makes_what_the_worker_would(
-    separate: Callable[..., Separation], source: Path, tmp_path: Path, builtin_models: Path
-) -> None:
-    separator = Separator(builtin_models, "builtin", engine="openvino", max_duration_seconds=60)
+def test_it_makes_what_the_worker_would(separate: Callable[..., Separation], source: Path, tmp_path: Path) -> None:
+    separator = Separator(tmp_path, "builtin", engine="openvino", max_duration_seconds=60)
     made = separate(separator)
     (tmp_path / "here").mkdir()
     here = separator(source, tmp_path / "here", **OPTIONS)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from logging import getLogger
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from ezstems.audio import frozen
+from ezstems.audio.checkpoint import Damaged
 from ezstems.audio.cpu import cores, has_bfloat16
+from ezstems.audio.unet import UnknownNetwork
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError
 
@@ -43,8 +43,8 @@ def check(engine: str, precision: str) -> None:
     for name, value, allowed in (("ENGINE", engine, ENGINES), ("PRECISION", precision, PRECISIONS)):
         if value not in allowed:
             raise ConfigurationError(f"EZSTEMS_{name}={value!r} must be one of {', '.join(allowed)}")
-    if engine == "openvino" and find_spec("openvino") is None:
-        raise ConfigurationError("EZSTEMS_ENGINE='openvino' needs the package openvino, which is not installed")
+    if engine != "auto" and find_spec(engine) is None:
+        raise ConfigurationError(f"EZSTEMS_ENGINE={engine!r} needs the package {engine}, which is not installed")
 
 
 def resolve(precision: str) -> str:
@@ -54,34 +54,30 @@ def resolve(precision: str) -> str:
     return "bfloat16" if precision != "float32" and has_bfloat16() else "float32"
 
 
-def open_engine(engine: str, precision: str, weights: Weights, cutoff: str, models_directory: Path) -> Engine:
+def open_engine(engine: str, precision: str, weights: Weights, cutoff: str) -> Engine:
     """Load a network into the engine that a setting means; `auto` is OpenVINO wherever it works.
 
     Raises:
-        ConfigurationError: the checkpoint doesn't fit, or OpenVINO was asked for and doesn't work.
+        ConfigurationError: the checkpoint is damaged or doesn't fit, or what can run it isn't installed.
     """
     precision = resolve(precision)
     if engine != "tensorflow":
+        from ezstems.audio.openvino_engine import OpenvinoEngine
+
         try:
-            return _openvino_engine(precision, weights, cutoff, models_directory)
-        except Exception as error:  # whatever it is, TensorFlow can do without
-            logger.warning("%s can't run in OpenVINO", weights.label, exc_info=error)
-            if engine == "openvino":
-                raise ConfigurationError(
-                    f"EZSTEMS_ENGINE=openvino: {weights.label} can't run in OpenVINO here; the log says why"
-                ) from error
-            logger.warning("%s runs in TensorFlow, which is slower", weights.label)
+            return OpenvinoEngine(weights, cutoff, precision)
+        except Damaged as error:
+            raise ConfigurationError(f"{weights.label}: {error}") from error
+        except ConfigurationError:
+            raise
+        except UnknownNetwork as error:
+            why = f"it is {error}"
+        except Exception:  # whatever it is, TensorFlow can do without
+            logger.warning("%s can't run in OpenVINO", weights.label, exc_info=True)
+            why = "the log says why"
+        if engine == "openvino":
+            raise ConfigurationError(f"EZSTEMS_ENGINE=openvino: {weights.label} can't run in OpenVINO here; {why}")
+        logger.warning("%s runs in TensorFlow, which is slower; %s", weights.label, why)
     from ezstems.audio.tensorflow_engine import TensorflowEngine
 
     return TensorflowEngine(weights, cutoff, precision)
-
-
-def _openvino_engine(precision: str, weights: Weights, cutoff: str, models_directory: Path) -> Engine:
-    from ezstems.audio.openvino_engine import OpenvinoEngine
-
-    try:
-        return OpenvinoEngine(frozen.require(weights, models_directory), cutoff, precision)
-    except (RuntimeError, OSError) as error:  # OpenVINO's, for a damaged file, too; or it was pruned by another version
-        logger.warning("the frozen %s can't be loaded and is made anew", weights.label, exc_info=error)
-        frozen.discard(weights, models_directory)
-        return OpenvinoEngine(frozen.require(weights, models_directory), cutoff, precision)

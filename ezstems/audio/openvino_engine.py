@@ -1,21 +1,27 @@
-"""The fast engine: Spleeter's frozen graph in OpenVINO, without TensorFlow.
+"""The fast engine: Spleeter's network, built straight from a checkpoint, in OpenVINO, without TensorFlow.
 
 OpenVINO is imported by the first engine, never by importing this module.
 """
 
-import mmap
-from pathlib import Path
+import json
+from logging import getLogger
 from typing import Any
 
 import numpy as np
 
-from ezstems.audio import runtimes
+from ezstems.audio import runtimes, unet
+from ezstems.audio.configuration import configuration
 from ezstems.audio.cpu import cores
 from ezstems.audio.engine import TILES_IN_FLIGHT, Masks
-from ezstems.audio.frozen import MASK, NETWORK, WEIGHTS, bins_of
+from ezstems.audio.pages import Pages
 from ezstems.audio.stft import TILE_FRAMES
+from ezstems.audio.weights import Weights
+
+logger = getLogger(__name__)
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+# Whether what is compiled does without the kernels it was compiled from, as the first network of a kind has shown.
+_independent: dict[str, bool] = {}
 
 
 class OpenvinoEngine:
@@ -24,49 +30,47 @@ class OpenvinoEngine:
     name = "openvino"
     quick = True  # it loads in a fraction of a second, and gives its memory back
 
-    def __init__(self, folder: Path, cutoff: str, precision: str) -> None:
-        """Compile the network in `folder` (see `frozen`) for a cutoff (11kHz or 16kHz) and a precision.
+    def __init__(self, weights: Weights, cutoff: str, precision: str) -> None:
+        """Compile the network of some weights for a cutoff (11kHz or 16kHz) and a precision.
 
-        Raises ImportError where OpenVINO is missing, RuntimeError where it can't read or compile the network.
+        Raises what `unet.build` does, and RuntimeError where OpenVINO can't compile it.
         """
-        openvino = runtimes.openvino()
-        core = openvino.Core()
-        # The weights' file is mapped here, so that its pages can be let go of once they are laid out for the processor.
-        with (folder / WEIGHTS).open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        weights = openvino.Tensor(np.frombuffer(mapped, np.uint8), shared_memory=True)
-        model = core.read_model((folder / NETWORK).read_bytes(), weights)
-        self.bins = bins_of(model, cutoff)
+        params = configuration(weights, cutoff)
+        self.bins: int = params["F"]
         self.precision = precision
-        model.reshape([1, TILE_FRAMES, self.bins, 2])
-        self._compiled: Any = core.compile_model(
-            model,
+        kernels = self._compile(weights, params)
+        # What computes has a copy of each kernel, laid out for the processor; yet OpenVINO would keep the kernels, too.
+        kind = json.dumps([precision, self.bins, params["model"]], sort_keys=True)
+        if _independent.get(kind, True) and kernels.give_back() and kind not in _independent:
+            self.runner()(np.zeros((TILE_FRAMES, self.bins, unet.CHANNELS), np.float32))
+            _independent[kind] = not kernels.touched()
+            if not _independent[kind]:
+                logger.warning("OpenVINO goes on reading the kernels of %s; they stay in memory", weights.label)
+                self._compile(weights, params)
+
+    def _compile(self, weights: Weights, params: dict[str, Any]) -> Pages:
+        network = unet.build(weights, params)
+        self._compiled: Any = runtimes.openvino().Core().compile_model(
+            network.model,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+                "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
                 "NUM_STREAMS": TILES_IN_FLIGHT,
                 "INFERENCE_NUM_THREADS": max(cores(), TILES_IN_FLIGHT),
                 "ENABLE_CPU_PINNING": False,  # decoders, encoders and transforms want the same cores
                 "CPU_DENORMALS_OPTIMIZATION": True,
             },
         )
-        if hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
-        self._weights = weights  # must outlive what was compiled from it
-        self._instruments = [_instrument(output.get_names()) for output in self._compiled.outputs]
+        self._instruments = [output.get_any_name() for output in self._compiled.outputs]
+        return network.kernels
 
     def runner(self) -> Masks:
         """Return a function from the magnitudes of one tile to its masks, which its next call overwrites."""
         request = self._compiled.create_infer_request()
 
         def masks(magnitudes: np.ndarray) -> dict[str, np.ndarray]:
-            request.infer([magnitudes[None]], share_inputs=True, share_outputs=True)
+            request.infer([magnitudes], share_inputs=True, share_outputs=True)
             tensors = (request.get_output_tensor(index) for index in range(len(self._instruments)))
             return dict(zip(self._instruments, (tensor.data for tensor in tensors), strict=True))
 
         return masks
-
-
-def _instrument(names: set[str]) -> str:
-    """Return the instrument that an output's mask, `mask_<instrument>:0`, is for."""
-    return next(name for name in names if name.startswith(MASK)).removeprefix(MASK).partition(":")[0]

@@ -6,10 +6,11 @@ from typing import Any
 
 
 def tensorflow() -> Any:
-    """Import TensorFlow with the Keras that Spleeter was written for."""
+    """Import TensorFlow with the Keras that Spleeter was written for; raise ModuleNotFoundError."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
+    import tf_keras  # noqa: F401  # which it would look for only later
 
     tf.get_logger().setLevel("ERROR")
     return tf

@@ -108,10 +108,9 @@ class Separator:
         cutoff: str = CUTOFFS[0],
         idle_seconds: float = IDLE_SECONDS,
         max_duration_seconds: float | None = None,
-        min_free_bytes: int = 0,
     ) -> None:
         """Remember the settings; nothing is loaded."""
-        self._networks = Networks(models_directory, model, engine, precision, idle_seconds, min_free_bytes)
+        self._networks = Networks(models_directory, model, engine, precision, idle_seconds)
         self._cutoff = cutoff
         self._longest_seconds = max_duration_seconds
 
@@ -127,14 +126,9 @@ class Separator:
             logger.info("warmed %s stems in %.1f s", stems, monotonic() - started)
 
     def prepare(self) -> None:
-        """Do all that a file would otherwise wait for: warm 2 stems, the most asked for, and freeze every network."""
+        """Do what a file would otherwise wait for: warm 2 stems, the most asked for."""
+        self._networks.discard_frozen()
         self.warm()
-        for stems in STEMS:
-            self.freeze(stems)
-
-    def freeze(self, stems: int) -> bool:
-        """Freeze the network of a number of stems where it isn't yet; return whether the fast engine has it now."""
-        return self._networks.freeze(stems)
 
     def rest(self) -> None:
         """Let go of networks that were long not used; called every now and then."""

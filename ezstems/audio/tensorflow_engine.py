@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ezstems.audio import unet
+from ezstems.audio import reference
+from ezstems.audio.configuration import configuration
 from ezstems.audio.engine import Masks
 from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.weights import Weights
@@ -22,18 +23,18 @@ class TensorflowEngine:
         Raises:
             ConfigurationError: the checkpoint doesn't fit the configuration.
         """
-        params = unet.configuration(weights, cutoff)
+        params = configuration(weights, cutoff)
         self.bins: int = params["F"]
         self.precision = precision
-        graph = unet.build(weights, params)
+        graph = reference.build(weights, params)
         tf = tensorflow()
         v1 = tf.compat.v1
         options = v1.ConfigProto()
         if precision == "bfloat16":
             options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1
-        with tf.Graph().as_default() as frozen:
+        with tf.Graph().as_default() as fresh:
             v1.import_graph_def(graph.definition, name="")
-            session = v1.Session(graph=frozen, config=options)
+            session = v1.Session(graph=fresh, config=options)
             self._call: Any = session.make_callable(list(graph.masks), [graph.magnitudes])
         self._instruments = graph.instruments
 

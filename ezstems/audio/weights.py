@@ -1,7 +1,7 @@
 """The networks' weights: which are on disk, and whether they are whole; judged from the files alone.
 
-A folder in Spleeter's checkpoint layout is complete when `checkpoint` names a prefix inside it, `<prefix>.index` is a
-readable TensorFlow table, and every shard that the table counts is there and as long as the table says. Spleeter's
+A folder in Spleeter's checkpoint layout is complete when `checkpoint` names a prefix inside it, `<prefix>.index` can
+be read (see `checkpoint`), and every shard that it counts is there and as long as it says. Spleeter's
 `.probe` is not asked for: it says that a download once ended, not that the files are still there, and a folder copied
 by hand may well lack it.
 """
@@ -13,7 +13,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from ezstems.audio.table import shard_sizes
+from ezstems.audio.checkpoint import INDEX_LIMIT_BYTES, Index, shard_path
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
 
 logger = getLogger(__name__)
@@ -23,10 +23,10 @@ SOURCES = ("official", "builtin")
 STEMS = (2, 4, 5)
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 ABSENT = "not on disk"
+NOTE = "source.json"  # what `fetch` leaves beside the weights
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
 TEXT_LIMIT_BYTES = 1 << 20  # `checkpoint` and `config.json` have a few lines
-INDEX_LIMIT_BYTES = 1 << 20  # an index has some 40 bytes a variable, and the networks have some hundred variables
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Status:
-    """Describe one folder of weights: `state` is complete, incomplete or missing, `why` says what it lacks."""
+    """Describe one folder of weights: `state` is complete, incomplete or missing, `why` says what it lacks.
+
+    `origin` says where they are from.
+    """
 
     source: str
     stems: int
@@ -54,6 +57,7 @@ class Status:
     why: str
     path: Path
     size_bytes: int
+    origin: str
 
 
 class Incomplete(Exception):
@@ -140,7 +144,17 @@ def _describe(source: str, stems: int, models_directory: Path) -> Status:
         why = str(error)
         state = MISSING if why == ABSENT else INCOMPLETE
     size_bytes = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-    return Status(source, stems, state, why, folder, size_bytes)
+    return Status(source, stems, state, why, folder, size_bytes, _origin(source, folder) if state != MISSING else "")
+
+
+def _origin(source: str, folder: Path) -> str:
+    """Return where weights are from, as far as their folder says so."""
+    if source == "builtin":
+        return "this package"
+    try:
+        return str(json.loads(_read(folder / NOTE, TEXT_LIMIT_BYTES))["source"])
+    except (Incomplete, OSError, ValueError, KeyError, TypeError):
+        return "by hand"
 
 
 def _read(path: Path, limit_bytes: int) -> bytes:
@@ -165,12 +179,12 @@ def _checkpoint(folder: Path) -> Path:
         raise Incomplete(f"'checkpoint' names {named[1][:200]!r}, which must end in a bare name")
     index = _read(folder / f"{name}.index", INDEX_LIMIT_BYTES)
     try:
-        shards = shard_sizes(index)
+        shards = Index.parse(index).shard_bytes()
     except ValueError as error:
-        logger.info("reading %s.index in %s: %r", name, folder, error)
+        logger.info("reading %s.index in %s: %s", name, folder, error)
         raise Incomplete(f"'{name}.index' is truncated or damaged") from error
     for number, least_bytes in enumerate(shards):
-        shard = folder / f"{name}.data-{number:05d}-of-{len(shards):05d}"
+        shard = shard_path(folder / name, number, len(shards))
         if not shard.is_file():
             raise Incomplete(f"{shard.name!r} is missing")
         size_bytes = shard.stat().st_size

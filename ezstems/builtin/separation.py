@@ -13,8 +13,7 @@ from scipy.io import wavfile
 def separate(files: Sequence[Path], stems: int, models: Path | None, directory: Path, instance: Path) -> None:
     """Separate files with the bundled model, or with those in `models`, into `directory/<name of file>/<stem>.wav`.
 
-    Models of one's own take the place of the official ones, which are found and loaded as the bundled ones are. Both
-    are frozen once: the bundled ones in the instance folder, the others beside themselves.
+    Models of one's own take the place of the official ones, which are found and loaded as the bundled ones are.
     """
     settings = {"EZSTEMS_INSTANCE": str(instance), "EZSTEMS_MODEL": "builtin"}
     if models is not None:

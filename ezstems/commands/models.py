@@ -28,10 +28,10 @@ def models() -> None:
 def list_models() -> None:
     """List which weights are here."""
     rows = [
-        (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.why or s.path)
+        (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.origin or "-", s.why or s.path)
         for s in weights.status(current_app.config["EZSTEMS_MODELS"])
     ]
-    table(rows, "SOURCE", "MODEL", "STATE", "MB", "WHERE OR WHY NOT")
+    table(rows, "SOURCE", "MODEL", "STATE", "MB", "FROM", "WHERE OR WHY NOT")
 
 
 @models.command()
@@ -55,37 +55,8 @@ def fetch(names: tuple[str, ...]) -> None:
                 bars.remove_task(bar)
                 raise
             bars.update(bar, description=f"{name}: {'fetched' if fetched else 'here already'}", total=1, completed=1)
-    _freeze(names)
-
-
-@models.command()
-@click.argument("names", nargs=-1, type=click.Choice(NAMES))
-@with_app
-def freeze(names: tuple[str, ...]) -> None:
-    """Get the networks ready for the fast engine, so that no job waits for it; all unless some are named."""
-    _freeze(names)
 
 
 def _as_whose_it_is(folder: Path) -> AbstractContextManager[None]:
     """Write into a folder of the instance as its owner, and into another one as who called: others may share that."""
     return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.outside()
-
-
-def _freeze(names: tuple[str, ...]) -> None:
-    separator, console = current_app.config["SEPARATOR"], Console(stderr=True)
-    folder = current_app.config["EZSTEMS_MODELS"]
-    if current_app.config["EZSTEMS_ENGINE"] == "tensorflow":
-        return
-    lacking = []
-    for name in names or NAMES:
-        with console.status(f"{name}: getting the network ready"), _as_whose_it_is(folder):
-            ready = separator.freeze(int(name[0]))
-        if ready:
-            click.echo(f"{name}: ready", err=True)
-        else:
-            lacking.append(name)
-    if lacking:
-        notice = f"{', '.join(lacking)}: only TensorFlow can run it here, which is slower; the log says why"
-        if current_app.config["EZSTEMS_ENGINE"] == "openvino":
-            raise click.ClickException(notice)
-        click.echo(notice, err=True)

@@ -33,8 +33,6 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | Non
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.ClickException(f"{', '.join(twice)}: several files of this name would write to the same folder")
     separator = current_app.config["SEPARATOR"]
-    if privileges.is_anothers():  # what the instance keeps is made as its owner, before the rest is made as the caller
-        separator.freeze(int(stems))
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with privileges.outside(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ezstems.audio import stft
+from ezstems.audio.configuration import configuration
 from ezstems.audio.runtimes import tensorflow
-from ezstems.audio.unet import configuration
 from ezstems.audio.weights import Weights
 from tests.audio.audio_files import song
 

@@ -9,6 +9,7 @@ import pytest
 from ezstems.audio.weights import Weights
 from tests.audio import checkpoints
 
+Official = Callable[[int], Weights]
 SMALL = [4, 6, 8, 12, 12, 16]
 
 
@@ -22,7 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Weights]:
+def official(tmp_path_factory: pytest.TempPathFactory) -> Official:
     """Return a function from a number of stems to a random checkpoint of the official architecture."""
     folder = tmp_path_factory.mktemp("official")
     return cache(lambda stems: checkpoints.make(folder, stems))

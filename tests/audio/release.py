@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import random
 import tarfile
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ezstems.audio import download, fetch, weights
+from ezstems.audio import download, fetch, sources, weights
 from ezstems.errors import ModelMissing
 
 from .test_weights import write_checkpoint
@@ -30,6 +31,7 @@ def _model_files() -> dict[str, bytes]:
 
 
 MODEL = _model_files()
+SUMS = {name: hashlib.sha256(content).hexdigest() for name, content in MODEL.items()}
 
 
 @dataclass
@@ -128,6 +130,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Yield a running server, reached without a proxy; retries don't pause."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(download, "RETRY_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(fetch, "WHEELS", {})
     with Server() as server:
         thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.02))
         thread.start()
@@ -169,6 +172,7 @@ def serve(server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch, sha25
     server.content = content
     sha256 = sha256 or hashlib.sha256(content).hexdigest()
     monkeypatch.setitem(fetch.ARCHIVES, 2, fetch.Archive("2stems.tar.gz", sha256))
+    monkeypatch.setitem(fetch.FILES, 2, SUMS)
     return sha256
 
 
@@ -177,11 +181,13 @@ def left_in(models: Path) -> set[str]:
     return {path.name for path in models.iterdir()} - {".fetch.lock"}
 
 
-def assert_installed(models: Path) -> None:
-    """Hold the folder to the archive's files, the probe, and nothing beside."""
+def assert_installed(models: Path, source: str = sources.RELEASE) -> None:
+    """Hold the folder to the model's files, the note, the probe, and nothing beside."""
     assert left_in(models) == {"2stems"}
     folder = models / "2stems"
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {**MODEL, ".probe": b"OK"}
+    held = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert json.loads(held.pop("source.json")) == {"source": source, "sha256": SUMS}
+    assert held == {**MODEL, ".probe": b"OK"}
     assert weights.find("official", 2, models).checkpoint == folder / "model"
 
 

@@ -5,118 +5,107 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
-from ezstems.audio import engine, frozen, weights
-from ezstems.audio.engine import open_engine
-from ezstems.audio.frozen import NETWORK
-from ezstems.audio.weights import Weights
+from ezstems.audio import engine, unet, weights
+from ezstems.audio.engine import ENGINES, open_engine
+from ezstems.audio.openvino_engine import OpenvinoEngine
 from ezstems.errors import ConfigurationError
 from tests.audio.audio_files import song, write_wav
 
 ROOT = Path(__file__).resolve().parents[2]
-Breaker = Callable[[pytest.MonkeyPatch, Weights, Path], None]
-
-
-@pytest.fixture(scope="module")
-def whole(models: Path) -> Path:
-    """Return the folder of small models with 2 stems frozen."""
-    frozen.require(weights.find("official", 2, models), models)
-    return models
+Breaker = Callable[[pytest.MonkeyPatch], None]
 
 
 @pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """Return a copy of it that a test may damage."""
-    return shutil.copytree(whole, tmp_path / "models")
+def folder(models: Path, tmp_path: Path) -> Path:
+    """Return a copy of the small models that a test may damage."""
+    return shutil.copytree(models, tmp_path / "models")
 
 
-def not_installed(monkeypatch: pytest.MonkeyPatch, found: Weights, folder: Path) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr(frozen, "version", Mock(side_effect=PackageNotFoundError("openvino")))
-
-
-def not_importable(monkeypatch: pytest.MonkeyPatch, found: Weights, folder: Path) -> None:
+def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
 
 
-def graph_damaged(monkeypatch: pytest.MonkeyPatch, found: Weights, folder: Path) -> None:
-    network = frozen.folder(found, folder) / NETWORK
-    network.write_bytes(network.read_bytes()[:-1000])
+def not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenvinoEngine, "_compile", Mock(side_effect=RuntimeError("no such instruction")))
 
 
-def weights_damaged(monkeypatch: pytest.MonkeyPatch, found: Weights, folder: Path) -> None:
-    values = (frozen.folder(found, folder) / NETWORK).with_suffix(".bin")
-    values.write_bytes(values.read_bytes()[:1000])
-
-
-def folder_in_the_way(monkeypatch: pytest.MonkeyPatch, found: Weights, folder: Path) -> None:
-    shutil.rmtree(folder / frozen.FOLDER)
-    (folder / frozen.FOLDER).write_text("a file")
-
-
-def child_fails(monkeypatch: pytest.MonkeyPatch, found: Weights, folder: Path) -> None:
-    shutil.rmtree(folder / frozen.FOLDER)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+def of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unet, "KINDS", ("unet.softmax_unet",))
 
 
 breakers = pytest.mark.parametrize(
-    "break_it",
-    [not_installed, not_importable, folder_in_the_way, child_fails],
-    ids=lambda breaker: breaker.__name__,
+    ("break_it", "why"),
+    [
+        (not_installed, "the log says why"),
+        (not_compiled, "the log says why"),
+        (of_another_kind, "it is a network of type 'unet.unet'"),
+    ],
+    ids=["not installed", "not compiled", "of another kind"],
 )
 
 
 @pytest.mark.parametrize(("asked", "got"), [("auto", "openvino"), ("openvino", "openvino"), ("tensorflow",) * 2])
-def test_what_works_is_what_was_asked_for(asked: str, got: str, whole: Path) -> None:
-    found = weights.find("official", 2, whole)
-    assert open_engine(asked, "float32", found, "11kHz", whole).name == got
+def test_what_works_is_what_was_asked_for(asked: str, got: str, models: Path) -> None:
+    assert open_engine(asked, "float32", weights.find("official", 2, models), "11kHz").name == got
 
 
 @breakers
 def test_auto_falls_back_and_says_so(
-    break_it: Breaker, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    break_it: Breaker, why: str, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = weights.find("official", 2, folder)
-    break_it(monkeypatch, found, folder)
-    opened = open_engine("auto", "float32", found, "11kHz", folder)
+    break_it(monkeypatch)
+    opened = open_engine("auto", "float32", weights.find("official", 2, models), "11kHz")
     assert (opened.name, opened.bins) == ("tensorflow", 1024)
-    warned = [record.getMessage() for record in caplog.records if record.name == engine.__name__]
-    assert any("official 2stems can't run in OpenVINO" in text for text in warned)
-    assert any("official 2stems runs in TensorFlow" in text for text in warned)
+    last = caplog.records[-1].getMessage()
+    assert last == f"official 2stems runs in TensorFlow, which is slower; {why}"
+    assert ("Traceback" in caplog.text) == (why == "the log says why")
 
 
 @breakers
 def test_openvino_alone_is_refused(
-    break_it: Breaker, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    break_it: Breaker, why: str, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = weights.find("official", 2, folder)
-    break_it(monkeypatch, found, folder)
-    with pytest.raises(ConfigurationError, match="EZSTEMS_ENGINE=openvino: official 2stems can't run in OpenVINO here"):
-        open_engine("openvino", "float32", found, "11kHz", folder)
-    assert "official 2stems can't run in OpenVINO" in caplog.text and "Traceback" in caplog.text
+    break_it(monkeypatch)
+    with pytest.raises(ConfigurationError) as error:
+        open_engine("openvino", "float32", weights.find("official", 2, models), "11kHz")
+    assert str(error.value) == f"EZSTEMS_ENGINE=openvino: official 2stems can't run in OpenVINO here; {why}"
     assert "runs in TensorFlow" not in caplog.text
 
 
-@pytest.mark.parametrize("damage", [graph_damaged, weights_damaged])
-def test_a_damaged_network_is_frozen_anew(damage: Breaker, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = weights.find("official", 2, folder)
-    before = [path.read_bytes() for path in sorted(frozen.folder(found, folder).iterdir())]
-    damage(monkeypatch, found, folder)
-    assert open_engine("openvino", "float32", found, "11kHz", folder).name == "openvino"
-    after = [path.stat().st_size for path in sorted(frozen.folder(found, folder).iterdir())]
-    assert after == [len(content) for content in before]
+@pytest.mark.parametrize("missing", ["tensorflow", "tf_keras"])
+@breakers
+def test_without_tensorflow_nothing_is_left_to_fall_back_to(
+    break_it: Breaker, why: str, missing: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_it(monkeypatch)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigurationError, match=f"^official 2stems needs TensorFlow: '{missing}' is not installed$"):
+        open_engine("auto", "float32", weights.find("official", 2, models), "11kHz")
 
 
-@pytest.mark.parametrize("asked", ["auto", "tensorflow"])
+@pytest.mark.parametrize("asked", ENGINES)
 def test_a_checkpoint_that_does_not_fit_is_refused(asked: str, folder: Path) -> None:
     (folder / "2stems" / "config.json").unlink()
     with pytest.raises(ConfigurationError, match="official 2stems: the checkpoint doesn't fit"):
-        open_engine(asked, "float32", weights.find("official", 2, folder), "11kHz", folder)
+        open_engine(asked, "float32", weights.find("official", 2, folder), "11kHz")
+
+
+@pytest.mark.parametrize("asked", ENGINES)
+@pytest.mark.parametrize("change", ["a bit", "the end", "all"])
+def test_a_damaged_checkpoint_is_refused(asked: str, change: str, folder: Path) -> None:
+    found = weights.find("official", 2, folder)
+    shard = folder / "2stems" / "model.data-00000-of-00001"
+    content = shard.read_bytes()
+    flipped = content[:-9000] + bytes([content[-9000] ^ 4]) + content[-8999:]
+    shard.write_bytes({"a bit": flipped, "the end": content[:-9000], "all": b""}[change])
+    with pytest.raises(ConfigurationError, match=r"^official 2stems: 'model.*' is damaged$") as error:
+        open_engine(asked, "float32", found, "11kHz")
+    assert asked == "tensorflow" or "'model.data-00000-of-00001'" in str(error.value)
 
 
 @pytest.mark.parametrize(("processor", "meant"), [(True, "bfloat16"), (False, "float32")])
@@ -130,13 +119,14 @@ def test_settings_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(ConfigurationError, match="must be one of auto, "):
             engine.check(*wrong)
     engine.check("openvino", "bfloat16")
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    engine.check("auto", "auto")
-    with pytest.raises(ConfigurationError, match="needs the package openvino"):
-        engine.check("openvino", "auto")
+    for name in ("openvino", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+        engine.check("auto", "auto")
+        with pytest.raises(ConfigurationError, match=f"EZSTEMS_ENGINE='{name}' needs the package {name}, which is not"):
+            engine.check(name, "auto")
 
 
-def test_the_fast_engine_loads_neither_tensorflow_nor_what_tells_its_makers(whole: Path, tmp_path: Path) -> None:
+def test_the_fast_engine_loads_neither_tensorflow_nor_what_tells_its_makers(models: Path, tmp_path: Path) -> None:
     source = write_wav(tmp_path / "song.wav", song(50_000))
     code = """
 import json, sys
@@ -146,8 +136,8 @@ separator = Separator(Path(sys.argv[1]), "official", engine="openvino")
 made = separator(Path(sys.argv[2]), Path(sys.argv[3]), stems=2)
 print(json.dumps([made.samples, [name for name, module in sys.modules.items() if module and "." not in name]]))
 """
-    arguments = [sys.executable, "-c", code, str(whole), str(source), str(tmp_path)]
+    arguments = [sys.executable, "-c", code, str(models), str(source), str(tmp_path)]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True)
     samples, loaded = json.loads(done.stdout)
     assert samples == 50_000 and "openvino" in loaded
-    assert not {"tensorflow", "tf_keras", "spleeter", "pandas", "openvino_telemetry"} & set(loaded)
+    assert not {"tensorflow", "tf_keras", "pandas", "openvino_telemetry"} & set(loaded)

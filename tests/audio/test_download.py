@@ -27,6 +27,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     yield from running(monkeypatch)
 
 
+@pytest.fixture(autouse=True)
+def no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the release as the only source."""
+    monkeypatch.setattr(fetch, "WHEELS", {})
+
+
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """The models' folder, which nobody has made yet."""
@@ -252,6 +258,7 @@ def test_a_killed_process_leaves_no_model_and_the_next_one_resumes(
         import pathlib
         from ezstems.audio import fetch
         fetch.ARCHIVES[2] = fetch.Archive("2stems.tar.gz", "{sha256}")
+        fetch.FILES[2] = {{}}
         fetch.fetch(2, pathlib.Path({str(models)!r}), base_url="{server.base_url}")
     """
     part = models / "2stems.tar.gz.part"

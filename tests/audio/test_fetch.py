@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ezstems.audio import fetch
+from ezstems.audio import fetch, unpack
 from ezstems.errors import BadInput, FetchFailed
 
 from .release import CHUNK, Server, assert_installed, assert_no_model, left_in, member, pack, running, serve
@@ -82,7 +82,7 @@ def test_a_hostile_archive_is_refused_whole(
     server: Server, models: Path, monkeypatch: pytest.MonkeyPatch, evil: tarfile.TarInfo, why: str
 ) -> None:
     serve(server, pack(evil), monkeypatch)
-    monkeypatch.setattr(fetch, "UNPACKED_LIMIT_BYTES", 2 << 20)
+    monkeypatch.setattr(unpack, "UNPACKED_LIMIT_BYTES", 2 << 20)
     with pytest.raises(FetchFailed, match=f"2stems.tar.gz was refused: .*{why}"):
         fetch.fetch(2, models, base_url=server.base_url)
     assert left_in(models) <= {"2stems.tar.gz.etag"}
@@ -94,7 +94,7 @@ def test_a_hostile_archive_is_refused_whole(
 def test_an_archive_of_too_many_members_is_refused(
     server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve(server, pack(*(member(f"more{number}") for number in range(fetch.MEMBERS_LIMIT))), monkeypatch)
+    serve(server, pack(*(member(f"more{number}") for number in range(unpack.MEMBERS_LIMIT))), monkeypatch)
     with pytest.raises(FetchFailed, match="far more than a model"):
         fetch.fetch(2, models, base_url=server.base_url)
     assert_no_model(models)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ezstems.audio import frozen, networks
+from ezstems.audio import networks
 from ezstems.audio.engine import Engine, Masks
 from ezstems.audio.networks import Networks
 from ezstems.audio.weights import Weights
@@ -45,7 +45,7 @@ class Loader:
         self.started = threading.Event()
         self.loaded: list[tuple[str, str]] = []
 
-    def __call__(self, engine: str, precision: str, weights: Weights, cutoff: str, models_directory: Path) -> Engine:
+    def __call__(self, engine: str, precision: str, weights: Weights, cutoff: str) -> Engine:
         self.loaded.append((weights.label, cutoff))
         self.started.set()
         assert self.gate.wait(60)
@@ -225,27 +225,24 @@ def test_a_use_that_fails_is_over(small: Networks, loader: Loader, clock: Callab
 
 def test_missing_weights(tmp_path: Path, loader: Loader) -> None:
     nothing = Networks(tmp_path, "official", "auto", "auto", IDLE_SECONDS)
-    for ask in (lambda: nothing.weights(2), lambda: use(nothing, 2), lambda: nothing.freeze(2)):
+    for ask in (lambda: nothing.weights(2), lambda: use(nothing, 2)):
         with pytest.raises(ModelMissing):
             ask()
     assert loader.loaded == []
 
 
-def test_freezing(models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    asked: list[str] = []
-
-    def require(found: Weights, folder: Path, min_free_bytes: int, waiting: object) -> Path:
-        asked.append(found.label)
-        if found.stems == 4:
-            raise frozen.NotFrozen("not today")
-        return folder
-
-    monkeypatch.setattr(frozen, "require", require)
-    fast, slow = (Networks(models, "official", engine, "auto", IDLE_SECONDS) for engine in ("auto", "tensorflow"))
-    assert [fast.freeze(stems) for stems in (2, 4)] == [True, False]
-    assert asked == ["official 2stems", "official 4stems"]
-    assert "official 4stems can't be frozen for OpenVINO" in caplog.text and "not today" in caplog.text
-    assert not slow.freeze(2) and not fast.freeze(4) and len(asked) == 2  # what failed isn't tried before every job
+def test_what_earlier_versions_froze_is_deleted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "frozen" / "official-2stems-0123").mkdir(parents=True)
+    (tmp_path / "frozen" / "official-2stems-0123" / "network.bin").write_bytes(bytes(1000))
+    (tmp_path / "2stems").mkdir()
+    found = Networks(tmp_path, "official", "auto", "auto", IDLE_SECONDS)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            found.discard_frozen()
+    assert [path.name for path in tmp_path.iterdir()] == ["2stems"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'frozen'} was deleted: networks are built from the checkpoints now"
+    ]
 
 
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ezstems.audio import stft, weights
+from ezstems.audio.configuration import configuration
 from ezstems.audio.decode import decode
 from ezstems.audio.engine import open_engine
 from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import STEMS, separate_blocks
-from ezstems.audio.unet import configuration
 from ezstems.audio.weights import Weights
 from tests.audio.audio_files import song, write_wav
 
@@ -80,14 +80,14 @@ def test_small_size(stems: int, models: Path, tmp_path: Path) -> None:
 
 def compare(found: Weights, cases: list[Case], folder: Path) -> None:
     """Hold that all ways give the same stems, model by model."""
-    stems, models_directory = STEMS[found.stems], found.checkpoint.parents[1]
+    stems = STEMS[found.stems]
     for cutoff in MODELS:
         chosen = [case for case in cases if case.cutoff == cutoff]
         if not chosen:
             continue
         configured, extension = MODELS[cutoff]
         whole = WholeFile(found, cutoff)
-        engines = [open_engine(name, "float32", found, configured, models_directory) for name in ENGINES]
+        engines = [open_engine(name, "float32", found, configured) for name in ENGINES]
         for number, case in enumerate(chosen):
             audio = song(case.samples, channels=case.channels, rate_hz=case.rate_hz, seed=number + found.stems)
             source = write_wav(folder / f"{cutoff}-{number}.wav", audio, case.rate_hz)

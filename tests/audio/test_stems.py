@@ -86,7 +86,7 @@ def test_the_same_file_gives_the_same_bits(separator: Separator, tmp_path: Path)
 
 
 def test_input_blocks_may_be_of_any_length(engine: str, models: Path) -> None:
-    opened = open_engine(engine, "auto", weights.find("official", 2, models), "11kHz", models)
+    opened = open_engine(engine, "auto", weights.find("official", 2, models), "11kHz")
     audio = song(700_000)
     results = []
     for size in (700_000, 99_991):

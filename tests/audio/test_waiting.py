@@ -1,7 +1,6 @@
-"""Who waits for a network that others load or freeze says so now and then: it is alive."""
+"""Who waits for a network that another thread loads says so now and then: it is alive."""
 
 import pickle
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ezstems.audio import frozen, networks, weights
-from ezstems.audio.files import turn
+from ezstems.audio import networks
 from ezstems.audio.networks import Networks
 
 
@@ -33,38 +31,6 @@ def in_a_thread(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def test_a_turn(tmp_path: Path) -> None:
-    beats, had = Beats(), threading.Event()
-
-    def take() -> None:
-        with turn(tmp_path / ".lock", beats):
-            had.set()
-
-    with turn(tmp_path / ".lock"):
-        thread = in_a_thread(take)
-        assert beats.seen.wait(20) and not had.is_set()
-    thread.join(20)
-    assert had.is_set()
-    with turn(tmp_path / ".lock", lambda: pytest.fail("nobody is before it")):
-        pass
-
-
-def test_freezing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    python, beats = tmp_path / "python", Beats()
-    done = tmp_path / "done"
-    python.write_text(f"#!/bin/sh\nwhile [ ! -e {done} ]; do sleep 0.01; done\n")
-    python.chmod(0o755)
-    found = weights.find("builtin", 2, tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(sys, "executable", str(python))
-        patched.setattr(frozen, "LOOK_EVERY_SECONDS", 0.05)
-        thread = in_a_thread(lambda: frozen._run_child(found, tmp_path, beats))
-        assert beats.seen.wait(20)
-        done.touch()
-        thread.join(20)
-    assert not thread.is_alive()
-
-
 @pytest.mark.parametrize("longest_seconds", [300.0, 0.0])
 def test_a_network_that_another_thread_loads(
     longest_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,7 +38,6 @@ def test_a_network_that_another_thread_loads(
     """It beats, unless the other has been at it for longer than any load takes."""
     monkeypatch.setattr(networks, "LOOK_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(networks, "LONGEST_LOAD_SECONDS", longest_seconds)
-    monkeypatch.setattr(Networks, "freeze", lambda *_: True)
     loading, beats = Networks(tmp_path, "builtin", "auto", "auto", 600.0), Beats()
     resident = networks.Resident(engine=None)  # type: ignore[arg-type]
 
@@ -90,7 +55,7 @@ def test_a_network_that_another_thread_loads(
 
 
 def test_a_copy_in_another_process_chooses_the_same_weights_and_loads_its_own_networks(tmp_path: Path) -> None:
-    ours = Networks(tmp_path, "auto", "auto", "float32", 600.0, 12)
+    ours = Networks(tmp_path, "auto", "auto", "float32", 600.0)
     chosen = ours.weights(2)
     theirs = pickle.loads(pickle.dumps(ours))
     assert theirs._chosen == {2: chosen}

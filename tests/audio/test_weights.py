@@ -8,13 +8,17 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import crc32c
 import pytest
 
-from ezstems.audio import table, weights
+from ezstems.audio import leveldb, weights
+from ezstems.audio.checkpoint import INDEX_LIMIT_BYTES, TENSORS_LIMIT, Index
+from ezstems.audio.leveldb import TABLE_MAGIC
+from ezstems.audio.runtimes import tensorflow
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     head = b""
     while number > 0x7F:
         head += bytes([number & 0x7F | 0x80])
@@ -22,31 +26,36 @@ def _varint(number: int) -> bytes:
     return head + bytes([number])
 
 
-def _block(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
-    rows = b"".join(b"\0" + _varint(len(key)) + _varint(len(value)) + key + value for key, value in entries)
+def block(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
+    rows = b"".join(b"\0" + varint(len(key)) + varint(len(value)) + key + value for key, value in entries)
     return rows + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
+
+
+def sealed(content: bytes) -> bytes:
+    """Put what says that it isn't compressed, and its checksum, behind a block."""
+    return content + b"\0" + leveldb.masked(crc32c.crc32c(content + b"\0")).to_bytes(4, "little")
+
+
+def table_of(data: bytes, handles: Sequence[tuple[int, int]]) -> bytes:
+    """Build a table whose block of blocks names places in `data`."""
+    top = block([(b"u", varint(start) + varint(size)) for start, size in handles])
+    footer = varint(0) + varint(0) + varint(len(data)) + varint(len(top))
+    return data + sealed(top) + footer.ljust(40, b"\0") + TABLE_MAGIC
+
+
+def table(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Build a table of one block."""
+    data = block(entries)
+    return table_of(sealed(data), [(0, len(data))])
 
 
 def _index(shards: Sequence[int]) -> bytes:
     """Build the table of a checkpoint whose shard N holds one tensor of `shards[N]` bytes."""
-    entries = [(b"", b"\x08" + _varint(len(shards)))]
+    entries = [(b"", b"\x08" + varint(len(shards)))]
     for number, size_bytes in enumerate(shards):
-        value = b"\x08\x01" + b"\x12\x00" + b"\x18" + _varint(number) + b"\x28" + _varint(size_bytes)
+        value = b"\x08\x01" + b"\x12\x00" + b"\x18" + varint(number) + b"\x28" + varint(size_bytes)
         entries.append((b"tensor%d" % number, value + b"\x35\0\0\0\0"))
-    data = _block(entries)
-    return _table(_sealed(data), [(0, len(data))])
-
-
-def _sealed(block: bytes) -> bytes:
-    """Put what says that it isn't compressed, and its checksum, behind a block."""
-    return block + b"\0" + table.checksum(block + b"\0").to_bytes(4, "little")
-
-
-def _table(data: bytes, handles: Sequence[tuple[int, int]]) -> bytes:
-    """Build a table whose block of blocks names places in `data`."""
-    top = _block([(b"u", _varint(start) + _varint(size)) for start, size in handles])
-    footer = _varint(0) + _varint(0) + _varint(len(data)) + _varint(len(top))
-    return data + _sealed(top) + footer.ljust(40, b"\0") + table.MAGIC
+    return table(entries)
 
 
 def write_checkpoint(folder: Path, shards: Sequence[bytes] = (b"weights",)) -> Path:
@@ -182,7 +191,7 @@ def test_probe_is_not_asked_for_and_proves_nothing(models: Path) -> None:
         ("model.index", _index([3, 4])[:-1], "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[:30], "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[40:], "'model.index' is truncated or damaged"),
-        ("model.index", bytes(200) + table.MAGIC, "'model.index' is truncated or damaged"),
+        ("model.index", bytes(200) + TABLE_MAGIC, "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4])[:-8] + bytes(8), "'model.index' is truncated or damaged"),
         ("model.index", _index([]), "'model.index' is truncated or damaged"),
         ("model.index", _index([3, 4, 5]), "'model.data-00000-of-00003' is missing"),
@@ -275,58 +284,68 @@ def test_a_damaged_index_never_does_worse_than_not_being_a_model(models: Path) -
 
 def test_an_index_damaged_at_any_byte_is_refused() -> None:
     whole = _index([3, 4])
-    assert table.shard_sizes(whole) == [3, 4]
+    assert Index.parse(whole).shard_bytes() == [3, 4]
     unnoticed = set()
     for at in range(len(whole)):
         for byte in {*range(256)} - {whole[at]}:
             try:
-                sizes = table.shard_sizes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+                sizes = Index.parse(whole[:at] + bytes([byte]) + whole[at + 1 :]).shard_bytes()
             except ValueError:
                 continue
             assert sizes == [3, 4]
             unnoticed.add(at)
-    footer = len(whole) - table.FOOTER_BYTES
-    padding = range(whole.index(b"\0" * 20, footer), len(whole) - len(table.MAGIC))
+    footer = len(whole) - leveldb.FOOTER_BYTES
+    padding = range(whole.index(b"\0" * 20, footer), len(whole) - len(TABLE_MAGIC))
     unread = {footer, footer + 1, padding.start - 1, *padding}  # where a block lies that nobody needs, and zeros
     assert unnoticed <= unread
 
 
 def _big() -> bytes:
     """Return a block of very many entries, each as short as can be."""
-    return b"\0\0\0" * (weights.INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+    return b"\0\0\0" * (INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
 
 
 def _long_keys() -> bytes:
     """Return a block whose entries of a few bytes each repeat a very long key."""
-    first = b"\0" + _varint(1 << 18) + b"\0" + b"k" * (1 << 18)
-    return first + (_varint(1 << 18) + b"\0\0") * (weights.INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+    first = b"\0" + varint(1 << 18) + b"\0" + b"k" * (1 << 18)
+    return first + (varint(1 << 18) + b"\0\0") * (INDEX_LIMIT_BYTES // 32) + (0).to_bytes(4, "little")
+
+
+def _many() -> bytes:
+    """Return a block of more tensors than a network has, their long keys mostly the first one's."""
+    keys = [b"%06d" % number for number in range(TENSORS_LIMIT + 2)]
+    rows = [b"\xc8\x01\x06\0" + key for key in keys]
+    first = b"\0\xc8\x01\0" + b"k" * 200
+    return first + b"".join(rows) + (0).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(
     "index",
     [
-        pytest.param(b"\xff" * (weights.INDEX_LIMIT_BYTES - 8) + table.MAGIC, id="numbers without an end"),
-        pytest.param(_table(_sealed(b"\xff" * 99_999), [(0, 99_999)]), id="an entry without an end"),
-        pytest.param(_table(_sealed(_big()), [(0, len(_big()))] * 60_000), id="one block named again and again"),
-        pytest.param(_table(_sealed(_long_keys()), [(0, len(_long_keys()))]), id="long keys"),
-        pytest.param(_table(bytes(9), [(0, 1 << 69)]), id="a block of a zettabyte"),
+        pytest.param(b"\xff" * (INDEX_LIMIT_BYTES - 8) + TABLE_MAGIC, id="numbers without an end"),
+        pytest.param(table_of(sealed(b"\xff" * 99_999), [(0, 99_999)]), id="an entry without an end"),
+        pytest.param(table_of(sealed(_big()), [(0, len(_big()))] * 60_000), id="one block named again and again"),
+        pytest.param(table_of(sealed(_long_keys()), [(0, len(_long_keys()))]), id="long keys"),
+        pytest.param(table_of(sealed(_many()), [(0, len(_many()))]), id="many tensors"),
+        pytest.param(table_of(bytes(9), [(0, 1 << 69)]), id="a block of a zettabyte"),
     ],
 )
 def test_a_made_up_index_is_refused_within_bounds(models: Path, index: bytes) -> None:
-    assert len(index) <= weights.INDEX_LIMIT_BYTES
+    assert len(index) <= INDEX_LIMIT_BYTES
     folder = write_checkpoint(models / "2stems")
     (folder / "model.index").write_bytes(index)
     tracemalloc.start()
     try:
         assert seconds_to_refuse(lambda: weights.load("official", 2, folder)) < 30
-        assert tracemalloc.get_traced_memory()[1] < 8 * weights.INDEX_LIMIT_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 8 * INDEX_LIMIT_BYTES
     finally:
         tracemalloc.stop()
 
 
 def test_the_checksum_is_tensorflows() -> None:
     crc = 0xE3069283  # of CRC-32C for these nine digits, as its catalogue has it
-    assert table.checksum(b"123456789") == ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    expected = ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    assert leveldb.masked(crc32c.crc32c(b"123456789")) == expected
 
 
 def seconds_to_refuse(act: Callable[[], object]) -> float:
@@ -338,7 +357,7 @@ def seconds_to_refuse(act: Callable[[], object]) -> float:
 
 
 def test_tensorflows_own_checkpoints_are_measured_to_the_byte(tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow")
+    tf = tensorflow()
     folder = tmp_path / "2stems"
     folder.mkdir()
     parts = [str(tmp_path / "part0"), str(tmp_path / "part1")]

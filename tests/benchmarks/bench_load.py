@@ -17,7 +17,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ezstems.audio.separate import STEMS, Separator
 from tests import loads
 from tests.audio.audio_files import silent_wav_head
 from tests.benchmarks import machine, table
@@ -36,13 +35,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each load lasts")
-    parser.add_argument("--models", type=Path, help="folder with the frozen bundled networks; made where missing")
     chosen = parser.parse_args()
     print(machine.describe(), f"Load of the machine at the start: {os.getloadavg()[0]:.1f}.\n")
     table.head("load", "measured", "target", "met")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        while_separating(folder, chosen.models or folder / "models", chosen.seconds)
+        while_separating(folder, chosen.seconds)
         with Server(folder / "instance") as server:
             caller = Caller(server, server.key(plan="pro"))
             beside_slow_clients(caller, chosen.seconds)
@@ -50,12 +48,9 @@ def main() -> None:
             past_waiting_jobs(caller, chosen.seconds)
 
 
-def while_separating(folder: Path, models: Path, seconds: float) -> None:
+def while_separating(folder: Path, seconds: float) -> None:
     """Call status.php while the engine works on one song after the other."""
-    models.mkdir(parents=True, exist_ok=True)
-    separator = Separator(models, "builtin", engine="openvino")
-    assert all(separator.freeze(stems) for stems in STEMS), "a network could not be frozen"
-    with Server(folder / "engine", "wsgi:app", model="builtin", models=models.resolve()) as server:
+    with Server(folder / "engine", "wsgi:app", model="builtin") as server:
         caller = Caller(server, server.key(plan="custom", max_mb=300))
         until(lambda: "warmed" in server.log.read_text(), "the engine is not ready")
         song = make_song(SONG_MINUTES * 60, folder).read_bytes()

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_separate.py [--quick] [--rounds 3] [--long-minutes 60] [--models DIRECTORY]
 
-A three-minute MP3, networks of the official size with random weights (speed and memory don't depend on the values),
-frozen beforehand. Times are medians of rounds in which we and Spleeter take turns, after one that doesn't count.
+A three-minute MP3, networks of the official size with random weights (speed and memory don't depend on the values).
+Times are medians of rounds in which we and Spleeter take turns, after one that doesn't count.
 """
 
 import argparse

@@ -56,7 +56,7 @@ def separation(song: Path, models: Path) -> list[Part]:
     length = decoding.samples / stft.TILE_SAMPLES
     blocks = _blocks(song)
     tiles = [tile for tile, _ in stft.tiles(blocks)]
-    engine = open_engine("auto", "auto", weights.find("official", STEMS, models), "11kHz", models)
+    engine = open_engine("auto", "auto", weights.find("official", STEMS, models), "11kHz")
     runner, workspace = engine.runner(), stft.Workspace(engine.bins, average=False)
     magnitudes = [workspace.magnitudes(tile).copy() for tile in tiles[: TILES + 1]]
     masks = [next(iter(runner(array).values())).copy() for array in magnitudes]

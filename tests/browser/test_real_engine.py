@@ -15,12 +15,12 @@ SECONDS = 26  # three tiles: enough for a progress between none and all
 
 
 def test_a_song_becomes_stems_and_a_mix_again(
-    builtin_models: Path, tmp_path: Path, open_page: Callable[..., Page]
+    tmp_path: Path, open_page: Callable[..., Page]
 ) -> None:
     """Where the cutoff is the full band, the stems add up to the song."""
     song = audio_files.song(SECONDS * audio_files.RATE_HZ + 321)
     source = audio_files.write_wav(tmp_path / "song.wav", song)
-    with Server(tmp_path / "instance", "wsgi:app", model="builtin", models=builtin_models) as server:
+    with Server(tmp_path / "instance", "wsgi:app", model="builtin") as server:
         page = open_page(server, Visitor(server, "someone@example.com"))
         page.goto("/upload")
         expect(page.get_by_role("complementary", name="Model")).to_contain_text("small bundled model")

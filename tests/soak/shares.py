@@ -48,8 +48,8 @@ class Shares:
     def use(self, stems: int, cutoff: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Share]:
         yield Share(STEMS[stems])
 
-    def freeze(self, stems: int) -> bool:
-        return True
+    def discard_frozen(self) -> None:
+        pass
 
     def rest(self) -> None:
         pass
