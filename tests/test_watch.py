@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -196,6 +197,9 @@ def test_no_lawful_change_is_taken_for_a_loss(make_app: Callable[..., Flask], in
     use()
     os.utime(file)  # as a checkpoint does
     use()
+    for seconds in (1, 2):
+        os.utime(instance / "instance_id", (seconds, seconds))
+        use()
 
 
 def test_a_new_database_gets_its_other_files_with_its_first_table(tmp_path: Path) -> None:
@@ -297,3 +301,32 @@ def test_slips_beside_two_workers(server: Server, song: bytes, tmp_path: Path) -
     assert len(accepted) > 1
     for job_id in accepted:
         assert [*server.instance.rglob(f"{job_id}*")], "nothing of it is deleted"
+
+
+def test_workers_that_come_later_make_no_instance_where_it_was(server: Server, song: bytes) -> None:
+    caller = Caller(server, server.key())
+    first = caller.upload(song)["id"]
+    caller.wait(first)
+    moved = server.instance.with_name("moved")
+    server.instance.rename(moved)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGHUP)
+    gone = f"the instance that this server was started with is no longer in {server.instance}"
+    server.logged(f"nothing is reloaded, the server goes on as it was: {gone}")
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.logged(f"this worker can't start, and tries again every 5 seconds: {gone}")
+    assert not server.instance.exists()
+
+    # Nor do they take another one for it.
+    server.command("users", "add", "new@example.com", "--password", "a password")
+    log = server.log.stat().st_size
+    while gone not in server.log.read_text()[log:]:
+        time.sleep(0.1)
+    shutil.rmtree(server.instance)
+    moved.rename(server.instance)
+    deadline = time.monotonic() + 30
+    while server.log.read_text().count(": started with the model") < 3:
+        assert time.monotonic() < deadline, server.log.read_text()[-4000:]
+        time.sleep(0.1)
+    assert caller.get("download.php", id=first).status_code == 200
+    assert caller.send(song, stems=2).status_code == 200
