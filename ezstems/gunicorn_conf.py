@@ -122,6 +122,9 @@ def _reload(hang_up: Callable[[], None]) -> None:
     except ConfigurationError as error:
         _log.error("nothing is reloaded, the server goes on as it was: %s", error)
         return
+    except Exception:  # it would end the server
+        _log.exception("nothing is reloaded, the server goes on as it was")
+        return
     if app.config["EZSTEMS_BIND"] != bind:
         _log.warning("EZSTEMS_BIND=%r counts from the next start on", app.config["EZSTEMS_BIND"])
     _take(app)
