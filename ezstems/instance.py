@@ -72,7 +72,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
 
 
 def serve(folder: Path) -> None:
-    """Make or take no other instance in this one's place from now on, in forks too: where it is gone, it may come back."""
+    """Make, or take, no other instance in this one's place from now on, in forks too: it may come back."""
     _served[folder] = identity.of_folder(folder)
 
 

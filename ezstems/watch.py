@@ -82,13 +82,13 @@ class DatabaseWatch:
         for path, opened in self._files.items():
             now = _identity(path, with_time=path == self._id_file)
             if now != opened and not self._is_touched(path, now, opened):
-                return f"{path} was {'replaced' if now else 'deleted'} while it was in use"
+                return _story(path, now)
         for path, opened_then in self._companions.items():
             now = _identity(path)
             if opened_then is None:
                 self._companions[path] = now  # a new database gets them with its first table
             elif now != opened_then:
-                return f"{path} was {'replaced' if now else 'deleted'} while it was in use"
+                return _story(path, now)
         if self._wrong_ids is not None:
             held = ", ".join(self._wrong_ids) or "none"
             return f"the database was bound to another folder, or overwritten: its id is {held}, not {self._id}"
@@ -102,6 +102,14 @@ class DatabaseWatch:
         return True
 
 
+def _stat(path: Path) -> os.stat_result:
+    return path.stat()
+
+
+def _story(path: Path, now: Identity | None) -> str:
+    return f"{path} was {'replaced' if now else 'deleted, or put out of reach,'} while it was in use"
+
+
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(errors="replace").strip()
@@ -110,12 +118,12 @@ def _text(path: Path) -> str | None:
 
 
 def _identity(path: Path, with_time: bool = False) -> Identity | None:
-    """Return what tells a file from another one at its path; None where there is none.
+    """Return what tells a file from another one at its path; None where none can be found.
 
     No other file gets the number of one that is open; of a closed one, the time tells.
     """
     try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+        found = _stat(path)
+    except OSError:  # or it is out of reach: its folder was closed, its disk has gone
         return None
     return (found.st_dev, found.st_ino, *((int(found.st_mtime),) if with_time else ()))
