@@ -106,6 +106,8 @@ def database(raw: Any) -> URL:
         url.get_dialect().import_dbapi()
     except (ArgumentError, ImportError):
         raise ValueError("must be an SQLAlchemy URL of a database whose driver is installed") from None
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("must name a file: what is in memory each process has for itself")
     return url
 
 

@@ -6,13 +6,15 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from flask import Flask
 from gunicorn import glogging
+from sqlalchemy.exc import SQLAlchemyError
 
-from ezstems import binding, create_app, log, privileges
+from ezstems import binding, create_app, instance, log, privileges
 from ezstems import config as settings  # gunicorn takes the name `config` for a setting of its own
 from ezstems.audio import engine, fetch, weights
 from ezstems.database import db
@@ -69,6 +71,7 @@ try:
     _app = _checked()
 except ConfigurationError as error:
     sys.exit(f"ezstems: {error}")
+instance.serve(_folder)
 loglevel: str
 workers: int
 threads: int
@@ -119,6 +122,9 @@ def _reload(hang_up: Callable[[], None]) -> None:
     except ConfigurationError as error:
         _log.error("nothing is reloaded, the server goes on as it was: %s", error)
         return
+    except Exception:  # it would end the server
+        _log.exception("nothing is reloaded, the server goes on as it was")
+        return
     if app.config["EZSTEMS_BIND"] != bind:
         _log.warning("EZSTEMS_BIND=%r counts from the next start on", app.config["EZSTEMS_BIND"])
     _take(app)
@@ -145,6 +151,10 @@ def worker_exit(_server: Any, worker: Any) -> None:
         for again in (signal.SIGQUIT, signal.SIGTERM):
             signal.signal(again, signal.SIG_IGN)
         worker.wsgi.extensions[EXTENSION].close()
+        # The last connection of all takes SQLite's `-wal` with it, which another database put in this one's place
+        # would be spoilt by.
+        with worker.wsgi.app_context(), suppress(SQLAlchemyError):
+            db.engine.dispose()
     if worker.booted:
         # Without the interpreter's own end, which would wait for stalled clients, and for an import of TensorFlow.
         os._exit(0)

@@ -20,6 +20,8 @@ from ezstems.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 KEY_LEAST_BYTES = 16  # ours has 64; an operator's own may be shorter
+# The ids of the instances that this process serves, and those that it forks, by their folders.
+_served: dict[Path, str | None] = {}
 
 
 def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
@@ -29,10 +31,14 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
     whatever they were bound to; otherwise those that aren't one instance's are refused, and nothing of them changes.
     """
     folder = Path(app.instance_path)
+    make = make and folder not in _served
     try:
         if folder.exists():
             disk.give_up_reserve(folder)
         with app.app_context():
+            if folder in _served and identity.of_folder(folder) != _served[folder]:
+                gone = f"the instance that this server was started with is no longer in {folder}"
+                raise ConfigurationError(f"{gone}: put it back, or restart the server")
             if not make:
                 _require(folder)
             if not adopt:
@@ -63,6 +69,11 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
         file = app.config["EZSTEMS_DATABASE_URL"].render_as_string()
         why = " ".join(str(getattr(error, "orig", error)).split())
         raise ConfigurationError(f"the database {file} can't be opened or migrated: {why}") from error
+
+
+def serve(folder: Path) -> None:
+    """Make, or take, no other instance in this one's place from now on, in forks too: it may come back."""
+    _served[folder] = identity.of_folder(folder)
 
 
 def _make_private(folder: Path) -> None:

@@ -25,6 +25,7 @@ class DatabaseWatch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[Path, Identity] = {}
+        self._id_file: Path | None = None
         self._id: str | None = None
         self._wrong_ids: Sequence[str] | None = None
         self._database: Path | None = None
@@ -36,7 +37,7 @@ class DatabaseWatch:
         """Remember the file of the instance's id, which nobody writes to, and the id."""
         with self._lock:
             self._files[id_file] = _identity(id_file, with_time=True) or ()
-            self._id = instance_id
+            self._id_file, self._id = id_file, instance_id
 
     def opened(self, database: Path) -> None:
         """Note that SQLite has a connection more, to the file at a path."""
@@ -79,27 +80,50 @@ class DatabaseWatch:
 
     def _why(self) -> str | None:
         for path, opened in self._files.items():
-            if (now := _identity(path, with_time=path != self._database)) != opened:
-                return f"{path} was {'replaced' if now else 'deleted'} while it was in use"
+            now = _identity(path, with_time=path == self._id_file)
+            if now != opened and not self._is_touched(path, now, opened):
+                return _story(path, now)
         for path, opened_then in self._companions.items():
             now = _identity(path)
             if opened_then is None:
                 self._companions[path] = now  # a new database gets them with its first table
             elif now != opened_then:
-                return f"{path} was {'replaced' if now else 'deleted'} while it was in use"
+                return _story(path, now)
         if self._wrong_ids is not None:
             held = ", ".join(self._wrong_ids) or "none"
             return f"the database was bound to another folder, or overwritten: its id is {held}, not {self._id}"
         return None
 
+    def _is_touched(self, path: Path, now: Identity | None, opened: Identity) -> bool:
+        """Tell whether the file of the id has another time and nothing else; go by the new time then."""
+        if path != self._id_file or now is None or now[:-1] != opened[:-1] or _text(path) != self._id:
+            return False
+        self._files[path] = now
+        return True
+
+
+def _stat(path: Path) -> os.stat_result:
+    return path.stat()
+
+
+def _story(path: Path, now: Identity | None) -> str:
+    return f"{path} was {'replaced' if now else 'deleted, or put out of reach,'} while it was in use"
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
 
 def _identity(path: Path, with_time: bool = False) -> Identity | None:
-    """Return what tells a file from another one at its path; None where there is none.
+    """Return what tells a file from another one at its path; None where none can be found.
 
     No other file gets the number of one that is open; of a closed one, the time tells.
     """
     try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+        found = _stat(path)
+    except OSError:  # or it is out of reach: its folder was closed, its disk has gone
         return None
     return (found.st_dev, found.st_ino, *((int(found.st_mtime),) if with_time else ()))

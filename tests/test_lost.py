@@ -314,3 +314,16 @@ def test_a_failed_job_of_an_older_database_keeps_the_result_for_the_right_one(
     job = finished(data["id"])
     assert job.status == FAILED and job.error != DELETED and "lost on the server's disk" in job.error
     assert archive.result(data["id"]).read_bytes() == b"the only copy"
+
+
+def test_what_cannot_be_looked_into_lets_the_rest_expire(
+    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job], caplog: pytest.LogCaptureFixture
+) -> None:
+    job, found = done(), orphans(instance)
+    age(*found)
+    with app.app_context():
+        Job.move(job.number, finished_at=utcnow() - timedelta(hours=73))
+    (instance / "lost").write_text("a file where the folder was")
+    assert swept(app, archive) == 1
+    assert all(path.exists() for path in found), "what can't be put aside stays"
+    assert f"{instance / 'lost' / 'uploads'} can't be looked into: Not a directory" in caplog.text

@@ -21,7 +21,8 @@ WRONG = [
     ("EZSTEMS_THREADS = 'lots'", "EZSTEMS_THREADS='lots' must be a whole number from 2 to 1024"),
     ("import sys\nsys.exit('no')", "config.py can't be read: SystemExit: no"),
     ("EZSTEMS_MODEL = 'official'", "official weights are missing: 2stems"),
-    ("EZSTEMS_DATABASE_URL = 'sqlite:////dev/null/x'", "/dev/null/x: Not a directory"),
+    ("EZSTEMS_DATABASE_URL = 'sqlite://'", "EZSTEMS_DATABASE_URL='sqlite://' must name a file"),
+    ("EZSTEMS_DATABASE_URL = 'sqlite:////dev/null/x'", "the database sqlite:////dev/null/x is not there, or empty"),
 ]
 
 

@@ -1,7 +1,9 @@
 """The database in use is the one on the disk: what would be lost is refused; no lawful change is taken for a loss."""
 
+import errno
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -196,11 +198,18 @@ def test_no_lawful_change_is_taken_for_a_loss(make_app: Callable[..., Flask], in
     use()
     os.utime(file)  # as a checkpoint does
     use()
+    for seconds in (1, 2):
+        os.utime(instance / "instance_id", (seconds, seconds))
+        use()
 
 
 def test_a_new_database_gets_its_other_files_with_its_first_table(tmp_path: Path) -> None:
     app = Flask("x", instance_path=str(tmp_path))
+<<<<<<< HEAD
     app.config.update(EZSTEMS_DATABASE_URL=URL.create("sqlite", database=str(tmp_path / "a?b #%41.sqlite3")))
+=======
+    app.config.update(EZSTEMS_DATABASE_URL=URL.create("sqlite", database=f"{tmp_path}/a?b #%41.sqlite3"))
+>>>>>>> x-a
     app.config.update(EZSTEMS_THREADS=2, EZSTEMS_SEPARATIONS=1)
     database.init_app(app)
     with app.app_context():
@@ -232,6 +241,22 @@ def test_a_symlinked_database(make_app: Callable[..., Flask], instance: Path, tm
         (tmp_path / "wal").rename(tmp_path / "disk" / "real-wal")
         replace(instance / "ezstems.sqlite3")
         assert current_watch().is_lost()
+
+
+@pytest.mark.parametrize("error", [PermissionError, OSError(errno.EIO, "x"), OSError(errno.ESTALE, "x")], ids=str)
+def test_a_database_out_of_reach_is_lost_until_it_is_back(
+    app: Flask, client: FlaskClient, upload: Upload, monkeypatch: pytest.MonkeyPatch, error: type[OSError] | OSError
+) -> None:
+    upload()
+
+    def unreachable(*_: object, **__: object) -> os.stat_result:
+        raise error
+
+    with monkeypatch.context() as context:
+        context.setattr("ezstems.watch._stat", unreachable)
+        assert (client.get("/health").status_code, upload().status_code) == (503, 500)
+        assert not app.extensions["ezstems"]._admission.may_begin()
+    assert (client.get("/health").status_code, upload().status_code) == (200, 200)
 
 
 def test_it_costs_microseconds(app: Flask) -> None:
@@ -296,4 +321,50 @@ def test_slips_beside_two_workers(server: Server, song: bytes, tmp_path: Path) -
     assert caller.get("download.php", id=first).status_code == 200
     assert len(accepted) > 1
     for job_id in accepted:
-        assert [*server.instance.rglob(f"{job_id}*")], "nothing of it is deleted"
+        assert [*server.instance.glob(f"*/{job_id}*"), *server.instance.glob(f"lost/*/{job_id}*")], "nothing is deleted"
+
+
+def test_workers_that_come_later_make_no_instance_where_it_was(server: Server, song: bytes) -> None:
+    caller = Caller(server, server.key())
+    first = caller.upload(song)["id"]
+    caller.wait(first)
+    moved = server.instance.with_name("moved")
+    server.instance.rename(moved)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGHUP)
+    gone = f"the instance that this server was started with is no longer in {server.instance}"
+    server.logged(f"nothing is reloaded, the server goes on as it was: {gone}")
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.logged(f"this worker can't start, and tries again every 5 seconds: {gone}")
+    assert not server.instance.exists()
+
+    # Nor do they take another one for it.
+    server.command("users", "add", "new@example.com", "--password", "a password")
+    log = server.log.stat().st_size
+    while gone not in server.log.read_text()[log:]:
+        time.sleep(0.1)
+    shutil.rmtree(server.instance)
+    moved.rename(server.instance)
+    deadline = time.monotonic() + 30
+    while server.log.read_text().count(": started with the model") < 3:
+        assert time.monotonic() < deadline, server.log.read_text()[-4000:]
+        time.sleep(0.1)
+    assert caller.get("download.php", id=first).status_code == 200
+    assert caller.send(song, stems=2).status_code == 200
+
+
+def test_a_stop_leaves_no_wal_that_would_spoil_another_database(server: Server, song: bytes) -> None:
+    caller = Caller(server, server.key())
+    first = caller.upload(song)["id"]
+    caller.wait(first)
+    server.stop()
+    assert [path.name for path in server.instance.glob("ezstems.sqlite3*")] == ["ezstems.sqlite3"]
+
+    # What stood in one that was deleted while it ran is kept by a stop.
+    server.start()
+    second = caller.upload(song)["id"]
+    caller.wait(second)
+    (server.instance / "ezstems.sqlite3-wal").unlink()
+    server.stop()
+    server.start()
+    assert [caller.status(job_id)["status"] for job_id in (first, second)] == ["completed", "completed"]

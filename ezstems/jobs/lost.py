@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -53,8 +53,6 @@ class Lost:
             except BaseException:
                 aside.unlink(missing_ok=True)
                 raise
-            sync(folder)
-            sync(path.parent)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -66,17 +64,26 @@ class Lost:
     def files(self) -> Iterator[LostFile]:
         """Yield what lies here."""
         for home in self._homes:
-            with suppress(FileNotFoundError, PermissionError):
-                for path in sorted((self.folder / home.name).iterdir()):
-                    with suppress(FileNotFoundError):
-                        stat = path.stat()
-                        yield LostFile(path, home / _AGAIN.sub("", path.name), stat.st_size, changed_at(stat))
+            try:
+                paths = sorted((self.folder / home.name).iterdir())
+            except FileNotFoundError:
+                continue
+            except OSError as error:  # no reason to let nothing expire
+                log.warning("%s can't be looked into: %s", self.folder / home.name, error.strerror)
+                continue
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
+                    yield LostFile(path, home / _AGAIN.sub("", path.name), stat.st_size, changed_at(stat))
 
-    def take_back(self, home: Path, size_bytes: int | None) -> bool:
-        """Put the newest file that once lay there back, one of this size where that is known; False without one."""
+    def take_back(self, home: Path, size_bytes: int | None, files: Iterable[LostFile] | None = None) -> bool:
+        """Put the newest file that once lay there back, one of this size where that is known; False without one.
+
+        Whoever takes many back tells which files may be it: to look through all of them takes long.
+        """
         found = [
             file
-            for file in self.files()
+            for file in (self.files() if files is None else files)
             if file.home == home and (file.size_bytes == size_bytes if size_bytes is not None else file.size_bytes)
         ]
         if not found or home.exists():
@@ -84,7 +91,6 @@ class Lost:
         file = max(found, key=lambda each: each.since)
         try:
             _move(file.path, home)
-            sync(home.parent)
         except OSError as error:
             log.warning("%s could not be taken back: %s", file.path, error.strerror)
             return False
@@ -123,7 +129,7 @@ def _claim(folder: Path, name: str) -> Path:
 
 def _move(source: Path, target: Path) -> None:
     try:
-        source.replace(target)
+        source.replace(target)  # after a power cut it lies here or there, and either is right
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -133,6 +139,7 @@ def _move(source: Path, target: Path) -> None:
             shutil.copy2(source, part)
             sync(part)
             part.replace(target)
+            sync(target.parent)
         finally:
             part.unlink(missing_ok=True)
         try:

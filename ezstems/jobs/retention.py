@@ -1,10 +1,12 @@
 """What must go: expired results, what an account deletes, and, much later, files that no row names."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
@@ -14,6 +16,7 @@ from ezstems.database import db
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.clock import SLACK, Clock, Moment
 from ezstems.jobs.events import tell
+from ezstems.jobs.lost import LostFile
 from ezstems.models import Job
 
 log = logging.getLogger(__name__)
@@ -56,11 +59,14 @@ def sweep(archive: Archive, retention_hours: float, clock: Clock | None = None, 
 
 def take_back(archive: Archive) -> None:
     """Put back what was lost and is named by a row again, as by that of the right database."""
-    for home in {file.home for file in archive.lost.files()}:
+    lost = defaultdict[Path, list[LostFile]](list)
+    for file in archive.lost.files():
+        lost[file.home].append(file)
+    for home, candidates in lost.items():
         job = db.session.scalar(select(Job).where(Job.id == archive.job_id(home), Job.expired_at.is_(None)))
         files = archive.files_of(job) if job is not None else {}
         if home in files:
-            archive.lost.take_back(home, files[home])
+            archive.lost.take_back(home, files[home], candidates)
 
 
 def let_go(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
