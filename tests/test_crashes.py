@@ -97,17 +97,23 @@ def test_five_kills_of_the_whole_server_in_a_row_fail_nobody(tmp_path: Path, son
         assert server.parts() == []
 
 
+def suspect(server: Server, caller: Caller, song: bytes) -> str:
+    """Kill the server while it holds a job; return the job when the next server tries it in a process of its own."""
+    server.hold()
+    job_id = str(caller.upload(song)["id"])
+    until(lambda: processing(server) == [job_id], server)
+    server.kill()
+    server.start()
+    until(lambda: solos(server), server)
+    return job_id
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_that_reaches_every_process_is_no_crash(tmp_path: Path, song: bytes, number: signal.Signals) -> None:
     server = Server(tmp_path / "instance")
     caller = Caller(server, server.key())
-    server.hold()
     with server:
-        job_id = caller.upload(song)["id"]
-        until(lambda: processing(server) == [job_id], server)
-        server.kill()
-        server.start()
-        until(lambda: solos(server), server)  # maybe before it could ignore anything
+        job_id = suspect(server, caller, song)  # maybe before it could ignore anything
         (pid,) = solos(server)
         os.kill(pid, number)
         assert server.stop() < 10
@@ -121,13 +127,8 @@ def test_a_stop_that_reaches_every_process_is_no_crash(tmp_path: Path, song: byt
 def test_a_suspect_that_is_deleted_is_ended_at_once(tmp_path: Path, song: bytes) -> None:
     server = Server(tmp_path / "instance")
     caller = Caller(server, server.key())
-    server.hold()
     with server:
-        job_id = caller.upload(song)["id"]
-        until(lambda: processing(server) == [job_id], server)
-        server.kill()
-        server.start()
-        until(lambda: solos(server), server)
+        job_id = suspect(server, caller, song)
         server.command("jobs", "delete", job_id)
         until(lambda: not solos(server), server)
         server.logged(f"job {job_id}: stopped, deleted while it ran")

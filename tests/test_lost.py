@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -192,13 +193,19 @@ def test_only_what_fits_its_row_is_taken_back(
     assert len(list(archive.lost.files())) == 2
 
 
-def test_a_job_finds_its_upload_among_the_lost(
-    app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
-) -> None:
+def waiting(upload: Upload, separator: FastSeparator) -> dict[str, Any]:
+    """Line a job up behind one that the separator holds; return what its upload was answered."""
     separator.hold()
     upload()
     assert separator.started.wait(10)
-    data = upload().json["data"]
+    data: dict[str, Any] = upload().json["data"]
+    return data
+
+
+def test_a_job_finds_its_upload_among_the_lost(
+    app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
+) -> None:
+    data = waiting(upload, separator)
     assert archive.lost.put(archive.source(data["filename"]), utcnow())
     separator.release()
     assert finished(data["id"]).status == "completed"
@@ -303,10 +310,7 @@ def test_what_roots_command_puts_aside_is_the_servers(app: Flask, instance: Path
 def test_a_failed_job_of_an_older_database_keeps_the_result_for_the_right_one(
     app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
-    separator.hold()
-    upload()
-    assert separator.started.wait(10)
-    data = upload().json["data"]
+    data = waiting(upload, separator)
     # By the right database it was completed: its upload is gone.
     archive.source(data["filename"]).unlink()
     archive.result(data["id"]).write_bytes(b"the only copy")

@@ -205,11 +205,7 @@ def test_no_lawful_change_is_taken_for_a_loss(make_app: Callable[..., Flask], in
 
 def test_a_new_database_gets_its_other_files_with_its_first_table(tmp_path: Path) -> None:
     app = Flask("x", instance_path=str(tmp_path))
-<<<<<<< HEAD
     app.config.update(EZSTEMS_DATABASE_URL=URL.create("sqlite", database=str(tmp_path / "a?b #%41.sqlite3")))
-=======
-    app.config.update(EZSTEMS_DATABASE_URL=URL.create("sqlite", database=f"{tmp_path}/a?b #%41.sqlite3"))
->>>>>>> x-a
     app.config.update(EZSTEMS_THREADS=2, EZSTEMS_SEPARATIONS=1)
     database.init_app(app)
     with app.app_context():

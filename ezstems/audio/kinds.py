@@ -39,8 +39,8 @@ DEMUXERS = {
         "wav",
         (
             *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le"),
-            *("pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_alaw", "pcm_mulaw"),
-            *("pcm_f16le", "pcm_f24le", "adpcm_ms", "adpcm_ima_wav"),
+            *("pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_f32be", "pcm_f64be"),
+            *("pcm_f16le", "pcm_f24le", "pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav"),
         ),
     ),
     "m4a": Demuxer(

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from ezstems.audio.tags import ID3, end_of_tags, start_of_tags, tag_bytes
+from ezstems.audio.tags import ID3, end_of_tags, start_of_tags
 
 # Junk before the first frame: what is left of a tag that says too little of itself (a picture), a saved HTTP or ICY
 # head, zeros, the end of a frame that was cut. ffmpeg and mpg123 look through 64 KiB of it; a picture may be longer.
@@ -93,7 +93,7 @@ def _search(file: BinaryIO, start: int) -> int | None:
             if data[position] == 0xFF:
                 if _is_chain(data, position, short=position == exact):
                     return start + position
-            elif attempt < MOST_TAGS_IN_JUNK and tag_bytes(found[0]):
+            elif attempt < MOST_TAGS_IN_JUNK and end_of_tags(file, start + position) > start + position:
                 start += position
                 break
         else:

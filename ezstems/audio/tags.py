@@ -1,5 +1,6 @@
 """Tags around the sound: however long or many, they are stepped over without being read."""
 
+import os
 import re
 from typing import BinaryIO
 
@@ -24,11 +25,15 @@ def tag_bytes(head: bytes) -> int:
 
 
 def end_of_tags(file: BinaryIO, start: int = 0) -> int:
-    """Return where the tags that begin at `start` end; `start` itself where none does."""
+    """Return where the tags that begin at `start` end; `start` itself where none does.
+
+    A tag that leads to the file's end, or past it, says too much of itself, or is none: the sound is before that.
+    """
+    size = file.seek(0, os.SEEK_END)
     for _ in range(MOST_TAGS):
         file.seek(start)
         length = tag_bytes(file.read(_APE_BYTES))
-        if not length:
+        if not length or start + length >= size:
             break
         start += length
     return start

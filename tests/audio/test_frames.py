@@ -29,6 +29,9 @@ HEADS = {
     "ID3v2 with a footer": id3(bytes(100), flags=0x10) + b"3DI" + bytes(7),
     "APEv2": ape(b"x" * 3000),
     "APEv2, then ID3v2": ape(b"x" * 3000) + id3(b"x" * 500),
+    "ID3v2 of more than there is": id3(b"x" * 100, size=30_000_000),
+    "APEv2 of more than there is": ape(b"x" * 100).replace(struct.pack("<I", 132), struct.pack("<I", 10_000_000)),
+    "junk in which a tag seems to lead past the end": b"x" * 500 + id3(b"y" * 500, size=(1 << 28) - 1, version=3),
     "ICY": b"ICY 200 OK\r\nicy-name:radio\r\nicy-br:128\r\n\r\n",
     "HTTP, then ID3v2": b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n" + id3(bytes(2 << 20)),
     "ID3v1": b"TAG" + b"x" * 125,
@@ -140,7 +143,7 @@ def free_format() -> bytes:
     "content",
     [
         lambda mp3: np.random.default_rng(6).bytes(JUNK_BYTES + 100_000) + mp3,  # too far
-        lambda mp3: id3(size=0x0FFFFFFF) + mp3,  # whose tag is longer than the file: no player finds the sound
+        lambda mp3: id3(np.random.default_rng(8).bytes(500_000), size=0x0FFFFFFF),  # cut off in its tag
         lambda mp3: np.random.default_rng(7).bytes(3 << 20),
         lambda mp3: HEADS["ICY"] + b"".join(SCRIPTS),
         lambda mp3: HEADS["APEv2"] * 5 + HEADS["zeros"],

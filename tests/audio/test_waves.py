@@ -67,6 +67,41 @@ def test_an_old_editors_floats_stay_floats(tmp_path: Path) -> None:
         assert np.abs(decoded(path) - AUDIO).max() < 1e-6
 
 
+@pytest.mark.parametrize("silent_samples", [0, 400_000])
+def test_integers_in_wider_containers_are_told_from_an_old_editors_floats(silent_samples: int, tmp_path: Path) -> None:
+    path = tmp_path / "plain.wav"
+    data, expected = integers(4, 24)
+    path.write_bytes(wave(bytes(8 * silent_samples) + data, bits=24, align=8))
+    check(path, "wav")
+    audio = decoded(path)
+    assert len(audio) == silent_samples + SAMPLES
+    assert not audio[:silent_samples].any() and np.array_equal(audio[silent_samples:], expected)
+    path.write_bytes(wave(bytes(8 * silent_samples) + (AUDIO * 2**23).astype("<f4").tobytes(), bits=24, align=8))
+    audio = decoded(path)
+    assert not audio[:silent_samples].any() and np.abs(audio[silent_samples:] - AUDIO).max() < 1e-6
+
+
+@pytest.mark.parametrize(("code", "kind"), [(1, ">i2"), (1, ">i4"), (1, "u1"), (3, ">f4"), (3, ">f8")])
+def test_big_endian_samples_are_read_as_such(code: int, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "rifx.wav"
+    step = 1.0 if code == 3 else 2.0 ** (1 - 8 * np.dtype(kind).itemsize)
+    data = (AUDIO / step * (1 if code == 3 else 0.9) + (128 if kind == "u1" else 0)).astype(kind)
+    path.write_bytes(wave(data.tobytes(), bits=8 * data.itemsize, code=code, name=b"RIFX"))
+    check(path, "wav")
+    expected = (data.astype(np.float64) - (128 if kind == "u1" else 0)) * step
+    assert np.abs(decoded(path) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize(("channels", "align"), [(2, 2), (2, 1), (2, 3), (1, 4), (1, 3), (2, 0)])
+def test_a_blocks_length_that_lies_changes_nothing(channels: int, align: int, tmp_path: Path) -> None:
+    path = tmp_path / "align.wav"
+    data = (AUDIO[:, :channels] * 32_767).astype("<i2")
+    path.write_bytes(wave(data.tobytes(), channels=channels, align=align))
+    check(path, "wav")
+    audio = decoded(path)
+    assert len(audio) == SAMPLES and np.array_equal(audio, np.broadcast_to(data / np.float32(32_768), audio.shape))
+
+
 def test_what_may_stand_before_and_after(tmp_path: Path) -> None:
     data = (AUDIO * 32_767).astype("<i2").tobytes()
     expected = np.frombuffer(data, "<i2").reshape(-1, 2) / np.float32(32_768)

@@ -33,7 +33,7 @@ NO_TOKEN = Failure(
 def paths(root: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the four addresses; `root` is the path below which the server lies."""
     default, window = settings["EZSTEMS_RATE_LIMIT"], settings["EZSTEMS_RATE_WINDOW_SECONDS"]
-    used_up = f"The key's {default} calls in {window} seconds are used up. Try again in 1200 s."
+    used_up = f"The key's {default} calls in {window} seconds are used up. Try again in {window} s."
     refused = (*STRANGER, Failure(RateLimited, "too many calls", used_up))
     common = {"parameters": [{"$ref": "#/components/parameters/X-Request-ID"}]}
     return {
