@@ -70,9 +70,10 @@ def test_what_would_be_lost_is_refused(
     account: Account,
     instance: Path,
     caplog: pytest.LogCaptureFixture,
+    finished: Callable[..., object],
     slip: str,
 ) -> None:
-    upload()
+    finished(upload().json["data"]["id"])  # while it works, files come and go under who copies them
     browser = app.test_client()
     form = {"email": "new@example.com", "password": "a good password", "csrf_token": token(browser, "/register")}
     assert client.get("/health").status_code == 200
