@@ -75,11 +75,6 @@ def outside() -> Iterator[None]:
         yield
 
 
-def is_anothers() -> bool:
-    """Tell whether files are made as somebody else than who called."""
-    return _caller is not None and os.geteuid() != _caller.uid
-
-
 @contextmanager
 def _acting_as(identity: Identity) -> Iterator[None]:
     before = _present()

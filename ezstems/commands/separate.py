@@ -22,7 +22,7 @@ from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--stems", type=click.Choice([str(stems) for stems in STEMS]), default="2", show_default=True)
-@click.option("--output", type=click.Choice(OUTPUTS), default=OUTPUTS[0], show_default=True)
+@click.option("--output", type=click.Choice(OUTPUTS, case_sensitive=False), default=OUTPUTS[0], show_default=True)
 @click.option("--cutoff", type=click.Choice(CUTOFFS, case_sensitive=False), help="Default: EZSTEMS_CUTOFF, or full.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True)
 @with_app
@@ -33,8 +33,7 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | Non
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.ClickException(f"{', '.join(twice)}: several files of this name would write to the same folder")
     separator = current_app.config["SEPARATOR"]
-    if privileges.is_anothers():  # what the instance keeps is made as its owner, before the rest is made as the caller
-        separator.freeze(int(stems))
+    separator.freeze(int(stems))  # what the instance keeps is made as its owner's, before the rest is as the caller's
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with privileges.outside(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
