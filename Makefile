@@ -44,7 +44,7 @@ endif
 		|| { echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); $(PYTHON) is not one: $$($(PYTHON) --version 2>&1 | tail -n 1)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Installing the locked packages into $(VENV): 700 MB, a few minutes."
+	@echo "Installing the locked packages into $(VENV): 900 MB to download, 3 GB on disk, a few minutes."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements.txt
 	touch $@

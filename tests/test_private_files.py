@@ -64,6 +64,16 @@ def test_a_server_of_a_lax_umask_keeps_everything_to_itself(tmp_path: Path, song
             server.release()
 
 
+def test_under_a_lax_umask_an_instance_is_private_and_stems_are_the_callers(
+    run: Callable[..., Result], instance: Path, tmp_path: Path
+) -> None:
+    song = audio_files.write_wav(tmp_path / "song.wav", audio_files.song(10_000))
+    with umask(0):
+        run("separate", str(song), "--output", "FLAC", "--directory", str(tmp_path))
+    assert open_to_others(instance) == {}
+    assert stat.S_IMODE((tmp_path / "song" / "vocals.flac").stat().st_mode) == 0o666
+
+
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
 def test_commands_work_under_every_umask_and_leave_it(
     run: Callable[..., Result], instance: Path, tmp_path: Path, mask: int

@@ -22,7 +22,7 @@ from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--stems", type=click.Choice([str(stems) for stems in STEMS]), default="2", show_default=True)
-@click.option("--output", type=click.Choice(OUTPUTS), default=OUTPUTS[0], show_default=True)
+@click.option("--output", type=click.Choice(OUTPUTS, case_sensitive=False), default=OUTPUTS[0], show_default=True)
 @click.option("--cutoff", type=click.Choice(CUTOFFS, case_sensitive=False), help="Default: EZSTEMS_CUTOFF, or full.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True)
 @with_app
