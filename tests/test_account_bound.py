@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from ezstems.jobs.archive import Incoming
+from ezstems.jobs.incoming import Incoming
 from tests.callers import Caller
 from tests.conftest import Account
 from tests.separators import FastSeparator

@@ -6,6 +6,7 @@ import re
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -72,9 +73,12 @@ def objects(server: Server, **fields: Any) -> list[dict[str, Any]]:
 
 def request_line(server: Server, request_id: str) -> dict[str, Any]:
     """Wait for the line of a request; return its object, the only one."""
-    server.logged(f'"request_id": "{request_id}"')
-    (found,) = objects(server, request_id=request_id, logger="ezstems.web.requests")
-    return found
+    deadline = time.monotonic() + 20
+    while not (found := objects(server, request_id=request_id, logger="ezstems.web.requests")):
+        assert time.monotonic() < deadline, lines_of(server)[-20:]
+        time.sleep(0.05)
+    (line,) = found
+    return line
 
 
 def raw(server: Server, request: bytes) -> bytes:

@@ -197,12 +197,12 @@ def test_a_disk_that_fills_up_or_breaks_at_the_sync(
 
         return fsync
 
-    monkeypatch.setattr("ezstems.jobs.archive.os.fsync", failing(errno.ENOSPC))
+    monkeypatch.setattr("ezstems.jobs.incoming.os.fsync", failing(errno.ENOSPC))
     answer = upload()
     assert "disk is full" in error_of(answer, 500)
     assert int(answer.headers["Retry-After"]) > 0
     assert_nothing_left(app)
-    monkeypatch.setattr("ezstems.jobs.archive.os.fsync", failing(errno.EIO))
+    monkeypatch.setattr("ezstems.jobs.incoming.os.fsync", failing(errno.EIO))
     answer = upload()
     assert answer.json["error"] == "Server full" and "can't be written to" in error_of(answer, 500)
     assert "Input/output" not in answer.text

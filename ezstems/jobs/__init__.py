@@ -5,9 +5,9 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.kinds import DEMUXERS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.separate import CUTOFFS, STEMS
-from ezstems.jobs.archive import Incoming
 from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.events import job_happened
+from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
 

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from ezstems import database, disk
 from ezstems.database import db
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
-from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.archive import Archive
+from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.queue import JobQueue
 from ezstems.models import Job, User
 

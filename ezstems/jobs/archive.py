@@ -5,7 +5,6 @@ readable half-written, and what a dead worker left behind can be told from what 
 """
 
 import glob
-import hashlib
 import os
 import shutil
 import uuid
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from ezstems.audio.files import sync
 from ezstems.audio.peaks import Peaks
 from ezstems.disk import full_refused, is_alive
+from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.lost import Lost, changed_at
 from ezstems.jobs.mounts import Mounts
 from ezstems.jobs.stem import StemFile
@@ -42,43 +42,6 @@ def kept(instance: Path) -> Iterator[Path]:
     for folder in (instance / UPLOADS, instance / RESULTS):
         if folder.is_dir():
             yield from (path for path in folder.iterdir() if path.suffix != PART and path.is_file())
-
-
-class Incoming:
-    """Take in an upload, block by block."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size_bytes = 0
-        self._sha256 = hashlib.sha256()
-        with full_refused():
-            self._file = path.open("wb")
-
-    def write(self, block: bytes) -> None:
-        """Append a block; raise ServerFull when the disk has no room for it."""
-        with full_refused():
-            self._file.write(block)
-        self._sha256.update(block)
-        self.size_bytes += len(block)
-
-    @property
-    def sha256(self) -> str:
-        """Return the checksum of what has come so far, in hexadecimal."""
-        return self._sha256.hexdigest()
-
-    def finish(self) -> None:
-        """Bring every byte to the disk and close; raise ServerFull when the disk has no room."""
-        with full_refused():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-
-    def discard(self) -> None:
-        """Leave nothing behind; harmless after the file was kept."""
-        with suppress(OSError):  # what can't be flushed now was to be deleted anyway
-            self._file.close()
-        with suppress(OSError):  # on a dead disk; whoever finds this worker dead deletes it
-            self.path.unlink(missing_ok=True)
 
 
 class Archive:

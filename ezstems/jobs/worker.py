@@ -13,13 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
 from ezstems.database import db
-from ezstems.errors import ConfigurationError, DatabaseLost, ServerFull
+from ezstems.errors import DatabaseLost
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
-from ezstems.jobs.archive import Archive, Incoming
+from ezstems.jobs.archive import Archive
 from ezstems.jobs.damage import reading, require_result
 from ezstems.jobs.events import tell
+from ezstems.jobs.health import Health
 from ezstems.jobs.housekeeper import Housekeeper
+from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.readiness import Readiness
 from ezstems.jobs.runner import Runner, Separating
@@ -27,7 +29,7 @@ from ezstems.jobs.stem import StemFile
 from ezstems.jobs.sweeper import Sweeper
 from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import QUEUED, Instance, Job, User
-from ezstems.watch import LOST, DatabaseWatch
+from ezstems.watch import DatabaseWatch
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,9 @@ class Worker:
         self._readiness = Readiness(self.id, self._stop, lambda: separate.prepare())
         duties = self._confirm, self._life.renew, self._look, self._line_up, lambda: separate.rest(), self._sweep
         self._housekeeper = Housekeeper(self.id, self._stop, duties)
+        self._health = Health(
+            self._archive, self._admission, self._watch, self._watchdog, self._readiness, self._sweeper, self.model
+        )
         app.extensions[EXTENSION] = self
 
     def start(self, replace: Callable[[], None] = lambda: None) -> None:
@@ -191,32 +196,7 @@ class Worker:
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""
-        health: dict[str, Any] = {
-            "status": "ok",
-            "queue_length": None,
-            "model": None,
-            "free_disk_bytes": self._archive.free_bytes(),
-        }
-        if self._watch.is_lost():
-            return health | {"status": "no database", "message": LOST}
-        try:
-            health["queue_length"] = Job.unfinished_by_status()[QUEUED]
-            health["model"] = self.model()
-            self._admission.require_room()
-        except SQLAlchemyError:
-            log.exception("the database failed")
-            health |= {"status": "no database", "message": "The database failed; the log says how."}
-        except ConfigurationError as error:
-            health |= {"status": "no model", "message": str(error)}
-        except ServerFull as error:
-            health |= {"status": "full", "message": str(error)}
-        if stalled := self._watchdog.stalled():
-            health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
-        if self._readiness.broken:
-            health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
-        if problems := self._sweeper.problems():
-            health["problems"] = problems
-        return health
+        return self._health.describe()
 
     def model(self) -> str:
         """Name the weights that separate here."""
