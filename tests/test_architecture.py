@@ -1,6 +1,7 @@
 """Who may know whom: `web → jobs → audio`; models and errors serve the first two; nothing points back."""
 
 import ast
+import os
 import subprocess
 import sys
 from importlib.util import resolve_name
@@ -117,3 +118,13 @@ def test_audio_loads_without_flask() -> None:
     code = "import sys; sys.modules['flask'] = None; import ezstems.audio.separate"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_to_find_the_tests_makes_no_instance(tmp_path: Path) -> None:
+    """A developer's own instance, beside the package, is none of the tests' business."""
+    folder = tmp_path / "instance"
+    finding = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"]
+    environ = {**os.environ, "EZSTEMS_INSTANCE": str(folder)}
+    found = subprocess.run(finding, cwd=PACKAGE.parent, env=environ, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0 and "::test_" in found.stdout, found.stdout[-2000:]
+    assert not folder.exists()

@@ -1,4 +1,4 @@
-"""A separator whose stems are known to the last sample, and whose pace a test decides; the app that uses it.
+"""A separator whose stems are known to the last sample, and whose pace a test decides.
 
 While the instance folder holds a file `hold`, separations stand still at the percentage in its file `percent`, but for
 jobs that a file `let-<job id>` lets go on; a file `failure` makes them fail with its text. Of two stems, the second is
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ezstems import create_app
 from ezstems.audio.encode import Writer
 from ezstems.audio.outputs import FORMATS
 from ezstems.audio.peaks import Peaks
@@ -88,6 +87,3 @@ class KnownStems(FastSeparator):
                 writer.finish()
             meters[name] = writer.meter
         return Separation(tuple(files), samples, LABEL, Peaks.of(meters))
-
-
-app = create_app({"SEPARATOR": KnownStems(lambda: Path(app.instance_path))})
