@@ -56,7 +56,7 @@ def table(seed: str, tally: Tally, seconds: float) -> str:
     rows += [(counted, tally.counts[counted]) for counted in COUNTED]
     rows += [("slowest stop, seconds", round(tally.slowest_stop_seconds, 1))]
     rows += [("faults", len(tally.faults)), ("seconds", round(seconds))]
-    return "\n".join(["", *(f"{name:24}{value}" for name, value in rows), *tally.faults])
+    return "\n".join(["", *(f"{name:30}{value}" for name, value in rows), *tally.faults])
 
 
 if __name__ == "__main__":

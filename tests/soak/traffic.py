@@ -91,12 +91,16 @@ class Traffic:
         else:
             upload.refused = answer.text
 
+    def _is_refused(self, answer: requests.Response) -> bool:
+        """Tell whether an outage explains an answer."""
+        return self.outage and answer.status_code == 500 and "Retry-After" in answer.headers
+
     def _ask(self, random: Random, _name: str) -> None:
         if accepted := [upload for upload in list(self.uploads) if upload.job_id]:
             upload = random.choice(accepted)
             answer = self._caller.get("status.php", id=upload.job_id or "")
-            refused = self.outage and answer.status_code == 500 and "Retry-After" in answer.headers
-            if answer.status_code != 200 and not (answer.status_code == 404 and upload.deleted) and not refused:
+            told = answer.status_code == 200 or (answer.status_code == 404 and upload.deleted)
+            if not told and not self._is_refused(answer):
                 self.faults.append(f"status of {upload.job_id}: {answer.text}")
 
     def _range(self, random: Random, _name: str) -> None:
@@ -109,6 +113,8 @@ class Traffic:
         headers = self._caller.headers | {"Range": f"bytes={start}-{end}"}
         url = f"{self._caller.server.api}/download.php?id={upload.job_id}"
         answer = requests.get(url, headers=headers, timeout=60)
+        if self._is_refused(answer):
+            return
         self.ranges += 1
         if answer.status_code != 206 or answer.content != whole[start : end + 1]:
             self.faults.append(f"range {start}-{end} of {upload.job_id}: {answer.status_code}")
