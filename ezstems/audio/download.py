@@ -74,7 +74,8 @@ class Download:
 
     def _unreachable(self) -> FetchFailed:
         return FetchFailed(
-            f"could not reach {self.host}; the bundled model is used until `ezstems models fetch` succeeds"
+            f"could not reach {self.host}; the bundled model stands in for what is missing "
+            "until `ezstems models fetch` succeeds"
         )
 
     def _resolve(self) -> None:

@@ -207,7 +207,8 @@ def test_refused_connection_ends_within_two_seconds(models: Path, monkeypatch: p
             fetch.fetch(2, models, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
     assert time.monotonic() - started < 2
     assert str(error.value) == (
-        "could not reach 127.0.0.1; the bundled model is used until `ezstems models fetch` succeeds"
+        "could not reach 127.0.0.1; the bundled model stands in for what is missing "
+        "until `ezstems models fetch` succeeds"
     )
     assert_no_model(models)
 
@@ -224,7 +225,7 @@ def test_names_that_do_not_resolve_end_in_time(models: Path, monkeypatch: pytest
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download.socket, "getaddrinfo", look_up)
     started = time.monotonic()
-    with pytest.raises(FetchFailed, match="could not reach models.invalid; the bundled model is used"):
+    with pytest.raises(FetchFailed, match="could not reach models.invalid; the bundled model stands in"):
         fetch.fetch(2, models, base_url="https://models.invalid/v1", connect_timeout_seconds=0.2)
     assert time.monotonic() - started < 2
     released.set()
