@@ -32,7 +32,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
-# `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for a quarter of an hour.
+# `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes.
 soak: $(STAMP)
 	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak
 
