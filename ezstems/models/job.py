@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     Select,
@@ -135,15 +136,20 @@ class Job(db.Model):  # type: ignore[name-defined]
         return db.session.scalar(select(cls.created_at).order_by(cls.number.desc()).limit(1))
 
     @classmethod
+    def _is_kept(cls) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions that a job is over and its files are still kept."""
+        return cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None)
+
+    @classmethod
     def kept(cls) -> Select[tuple["Job"]]:
         """Select the jobs that are over and whose files are still kept."""
-        return select(cls).where(cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None))
+        return select(cls).where(*cls._is_kept())
 
     @classmethod
     def date(cls, after: datetime, until: datetime, now: datetime) -> None:
         """Let jobs that are kept, and that ended between two times, count as ended now."""
-        found = cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None), cls.finished_at > after
-        db.session.execute(update(cls).where(*found, cls.finished_at <= until).values(finished_at=now))
+        between = cls.finished_at > after, cls.finished_at <= until
+        db.session.execute(update(cls).where(*cls._is_kept(), *between).values(finished_at=now))
         db.session.commit()
 
     @classmethod
@@ -208,9 +214,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     @classmethod
     def expire(cls, number: int) -> bool:
         """Note that a finished job's files are past their retention."""
-        return cls.move(
-            number, cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None), expired_at=utcnow()
-        )
+        return cls.move(number, *cls._is_kept(), expired_at=utcnow())
 
     @classmethod
     def delete(cls, number: int) -> bool:
