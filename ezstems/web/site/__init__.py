@@ -12,6 +12,5 @@ def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     app.add_template_global(notice.bundled_models)
-    app.add_template_global(manual.pages, "manual_pages")
     for page in (landing, register, login, password, account, upload, songs, stems, docs, manual):
         app.register_blueprint(page.blueprint)

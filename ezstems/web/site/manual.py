@@ -38,6 +38,7 @@ def page(name: str) -> str | Response:
     return render_template("manual.html", page=found)
 
 
+@blueprint.app_template_global("manual_pages")
 @cache
 def pages() -> dict[str, Page]:
     """Render every page, once."""
