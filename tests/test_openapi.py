@@ -10,7 +10,6 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from ezstems.errors import BadInput
 from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
 from ezstems.models import CUSTOM_MAX_MB, MAX_KEY_NAME, PLAN_MAX_MB, STATES, Job
 from ezstems.web.api.jobs import _ID
@@ -153,7 +152,9 @@ def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ..
 
 def test_what_generators_make_classes_and_methods_of_has_names(client: FlaskClient) -> None:
     document = client.get(URL).json
-    assert {"Upload", "Accepted", "Status", "Job", "Key", "NewKey", "Error"} <= set(document["components"]["schemas"])
+    assert {"Upload", "Stems", "Cutoff", "Output", "Accepted", "Status", "Job", "Key", "NewKey", "Error"} <= set(
+        document["components"]["schemas"]
+    )
     inline = [path for path, node in nodes(document["paths"]) if node.get("type") == "object"]
     assert inline == []
     tags = {tag["name"] for tag in document["tags"]}
@@ -177,8 +178,8 @@ def test_everything_has_an_example(client: FlaskClient) -> None:
     document = client.get(URL).json
     seen = 0
     for path, node in nodes(document):
-        is_scalar = node.get("type") not in (None, "object", "array") and path[-2:-1] == ("properties",)
-        if is_scalar and node.get("format") != "binary":
+        is_value = path[-2] in ("properties", "schemas") if len(path) > 1 else False
+        if is_value and node.get("type", "object") not in ("object", "array") and node.get("format") != "binary":
             assert node["examples"], path
             assert all(Draft202012Validator(node).is_valid(example) for example in node["examples"]), path
             seen += 1
