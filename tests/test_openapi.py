@@ -117,8 +117,14 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert (form["properties"]["cutoff"]["default"], form["properties"]["output"]["default"]) == ("16kHz", "wav")
     assert "`16kHz` (the default)" in form["properties"]["cutoff"]["description"]
     assert calls["getStatus"]["parameters"][0]["schema"]["pattern"] == rf"^\s*{_ID.pattern}\s*$"
-    name = document["components"]["schemas"]["KeyName"]["properties"]["name"]
-    assert f"at most {MAX_KEY_NAME} characters" in name["description"]
+    schemas = document["components"]["schemas"]
+    assert f"at most {MAX_KEY_NAME} characters" in schemas["KeyName"]["properties"]["name"]["description"]
+    accepted, job = schemas["Accepted"]["properties"], schemas["Job"]["properties"]
+    assert accepted["id"]["pattern"] == job["id"]["pattern"] == f"^{_ID.pattern}$"
+    assert accepted["filename"]["pattern"] == rf"^{_ID.pattern}_[0-9]{{5}}\.({'|'.join(DEMUXERS)})$"
+    for count, stems in STEMS.items():
+        assert f"`{count}`: {', '.join(stems)}" in form["properties"]["stems"]["description"]
+        assert f"{count}: {', '.join(f'`{stem}`' for stem in stems)};" in calls["downloadStems"]["description"]
 
 
 def test_the_server_takes_what_the_form_admits(document: dict[str, Any]) -> None:

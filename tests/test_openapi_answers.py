@@ -19,6 +19,7 @@ from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs.queue import JobQueue
 from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
+from ezstems.web import malformed
 from tests.conftest import PASSWORD, Account
 from tests.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
 from tests.openapi import EXAMPLE_ID, conform, operations, served
@@ -118,7 +119,7 @@ def hold_against(world: World, operation: str, provoked: dict[str, Call], known_
         if status >= "400"
         for name, example in answer["content"]["application/json"]["examples"].items()
     }
-    del documented["400 malformed HTTP"]
+    assert documented.pop("400 malformed HTTP") == {"error": malformed.TITLE, "message": malformed.TEXT}
     assert set(provoked) == set(documented)
     for name, call in provoked.items():
         answer = call()
@@ -128,6 +129,12 @@ def hold_against(world: World, operation: str, provoked: dict[str, Call], known_
         said = re.sub(r"again in \d+ s", "again in 60 s", said)  # the window: no wait is longer
         said = re.sub(r"request id [0-9a-f]{32}", "request id 3fa85f6457174562b3fc2c963f66afa6", said)
         assert {"error": answer.json["error"], "message": said} == documented[name], name
+
+
+def example(world: World, operation: str, name: str) -> dict[str, Any]:
+    """Return a documented answer of a call that succeeds."""
+    content = world.calls[operation]["responses"]["200"]["content"]["application/json"]
+    return content["examples"][name]["value"]
 
 
 def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +287,7 @@ def test_deactivating_keys(world: World) -> None:
     for answer in (call(), world.in_session("DELETE", "?id=1")):
         assert answer.status_code == 200
         conform(answer, world.calls["deactivateKey"])
+        assert answer.json == example(world, "deactivateKey", "deactivated")
 
 
 def test_making_keys(world: World) -> None:
@@ -299,4 +307,6 @@ def test_making_keys(world: World) -> None:
         assert answer.status_code == 200 and Draft202012Validator(name).is_valid(sent)
         conform(answer, world.calls["createKey"])
     assert not Draft202012Validator(name).is_valid(long["name"])
-    conform(world.in_session("POST"), world.calls["createKey"])
+    made = world.in_session("POST")
+    conform(made, world.calls["createKey"])
+    assert made.json["data"]["message"] == example(world, "createKey", "made")["data"]["message"]
