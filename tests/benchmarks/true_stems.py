@@ -34,7 +34,7 @@ class Song:
 
 
 def songs(folder: Path) -> list[Song]:
-    """Read every song in a folder: `SONG/vocals.EXT`, `drums`, `bass`, `piano` and `other`, in any format of ffmpeg's."""
+    """Read every song in a folder, `SONG/vocals.EXT`, `drums`, `bass`, `piano` and `other`, of any format."""
     found = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = [file for file in sorted(place.iterdir()) if file.stem in NAMES]
