@@ -62,7 +62,7 @@ def composed_by_hand(first: Masks, second: Masks) -> Masks:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("stems", "cutoff"), [(4, "11kHz"), (5, "11kHz"), (5, "16kHz")])
+@pytest.mark.parametrize(("stems", "cutoff"), [(4, "11kHz"), (5, "16kHz")])
 def test_the_masks_are_those_of_both_networks(engine: str, stems: int, cutoff: str, folder: Path) -> None:
     found = weights.find("auto", stems, folder)
     assert found.label == f"official vocals + builtin {stems}stems"
@@ -124,23 +124,21 @@ class WholeFile:
             return session.run(wanted, {places[name]: value for name, value in features.items()})
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("stems", "cutoff", "average"), [(4, "11kHz", True), (5, "16kHz", False)], ids=["4 stems full", "5 stems 16kHz"]
 )
-def test_streamed_stems_equal_the_whole_files(
-    engine: str, stems: int, cutoff: str, average: bool, folder: Path
-) -> None:
+def test_streamed_stems_equal_the_whole_files(stems: int, cutoff: str, average: bool, folder: Path) -> None:
     found, audio = weights.find("auto", stems, folder), song(SAMPLES, seed=stems)
     expected = WholeFile(found, cutoff)(audio, average)
-    opened = open_engine(engine, "float32", found, cutoff)
-    blocks = list(separate_blocks([audio[:77_777], audio[77_777:]], opened, STEMS[stems], average=average))
-    for stem in STEMS[stems]:
-        actual = np.concatenate([block[stem] for block in blocks])
-        difference = np.abs(actual - expected[stem]).max()
-        print(f"{engine} {found.label} {cutoff} {stem}: {difference:.1e}")
-        assert actual.shape == expected[stem].shape == audio.shape and difference < TOLERANCE, stem
-        assert np.abs(actual).max() > 0.01
+    for engine in ENGINES:
+        opened = open_engine(engine, "float32", found, cutoff)
+        blocks = list(separate_blocks([audio[:77_777], audio[77_777:]], opened, STEMS[stems], average=average))
+        for stem in STEMS[stems]:
+            actual = np.concatenate([block[stem] for block in blocks])
+            difference = np.abs(actual - expected[stem]).max()
+            print(f"{engine} {found.label} {cutoff} {stem}: {difference:.1e}")
+            assert actual.shape == expected[stem].shape == audio.shape and difference < TOLERANCE, (engine, stem)
+            assert np.abs(actual).max() > 0.01
 
 
 @pytest.mark.parametrize("stems", [4, 5])
