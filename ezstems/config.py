@@ -148,7 +148,8 @@ SETTINGS = (
             "the server's fault; a worker process that can't stop it then is replaced"),  # fmt: skip
     Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
             "the queue alone; one more upload gets a 403"),  # fmt: skip
-    Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`"),
+    Setting("MODEL", "auto", choice("auto", "official", "builtin"), "weights: `official`, `builtin`, or `auto`: "
+            "official where they are; with those of 2 stems alone, their vocals before bundled weights"),  # fmt: skip
     Setting("MODELS", None, path, "folder of the official weights; default: `models/` in the instance folder"),
     Setting("ENGINE", "auto", choice("auto", "openvino", "tensorflow"), "what runs the network: `openvino`, "
             "`tensorflow` (slower, the reference), or `auto`: OpenVINO where it works"),  # fmt: skip

@@ -14,14 +14,19 @@ Run = Callable[..., Result]
 SMALL = [2, 2, 2, 2, 2, 2]
 
 
-def test_models_are_listed(run: Run, instance: Path) -> None:
+def test_models_are_listed(run: Run, instance: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints.make(instance / "models", 2, SMALL)
     run("users", "add", "a@example.com", "--password", "a password")
-    rows = [line.split() for line in run("models", "list").output.splitlines()]
+    *lines, meant = run("models", "list").output.splitlines()
+    rows = [line.split() for line in lines]
     assert rows[0][:5] == ["SOURCE", "MODEL", "STATE", "MB", "FROM"]
     states = {(row[0], row[1]): row[2] for row in rows[1:]}
     assert set(states) == {(source, f"{stems}stems") for source in weights.SOURCES for stems in weights.STEMS}
     assert (states["official", "2stems"], states["official", "4stems"]) == ("complete", "missing")
+    composed = ", ".join(f"official vocals + builtin {stems}stems" for stems in (4, 5))
+    assert meant == f"EZSTEMS_MODEL=auto: official 2stems, {composed}"
+    monkeypatch.setenv("EZSTEMS_MODEL", "official")
+    assert "EZSTEMS_MODEL=official: official weights are missing: 4stems" in run("models", "list").output
 
 
 def test_fetching_names_what_it_fetches_and_stops_at_the_first_failure(

@@ -70,7 +70,7 @@ def test_every_page_says_when_the_bundled_model_is_in_use_and_for_which_stems(
     assert notices(session) == [""] * 3
     for fetched, bundled in (
         ((), "builtin 2stems, builtin 4stems, builtin 5stems"),
-        ((2,), "builtin 4stems, builtin 5stems"),
+        ((2,), "official vocals + builtin 4stems, official vocals + builtin 5stems"),
         ((4, 5), ""),
     ):
         for stems in fetched:

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-from ezstems.audio.checkpoint import Damaged
 from ezstems.audio.cpu import cores, has_bfloat16
 from ezstems.audio.unet import UnknownNetwork
 from ezstems.audio.weights import Weights
@@ -66,8 +65,6 @@ def open_engine(engine: str, precision: str, weights: Weights, cutoff: str) -> E
 
         try:
             return OpenvinoEngine(weights, cutoff, precision)
-        except Damaged as error:
-            raise ConfigurationError(f"{weights.label}: {error}") from error
         except ConfigurationError:
             raise
         except UnknownNetwork as error:

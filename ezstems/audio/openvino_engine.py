@@ -35,21 +35,21 @@ class OpenvinoEngine:
 
         Raises what `unet.build` does, and RuntimeError where OpenVINO can't compile it.
         """
-        params = configuration(weights, cutoff)
-        self.bins: int = params["F"]
+        parts = [(part, configuration(part, cutoff)) for part in weights.parts]
+        self.bins: int = parts[-1][1]["F"]
         self.precision = precision
-        kernels = self._compile(weights, params)
+        kernels = self._compile(parts)
         # What computes has a copy of each kernel, laid out for the processor; yet OpenVINO would keep the kernels, too.
-        kind = json.dumps([precision, self.bins, params["model"]], sort_keys=True)
+        kind = json.dumps([precision, self.bins, *(params["model"] for _, params in parts)], sort_keys=True)
         if _independent.get(kind, True) and kernels.give_back() and kind not in _independent:
             self.runner()(np.zeros((TILE_FRAMES, self.bins, unet.CHANNELS), np.float32))
             _independent[kind] = not kernels.touched()
             if not _independent[kind]:
                 logger.warning("OpenVINO goes on reading the kernels of %s; they stay in memory", weights.label)
-                self._compile(weights, params)
+                self._compile(parts)
 
-    def _compile(self, weights: Weights, params: dict[str, Any]) -> Pages:
-        network = unet.build(weights, params)
+    def _compile(self, parts: list[tuple[Weights, dict[str, Any]]]) -> Pages:
+        network = unet.build(parts)
         self._compiled: Any = runtimes.openvino().Core().compile_model(
             network.model,
             "CPU",

@@ -1,13 +1,17 @@
 """The reference engine: Spleeter's graph in a persistent TensorFlow session."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ezstems.audio import reference
+from ezstems.audio.composed import compose
 from ezstems.audio.configuration import configuration
 from ezstems.audio.engine import Masks
 from ezstems.audio.runtimes import tensorflow
+from ezstems.audio.stft import TILE_FRAMES
 from ezstems.audio.weights import Weights
 
 
@@ -23,20 +27,21 @@ class TensorflowEngine:
         Raises:
             ConfigurationError: the checkpoint doesn't fit the configuration.
         """
-        params = configuration(weights, cutoff)
-        self.bins: int = params["F"]
+        parts = [(part, configuration(part, cutoff)) for part in weights.parts]
+        self.bins: int = parts[-1][1]["F"]
         self.precision = precision
-        graph = reference.build(weights, params)
+        graphs = [reference.build(*part) for part in parts]
         tf = tensorflow()
         v1 = tf.compat.v1
         options = v1.ConfigProto()
         if precision == "bfloat16":
             options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1
         with tf.Graph().as_default() as fresh:
-            v1.import_graph_def(graph.definition, name="")
+            magnitudes = v1.placeholder(tf.float32, (1, TILE_FRAMES, self.bins, 2))
+            masks = compose([partial(_masks, v1.import_graph_def, graph) for graph in graphs], magnitudes)
             session = v1.Session(graph=fresh, config=options)
-            self._call: Any = session.make_callable(list(graph.masks), [graph.magnitudes])
-        self._instruments = graph.instruments
+            self._call: Any = session.make_callable(list(masks.values()), [magnitudes])
+        self._instruments = tuple(masks)
 
     def runner(self) -> Masks:
         """Return a function from the magnitudes of one tile to its masks."""
@@ -44,3 +49,9 @@ class TensorflowEngine:
 
     def _masks(self, magnitudes: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(self._instruments, self._call(magnitudes[None]), strict=True))
+
+
+def _masks(import_graph_def: Callable[..., Any], graph: reference.Graph, magnitudes: Any) -> dict[str, Any]:
+    """Put a graph into the default one, behind magnitudes (1, 512, F, 2)."""
+    masks = import_graph_def(graph.definition, {graph.magnitudes: magnitudes}, graph.masks)
+    return dict(zip(graph.instruments, masks, strict=True))

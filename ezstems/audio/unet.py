@@ -5,15 +5,16 @@ form that `subpixel` gives them. OpenVINO is imported by the first network, neve
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
 from ezstems.audio import subpixel
-from ezstems.audio.checkpoint import Checkpoint
+from ezstems.audio.checkpoint import Checkpoint, Damaged
+from ezstems.audio.composed import compose
 from ezstems.audio.pages import Pages
 from ezstems.audio.runtimes import openvino
 from ezstems.audio.stft import TILE_FRAMES
@@ -43,24 +44,40 @@ class Network:
     kernels: Pages
 
 
-def build(weights: Weights, params: dict[str, Any]) -> Network:
-    """Build the network of a configuration, filled from the checkpoint.
+def build(parts: Sequence[tuple[Weights, dict[str, Any]]]) -> Network:
+    """Build the network of a configuration, filled from its checkpoint, or two composed ones.
 
     It takes float32 magnitudes (512, F, 2) and gives a float32 mask (512, F, 2) an instrument, named by it: Spleeter's
     before their extension to the full band.
 
     Raises:
         UnknownNetwork: the configuration is of another kind of network.
-        ConfigurationError: the checkpoint doesn't fit the configuration.
-        Damaged, OSError: the checkpoint can't be read.
+        ConfigurationError: the checkpoint is damaged or doesn't fit the configuration.
+        OSError: the checkpoint can't be read.
         ImportError: OpenVINO is missing.
     """
+    kernels, (weights, params) = Pages(), parts[-1]
+    shape = [TILE_FRAMES, params["F"], CHANNELS]
+    magnitudes = openvino().opset13.parameter(shape, np.float32, "magnitudes")
+    masks = compose([partial(_part, kernels, *part) for part in parts], magnitudes)
+    for instrument, mask in masks.items():
+        mask.output(0).set_names({instrument})
+    return Network(openvino().Model(list(masks.values()), [magnitudes], weights.label), kernels)
+
+
+def _part(kernels: Pages, weights: Weights, params: dict[str, Any], magnitudes: Any) -> dict[str, Any]:
+    try:
+        return _masks(Layers(weights, kernels), params, magnitudes)
+    except Damaged as error:
+        raise ConfigurationError(f"{weights.label}: {error}") from error
+
+
+def _masks(layers: "Layers", params: dict[str, Any], magnitudes: Any) -> dict[str, Any]:
+    """Apply one network to magnitudes (512, F, 2): a mask of the same shape an instrument."""
     kind, instruments, bins = params["model"]["type"], params["instrument_list"], params["F"]
     if kind not in KINDS:
         raise UnknownNetwork(f"a network of type {kind!r}")
-    layers = Layers(weights)
     ov = layers.ov
-    magnitudes = ov.parameter([TILE_FRAMES, bins, CHANNELS], np.float32, "magnitudes")
     grid = ov.transpose(ov.reshape(magnitudes, [1, TILE_FRAMES, bins, CHANNELS], False), CHANNELS_FIRST)
     logits = [_net(layers, grid, params["model"]["params"]) for _ in instruments]
     shares = _softmax(ov, logits) if kind == "unet.softmax_unet" else [ov.sigmoid(logit) for logit in logits]
@@ -69,9 +86,7 @@ def build(weights: Weights, params: dict[str, Any]) -> Network:
     powers = [ov.multiply(one, one) if exponent == 2 else ov.power(one, np.float32(exponent)) for one in outputs]
     total = ov.add(reduce(ov.add, powers), np.float32(MASK_EPSILON))
     masks = [ov.divide(ov.add(power, np.float32(MASK_EPSILON / len(powers))), total) for power in powers]
-    for instrument, mask in zip(instruments, masks, strict=True):
-        mask.output(0).set_names({instrument})
-    return Network(openvino().Model(masks, [magnitudes], weights.label), layers.kernels)
+    return dict(zip(instruments, masks, strict=True))
 
 
 def _net(layers: "Layers", grid: Any, options: dict[str, Any]) -> Any:
@@ -119,10 +134,10 @@ def _image(ov: Any, blocks: Any, bins: int) -> Any:
 class Layers:
     """Make Spleeter's layers, each from the tensors that Keras's count of its kind names."""
 
-    def __init__(self, weights: Weights) -> None:
-        """Open the checkpoint."""
+    def __init__(self, weights: Weights, kernels: Pages) -> None:
+        """Open the checkpoint; the kernels go into the pages."""
         self.ov = openvino().opset13
-        self.kernels = Pages()
+        self._kernels = kernels
         self._label = weights.label
         self._checkpoint = Checkpoint(weights.checkpoint)
         self._made: Counter[str] = Counter()
@@ -182,7 +197,7 @@ class Layers:
         return self._checkpoint.tensor(name)
 
     def _kernel(self, values: np.ndarray) -> Any:
-        return self.ov.constant(self.kernels.copy(values), shared_memory=True)
+        return self.ov.constant(self._kernels.copy(values), shared_memory=True)
 
     def _channels(self, values: np.ndarray) -> Any:
         return self.ov.constant(values.reshape(1, -1, 1, 1))

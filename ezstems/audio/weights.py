@@ -8,7 +8,7 @@ by hand may well lack it.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,27 @@ TEXT_LIMIT_BYTES = 1 << 20  # `checkpoint` and `config.json` have a few lines
 
 @dataclass(frozen=True)
 class Weights:
-    """Name one complete checkpoint, and what it changes in Spleeter's configuration of as many stems."""
+    """Name one complete checkpoint, and what it changes in Spleeter's configuration of as many stems.
+
+    Where `vocals` names another one, of 2 stems, that takes the vocals out first.
+    """
 
     source: str
     stems: int
     checkpoint: Path
     overrides: dict[str, Any]
+    vocals: "Weights | None" = None
 
     @property
     def label(self) -> str:
         """Return the name that pages, logs and archives give these weights."""
-        return f"{self.source} {self.stems}stems"
+        own = f"{self.source} {self.stems}stems"
+        return own if self.vocals is None else f"{self.vocals.source} vocals + {own}"
+
+    @property
+    def parts(self) -> tuple["Weights", ...]:
+        """Return the checkpoints that a tile goes through, one after the other."""
+        return (self,) if self.vocals is None else (self.vocals, replace(self, vocals=None))
 
 
 @dataclass(frozen=True)
@@ -117,12 +127,25 @@ def _search(model: str, stems: int, models_directory: Path) -> Weights | str:
     for source in SOURCES if model == "auto" else (model,):
         folder = _folder(source, stems, models_directory)
         try:
-            return load(source, stems, folder)
+            found = load(source, stems, folder)
+            return _composed(found, models_directory) if model == "auto" and source == "builtin" else found
         except Incomplete as error:
             reasons.append(f"{source} {error}" if model == "auto" else str(error))
             if str(error) != ABSENT:
                 logger.warning("%s %sstems passed over: %s", source, stems, error)
     return ", ".join(reasons)
+
+
+def _composed(found: Weights, models_directory: Path) -> Weights:
+    """Let the official 2 stems, where they are whole, take the vocals out before bundled weights of more."""
+    if found.stems == 2:
+        return found
+    try:
+        return replace(found, vocals=load("official", 2, _folder("official", 2, models_directory)))
+    except Incomplete as error:
+        if str(error) != ABSENT:
+            logger.warning("official vocals passed over for %s: %s", found.label, error)
+        return found
 
 
 def _missing_message(model: str, missing: dict[int, str]) -> str:

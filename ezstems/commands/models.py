@@ -13,7 +13,7 @@ from ezstems import privileges
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
 from ezstems.commands import table, with_app, with_instance
-from ezstems.errors import FetchFailed
+from ezstems.errors import FetchFailed, ModelMissing
 
 NAMES = [f"{stems}stems" for stems in weights.STEMS]
 
@@ -26,12 +26,19 @@ def models() -> None:
 @models.command("list")
 @with_instance
 def list_models() -> None:
-    """List which weights are here."""
+    """List which weights are here, and which of them a server that starts now uses."""
     rows = [
         (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.origin or "-", s.why or s.path)
         for s in weights.status(current_app.config["EZSTEMS_MODELS"])
     ]
     table(rows, "SOURCE", "MODEL", "STATE", "MB", "FROM", "WHERE OR WHY NOT")
+    model = current_app.config["EZSTEMS_MODEL"]
+    try:
+        found = weights.require(model, current_app.config["EZSTEMS_MODELS"]).values()
+        meant = ", ".join(one.label for one in found)
+    except ModelMissing as error:
+        meant = str(error)
+    click.echo(f"EZSTEMS_MODEL={model}: {meant}")
 
 
 @models.command()

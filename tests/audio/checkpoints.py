@@ -38,7 +38,7 @@ def make(models: Path, stems: int, filters: list[int] | None = None) -> Weights:
         _ = EstimatorSpecBuilder(features, params).model_outputs
         random = np.random.default_rng(stems)
         variables = {variable.op.name: variable for variable in v1.global_variables()}
-        _load(session, variables, {name: _draw(random, name, v.shape.as_list()) for name, v in variables.items()})
+        load(session, variables, {name: _draw(random, name, v.shape.as_list()) for name, v in variables.items()})
         norms = [op for op in graph.get_operations() if op.type == "FusedBatchNormV3"]
         fetches = {op.name: (op.outputs[1], op.outputs[2]) for op in norms}
         statistics = session.run(fetches, {magnitudes: _magnitudes(params["F"])})
@@ -47,14 +47,15 @@ def make(models: Path, stems: int, filters: list[int] | None = None) -> Weights:
             layer = name.rpartition("/")[0]
             moving |= {f"{layer}/moving_mean": mean, f"{layer}/moving_variance": variance}
         assert set(moving) == {name for name in variables if "/moving_" in name}
-        _load(session, variables, moving)
+        load(session, variables, moving)
         session.run(v1.train.create_global_step().initializer)  # Spleeter's own Estimator asks for it
         v1.train.Saver(save_relative_paths=True).save(session, str(folder / "model"), write_meta_graph=False)
     (folder / ".probe").write_text("OK")
     return weights
 
 
-def _load(session: Any, variables: dict[str, Any], values: dict[str, np.ndarray]) -> None:
+def load(session: Any, variables: dict[str, Any], values: dict[str, np.ndarray]) -> None:
+    """Give variables, by name, these values in one step."""
     initializers = {name: variables[name].initializer for name in values}
     feed = {initializers[name].inputs[1]: value for name, value in values.items()}
     session.run(list(initializers.values()), feed)

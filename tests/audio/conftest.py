@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ezstems.audio.weights import Weights
+from ezstems.errors import FetchFailed
+from tests import real_weights
 from tests.audio import checkpoints
 
 Official = Callable[[int], Weights]
@@ -27,3 +29,12 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Official:
     """Return a function from a number of stems to a random checkpoint of the official architecture."""
     folder = tmp_path_factory.mktemp("official")
     return cache(lambda stems: checkpoints.make(folder, stems))
+
+
+@pytest.fixture(scope="session")
+def deezers() -> Path:
+    """Return a folder with Deezer's own 2 stems alone; skip where they can't be had."""
+    try:
+        return real_weights.folder()
+    except FetchFailed as error:
+        pytest.skip(f"Deezer's weights can't be had here: {error}")

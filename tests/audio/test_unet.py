@@ -112,13 +112,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused(models: Path) -> None:
     found = weights.find("official", 2, models)
     wide = Weights(found.source, 2, found.checkpoint, {})  # as if config.json were lost
     with pytest.raises(ConfigurationError, match=r"2stems.*conv2d/kernel=\[5, 5, 2, 4\] must be \[5, 5, 2, 16\]$"):
-        unet.build(wide, configuration(wide, "11kHz"))
+        unet.build([(wide, configuration(wide, "11kHz"))])
     more = Weights(found.source, 4, found.checkpoint, found.overrides)
     with pytest.raises(ConfigurationError, match=r"4stems.*conv2d_14/kernel=missing must be \[5, 5, 2, 4\]$"):
-        unet.build(more, configuration(more, "11kHz"))
+        unet.build([(more, configuration(more, "11kHz"))])
 
 
 def test_another_kind_of_network_is_named(models: Path) -> None:
     found = changed(models, {"type": "blstm.blstm"})
     with pytest.raises(unet.UnknownNetwork, match=r"^a network of type 'blstm.blstm'$"):
-        unet.build(found, configuration(found, "11kHz"))
+        unet.build([(found, configuration(found, "11kHz"))])

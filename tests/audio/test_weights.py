@@ -123,6 +123,37 @@ def test_auto_passes_a_half_copied_official_over_and_says_so(
     assert "official 2stems passed over: 'model.index' is missing" in caplog.text
 
 
+def test_official_vocals_come_before_bundled_weights(models: Path, builtin: Path) -> None:
+    for stems in weights.STEMS:
+        write_checkpoint(builtin / f"{stems}stems")
+    write_checkpoint(models / "2stems")
+    write_checkpoint(models / "4stems")
+    found = weights.require("auto", models)
+    assert [one.label for one in found.values()] == [
+        "official 2stems", "official 4stems", "official vocals + builtin 5stems"
+    ]  # fmt: skip
+    assert found[2].parts == (found[2],) and found[4].parts == (found[4],)
+    assert found[5].parts == (found[2], weights.find("builtin", 5, models))
+    with pytest.raises(ModelMissing):
+        weights.find("official", 5, models)
+    assert weights.find("builtin", 5, models).label == "builtin 5stems"
+
+
+def test_half_copied_official_vocals_are_passed_over(
+    models: Path, builtin: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(builtin / "4stems")
+    (write_checkpoint(models / "2stems") / "model.index").unlink()
+    assert weights.find("auto", 4, models).label == "builtin 4stems"
+    assert "official vocals passed over for builtin 4stems: 'model.index' is missing" in caplog.text
+
+
+def test_official_vocals_alone_are_no_model_of_more_stems(models: Path) -> None:
+    write_checkpoint(models / "2stems")
+    with pytest.raises(ModelMissing, match=r"4stems \(official not on disk, builtin not on disk\)"):
+        weights.find("auto", 4, models)
+
+
 def test_missing_weights_say_how_to_get_them(models: Path) -> None:
     with pytest.raises(ModelMissing) as official:
         weights.find("official", 2, models)

@@ -10,4 +10,4 @@ def bundled_models() -> list[str]:
         names = current_worker().model().split(", ")
     except ConfigurationError:  # no weights at all: /health says so, and who looks at a key needs none
         return []
-    return [name for name in names if name.startswith("builtin ")]
+    return [name for name in names if "builtin " in name]  # also of those that separate what official vocals leave
