@@ -82,7 +82,7 @@ if (_whose := privileges.owner(_folder)) and privileges.may_run(*_whose):
     user, group = _whose
     initgroups = True
 logger_class = Logger
-worker_class = "ezstems.web.connections.Worker"
+worker_class = "ezstems.server.gunicorn_worker.Worker"
 # Never: the engine's threads, the queue and the life lock belong to the worker process.
 preload_app = False
 keepalive = 15

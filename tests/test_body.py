@@ -10,9 +10,9 @@ from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from ezstems.database import db
 from ezstems.errors import BadInput, RateLimited, ServerFull, Unauthenticated
+from ezstems.server.client_socket import Crowded, TooSlow
+from ezstems.server.request_body import Body
 from ezstems.web.auth import authenticate_key
-from ezstems.web.body import Body
-from ezstems.web.patience import Crowded, TooSlow
 from tests.conftest import Account
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ezstems.web.connections import Worker
-from ezstems.web.seats import Seats
+from ezstems.server.gunicorn_worker import Worker
+from ezstems.server.slow_clients import Seats
 
 
 @pytest.fixture

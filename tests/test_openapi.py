@@ -13,10 +13,10 @@ from openapi_spec_validator import validate
 from ezstems.errors import BadInput
 from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
 from ezstems.models import Job
-from ezstems.web.api.form import MAX_FIELD_BYTES
-from ezstems.web.api.jobs import _ID
 from ezstems.web.api.upload import CUTOFF_NAMES, chosen
+from ezstems.web.api.upload_form import MAX_FIELD_BYTES
 from ezstems.web.description.schemas import EXAMPLE_ID
+from ezstems.web.job_lookup import _ID
 from tests.conftest import Account
 from tests.multipart import error_of
 from tests.openapi import METHODS, URL, conform, operations, served

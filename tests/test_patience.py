@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from ezstems.web import patience
-from ezstems.web.patience import Crowded, Patience, PatientSocket, TooSlow
-from ezstems.web.seats import STANDING, Seats
+from ezstems.server import client_socket
+from ezstems.server.client_socket import Crowded, Patience, PatientSocket, TooSlow
+from ezstems.server.slow_clients import STANDING, Seats
 
 Pair = tuple[PatientSocket, socket.socket]
 
@@ -18,10 +18,10 @@ Pair = tuple[PatientSocket, socket.socket]
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count in hundredths of seconds; a byte earns nothing worth the name."""
-    monkeypatch.setattr(patience, "QUICK", (0.02, 1e6))
-    monkeypatch.setattr(patience, "STRANGER_QUICK", (0.02, 1e6))
-    monkeypatch.setattr(patience, "STRANGER", (0.1, 1e6))
-    monkeypatch.setattr(patience, "KNOWN", (60.0, 1e6))
+    monkeypatch.setattr(client_socket, "QUICK", (0.02, 1e6))
+    monkeypatch.setattr(client_socket, "STRANGER_QUICK", (0.02, 1e6))
+    monkeypatch.setattr(client_socket, "STRANGER", (0.1, 1e6))
+    monkeypatch.setattr(client_socket, "KNOWN", (60.0, 1e6))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_so_many_strangers_are_waited_for_even_without_seats(monkeypatch: pytest
         with pytest.raises(Crowded):
             ours.recv(1)
         place()
-        monkeypatch.setattr(patience, "STRANGER", (60.0, 1e6))  # however late the timer is
+        monkeypatch.setattr(client_socket, "STRANGER", (60.0, 1e6))  # however late the timer is
         ours.renew()
         threading.Timer(0.01, theirs.sendall, [b"soon"]).start()
         assert ours.recv(10) == b"soon"
@@ -179,9 +179,9 @@ def test_so_many_strangers_are_waited_for_even_without_seats(monkeypatch: pytest
 def test_what_nobody_reads_is_not_waited_for_without_end_however_well_it_comes(
     client: Pair, monkeypatch: pytest.MonkeyPatch, account_id: int | None, rest: str
 ) -> None:
-    monkeypatch.setattr(patience, rest, 0.3)
+    monkeypatch.setattr(client_socket, rest, 0.3)
     for name in ("STRANGER", "KNOWN"):
-        monkeypatch.setattr(patience, name, (60.0, 1.0))
+        monkeypatch.setattr(client_socket, name, (60.0, 1.0))
     ours, theirs = client
     ours.renew()
     if account_id is not None:

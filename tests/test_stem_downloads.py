@@ -176,7 +176,7 @@ def test_the_window_is_read_in_blocks_and_closed(
 
     monkeypatch.setattr(StemFile, "readinto", reading)
     monkeypatch.setattr(StemFile, "close", closing)
-    monkeypatch.setattr("ezstems.web.files.BLOCK_BYTES", 100)
+    monkeypatch.setattr("ezstems.web.send.BLOCK_BYTES", 100)
     for headers, status in (
         ({"Range": f"bytes={size - 150}-"}, 206),
         ({"Range": f"bytes={size}-"}, 416),

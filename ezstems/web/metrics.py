@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from ezstems.jobs import current_worker, job_happened
 from ezstems.models import PROCESSING, QUEUED, Job
-from ezstems.web.requests import request_answered
+from ezstems.web.request_log import request_answered
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from ezstems.errors import DamagedFile
 from ezstems.jobs import DAMAGED_RESULT
 from ezstems.models import Job
-from ezstems.web.api.jobs import expired
+from ezstems.web.job_lookup import expired
 
 log = logging.getLogger(__name__)
 

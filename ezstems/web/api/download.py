@@ -5,10 +5,10 @@ from flask import Blueprint, Response
 from ezstems.errors import NotReady
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, FAILED, Job
-from ezstems.web import files
-from ezstems.web.api.jobs import called_job
 from ezstems.web.auth import key_required
 from ezstems.web.filenames import SavedName, saved
+from ezstems.web.job_lookup import called_job
+from ezstems.web.send import send
 from ezstems.web.stored import stored
 
 blueprint = Blueprint("download", __name__)
@@ -25,7 +25,7 @@ def zipped(job: Job) -> Response:
     """Answer with a job's ZIP under a name made from the uploaded file's own."""
     require_completed(job)
     with stored(job):
-        return files.send(current_worker().result(job), "application/zip", saved_name(job, f"{job.stems}stems.zip"))
+        return send(current_worker().result(job), "application/zip", saved_name(job, f"{job.stems}stems.zip"))
 
 
 def require_completed(job: Job) -> None:

@@ -10,10 +10,10 @@ from ezstems.errors import BadInput, UploadTooLarge
 from ezstems.jobs import CUTOFFS, OUTPUTS, STEMS, current_worker
 from ezstems.models import Job, User
 from ezstems.web.answers import success
-from ezstems.web.api.form import UploadForm
-from ezstems.web.api.jobs import endpoint_url
+from ezstems.web.api.upload_form import UploadForm
 from ezstems.web.auth import key_required
 from ezstems.web.filenames import named
+from ezstems.web.job_lookup import endpoint_url
 
 blueprint = Blueprint("upload", __name__)
 

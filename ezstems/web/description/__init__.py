@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from ezstems.web.description.limits import limits, rules
 from ezstems.web.description.operations import BY_KEY, BY_SESSION, TOKEN, TOKEN_HEADER, paths
 from ezstems.web.description.responses import header_components
-from ezstems.web.requests import HEADER as REQUEST_ID
+from ezstems.web.request_log import HEADER as REQUEST_ID
 
 __all__ = ["document", "inlined", "limits", "rules"]
 

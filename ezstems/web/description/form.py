@@ -6,8 +6,8 @@ from typing import Any
 from ezstems.errors import BadInput, UnreadableAudio, UploadTooLarge
 from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, OUTPUTS, STEMS
 from ezstems.models import PLAN_MAX_MB
-from ezstems.web.api.form import MAX_FIELD_BYTES, NO_FILE, NO_FILENAME, require_binary
 from ezstems.web.api.upload import CUTOFF_NAMES, chosen
+from ezstems.web.api.upload_form import MAX_FIELD_BYTES, NO_FILE, NO_FILENAME, require_binary
 from ezstems.web.description.responses import Failure, refusal
 from ezstems.web.filenames import named
 

@@ -8,12 +8,12 @@ from ezstems.jobs import DAMAGED_RESULT, FORMATS, STEMS
 from ezstems.models import FAILED, MAX_KEY_NAME, QUEUED, STATES, Job
 from ezstems.web.api import PREFIX
 from ezstems.web.api.download import require_completed
-from ezstems.web.api.jobs import expired
 from ezstems.web.auth import BAD_KEY, NO_KEY, NO_SESSION
 from ezstems.web.description import schemas
 from ezstems.web.description.form import form_failures, upload_form
 from ezstems.web.description.responses import RATE, Failure, failures, out_of_range, refusal, response
 from ezstems.web.description.schemas import EXAMPLE_ID, FAILURE, JOB_ID
+from ezstems.web.job_lookup import expired
 
 TOKEN_HEADER = "X-CSRFToken"
 BY_KEY, BY_SESSION, TOKEN = "key", "session", "csrf"

@@ -14,8 +14,8 @@ from ezstems.database import db
 from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_worker
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
-from ezstems.web.api.jobs import expired, job_of
 from ezstems.web.errors import wants_json
+from ezstems.web.job_lookup import expired, job_of
 from ezstems.web.stored import stored
 
 blueprint = Blueprint("songs", __name__)

@@ -6,9 +6,9 @@ from flask_login import current_user, login_required
 from ezstems.errors import NotFound
 from ezstems.jobs import FORMATS, STEMS, current_worker
 from ezstems.models import Job
-from ezstems.web import files
 from ezstems.web.api.download import require_completed, saved_name, zipped
-from ezstems.web.api.jobs import job_of
+from ezstems.web.job_lookup import job_of
+from ezstems.web.send import send
 from ezstems.web.stored import stored
 
 blueprint = Blueprint("stems", __name__)
@@ -22,7 +22,7 @@ def peaks(job_id: str) -> Response:
     with stored(job):
         current_worker().result(job)
         try:
-            return files.send(current_worker().peaks(job), "application/json")
+            return send(current_worker().peaks(job), "application/json")
         except FileNotFoundError:
             why = "it was separated before these were measured, or the server's disk lost them"
             raise NotFound(f"Job {job.id} has no waveforms: {why}.") from None
@@ -38,7 +38,7 @@ def stem(job_id: str, name: str) -> Response:
     output = FORMATS[job.output]
     name_of_file = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
     with stored(job):
-        return files.send(current_worker().stem(job, name), output.media_type, name_of_file)
+        return send(current_worker().stem(job, name), output.media_type, name_of_file)
 
 
 @blueprint.get("/songs/<job_id>/zip")

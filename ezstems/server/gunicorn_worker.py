@@ -16,9 +16,9 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from ezstems.errors import ConfigurationError
-from ezstems.web import expectation, malformed
-from ezstems.web.patience import PatientSocket
-from ezstems.web.seats import Seats
+from ezstems.server import expectation, malformed
+from ezstems.server.client_socket import PatientSocket
+from ezstems.server.slow_clients import Seats
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from gunicorn.http.errors import ParseException
 
 from ezstems.database import db
 from ezstems.errors import BadInput, ServerFull
-from ezstems.web.expectation import Expectation
-from ezstems.web.patience import Crowded
-from ezstems.web.requests import account_id
+from ezstems.server.client_socket import Crowded
+from ezstems.server.expectation import Expectation
+from ezstems.web.request_log import account_id
 
 # A client that is still sending when its connection closes sees a broken pipe instead of the answer. Larger bodies
 # than these are not waited for: 512 MiB is well above the largest upload of any plan.

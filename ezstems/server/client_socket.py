@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from ezstems.web.expectation import Expectation
-from ezstems.web.seats import Seats
+from ezstems.server.expectation import Expectation
+from ezstems.server.slow_clients import Seats
 
 log = logging.getLogger(__name__)
 
