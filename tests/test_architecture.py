@@ -1,4 +1,4 @@
-"""Who may know whom: `web → jobs → audio`; models and errors serve the first two; nothing points back."""
+"""Who may know whom: `server → web → jobs → audio`; models and errors serve the first three; nothing points back."""
 
 import ast
 import os
@@ -27,6 +27,10 @@ ALLOWED = {
     "builtin": set(),
     "jobs": {
         "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors", "ezstems.watch"
+    },
+    "server": {
+        *("ezstems.web", "ezstems.jobs", "ezstems.audio", "ezstems.database", "ezstems.errors", "ezstems.config"),
+        *("ezstems.binding", "ezstems.create_app", "ezstems.instance", "ezstems.log", "ezstems.privileges"),
     },
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
@@ -98,6 +102,17 @@ def test_only_the_archive_and_its_worker_build_paths_of_the_instance() -> None:
 def test_a_heavy_library_has_few_users(library: str, users: set[str]) -> None:
     found = {path.name for path in files("audio") if library in {name.split(".")[0] for name in imports(path)}}
     assert found == users
+
+
+def test_only_the_server_knows_gunicorn() -> None:
+    found = {path for path in PACKAGE.rglob("*.py") if any(name.startswith("gunicorn.") for name in imports(path))}
+    assert {path.relative_to(PACKAGE).parts[0] for path in found} == {"server", "binding.py"}
+
+
+def test_no_room_but_the_app_and_gunicorns_settings_knows_the_server() -> None:
+    found = {path for path in PACKAGE.rglob("*.py") if any(name.startswith("ezstems.server") for name in imports(path))}
+    outside = {path.relative_to(PACKAGE).as_posix() for path in found - set(files("server"))}
+    assert outside == {"__init__.py", "gunicorn_conf.py"}
 
 
 def test_only_the_metrics_know_prometheus() -> None:

@@ -38,6 +38,7 @@ TITLES = {
     405: "Method not allowed",
     500: "Internal server error",
 }
+MALFORMED = "The request is not valid HTTP, or its address or a header is too long."
 NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php and keys.php."
 BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10
 # A header that belongs to an error's meaning; any other a library may have set is left out.

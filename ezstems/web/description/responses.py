@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ezstems import disk, errors
-from ezstems.server.malformed import TEXT as MALFORMED
 from ezstems.web.description.schemas import COUNT, TEXT, constant, json_content, record
-from ezstems.web.errors import BUSY, TABLE, TITLES
+from ezstems.web.errors import BUSY, MALFORMED, TABLE, TITLES
 from ezstems.web.request_log import HEADER as REQUEST_ID
 
 
