@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from ezstems.errors import BadInput
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
 from ezstems.models import Job
-from ezstems.web.api.upload import CUTOFF_NAMES, chosen
+from ezstems.web.api.upload import chosen
 from ezstems.web.api.upload_form import MAX_FIELD_BYTES
 from ezstems.web.description.schemas import EXAMPLE_ID
 from ezstems.web.job_lookup import _ID
@@ -105,7 +105,7 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert too_many["value"]["message"].startswith("The key's 7 calls in 90 seconds")
     form = calls["upload"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file", "stems"]
-    for name, values in (("file", DEMUXERS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
+    for name, values in (("file", UPLOAD_EXTENSIONS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
         assert all(str(value) in form["properties"][name]["description"] for value in values), name
     described = form["properties"]["output"]["description"]
     assert described.endswith(".") and "`wav` (the default): WAV, 16 bit; `wav32`: 32-bit float WAV, " in described
@@ -117,7 +117,7 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
 
 def test_the_form_admits_what_the_server_takes_and_nothing_else(document: dict[str, Any]) -> None:
     form = operations(document)["upload"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    words = {*CUTOFF_NAMES, *OUTPUTS, *map(str, STEMS)}
+    words = {*PARAMETERS["cutoff"].names, *OUTPUTS, *map(str, STEMS)}
     values = [*words, *map(str.upper, words), *map(str.title, words), "", " ", "3", "22", "4.0", "04", "+4", "11 kHz"]
     blanks = ((" ", ""), ("\t\v", "\r\n\f"), ("", "\u00a0"))
     values += [f"{before}{word}{after}" for word in words for before, after in blanks]

@@ -119,19 +119,15 @@ class Worker:
         """Open a place for an upload's bytes."""
         return self._archive.incoming()
 
-    def submit(
-        self, user: User, incoming: Incoming, *, name: str, extension: str, stems: int, cutoff: str, output: str
-    ) -> Job:
-        """Check an upload's content, make its job durable and line it up."""
+    def submit(self, user: User, incoming: Incoming, *, name: str, extension: str, **options: Any) -> Job:
+        """Check an upload's content, make its job durable and line it up; `options` are its parameters."""
         self.start()
         incoming.finish()
         decode.check(incoming.path, extension)
         self._queue.reserve()
         job = Job(
             user_id=user.id,
-            stems=stems,
-            cutoff=cutoff,
-            output=output,
+            **options,
             original_name=name,
             size_bytes=incoming.size_bytes,
             sha256=incoming.sha256,

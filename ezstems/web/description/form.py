@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from ezstems.errors import BadInput, UnreadableAudio, UploadTooLarge
-from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, FORMATS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
 from ezstems.models import PLAN_MAX_MB
-from ezstems.web.api.upload import CUTOFF_NAMES, chosen
+from ezstems.web.api.upload import chosen
 from ezstems.web.api.upload_form import MAX_FIELD_BYTES, NO_FILE, NO_FILENAME, require_binary
 from ezstems.web.description.responses import Failure, refusal
-from ezstems.web.filenames import named
+from ezstems.web.filenames import upload_name
 
-EXTENSIONS = f"{', '.join(f'.{name}' for name in [*DEMUXERS][:-1])} or .{[*DEMUXERS][-1]}"
+EXTENSIONS = f"{', '.join(f'.{name}' for name in UPLOAD_EXTENSIONS[:-1])} or .{UPLOAD_EXTENSIONS[-1]}"
+CUTOFF_NAMES = PARAMETERS["cutoff"].names
 
 
 def form_failures() -> tuple[Failure, ...]:
@@ -23,7 +24,7 @@ def form_failures() -> tuple[Failure, ...]:
         Failure(BadInput, "no file", f"{NO_FILE} What came: 'stems'."),
         Failure(BadInput, "no filename", NO_FILENAME),
         refusal("encoded file", require_binary, "file", "base64"),
-        refusal("other extension", named, "song.ogg"),
+        refusal("other extension", upload_name, "song.ogg"),
         refusal("other stems", chosen, {"stems": "3"}),
         refusal("other cutoff", chosen, {"stems": "2", "cutoff": "8kHz"}),
         refusal("other output", chosen, {"stems": "2", "output": "aiff"}),

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ezstems.jobs import DEMUXERS, STEMS
+from ezstems.jobs import STEMS, UPLOAD_EXTENSIONS
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED
 from ezstems.web.api import PREFIX
 from ezstems.web.api.keys import DEACTIVATED, STORE_IT
@@ -38,7 +38,7 @@ def accepted(root: str) -> dict[str, Any]:
     """Describe the answer to an upload; `root` is the path below which the server lies."""
     schema = record(
         id={"type": "string", "pattern": f"^{JOB_ID}$"},
-        filename={"type": "string", "pattern": rf"^{JOB_ID}_[0-9]{{5}}\.({'|'.join(DEMUXERS)})$"},
+        filename={"type": "string", "pattern": rf"^{JOB_ID}_[0-9]{{5}}\.({'|'.join(UPLOAD_EXTENSIONS)})$"},
         status=constant(QUEUED),
         stems={"type": "string", "enum": [*map(str, STEMS)]},
         check_status_endpoint=_path(root, "status"),

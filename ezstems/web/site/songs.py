@@ -16,7 +16,7 @@ from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.errors import wants_json
 from ezstems.web.job_lookup import expired, job_of
-from ezstems.web.stored import stored
+from ezstems.web.send import files_of
 
 blueprint = Blueprint("songs", __name__)
 
@@ -82,7 +82,7 @@ def song(job_id: str) -> str:
     """Show one song."""
     job = job_of(current_user, job_id)
     if job.status == COMPLETED:
-        with stored(job):
+        with files_of(job):
             current_worker().result(job)
     return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
 

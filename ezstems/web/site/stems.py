@@ -6,10 +6,9 @@ from flask_login import current_user, login_required
 from ezstems.errors import NotFound
 from ezstems.jobs import FORMATS, STEMS, current_worker
 from ezstems.models import Job
-from ezstems.web.api.download import require_completed, saved_name, zipped
+from ezstems.web.api.download import named_after, require_completed, zipped
 from ezstems.web.job_lookup import job_of
-from ezstems.web.send import send
-from ezstems.web.stored import stored
+from ezstems.web.send import files_of, send
 
 blueprint = Blueprint("stems", __name__)
 
@@ -19,7 +18,7 @@ blueprint = Blueprint("stems", __name__)
 def peaks(job_id: str) -> Response:
     """Answer with the peaks of every stem, for the mixer's waveforms."""
     job = _completed(job_id)
-    with stored(job):
+    with files_of(job):
         current_worker().result(job)
         try:
             return send(current_worker().peaks(job), "application/json")
@@ -36,8 +35,8 @@ def stem(job_id: str, name: str) -> Response:
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
     output = FORMATS[job.output]
-    name_of_file = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
-    with stored(job):
+    name_of_file = named_after(job, output.filename(name)) if request.args.get("download") == "1" else None
+    with files_of(job):
         return send(current_worker().stem(job, name), output.media_type, name_of_file)
 
 
