@@ -6,6 +6,7 @@ count one does, for all that wait by then; the next batch has gathered meanwhile
 
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,10 +59,9 @@ class Call:
     key_id: int
     most: int
     window_seconds: int
-    window: Window | None = None
-    error: BaseException | None = None
-    leads: bool = False
-    woken: threading.Event = field(default_factory=threading.Event)
+    counted: "Future[Window | None]" = field(default_factory=Future)
+    # Set when the call is counted, or when it is the one that counts those that wait.
+    go_on: threading.Event = field(default_factory=threading.Event)
 
 
 class Tally:
@@ -76,38 +76,34 @@ class Tally:
         """Count a call in an atomic UPDATE of its key; None when the key was deactivated meanwhile."""
         with self._lock:
             self._waiting.append(call)
-            call.leads = not self._counting
-            self._counting = True
-        if not call.leads:
-            call.woken.wait()
-        if call.leads:
-            self._lead()
-        if call.error is not None:
-            # A copy: raised by many threads, one would gather the stack traces of them all.
-            raise copy(call.error).with_traceback(None) from call.error.__cause__
-        return call.window
+            if not self._counting:
+                self._counting = True
+                call.go_on.set()
+        call.go_on.wait()
+        if not call.counted.done():
+            self._count_waiting()
+        return call.counted.result()
 
-    def _lead(self) -> None:
-        batch = list[Call]()
+    def _count_waiting(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
         try:
-            with self._lock:
-                batch, self._waiting = self._waiting, []
-            self._execute(batch)
+            for call, window in self._execute(batch):
+                call.counted.set_result(window)
         except BaseException as error:  # whatever it was, everybody's call ends with it
-            for call in batch:
-                call.error = error
             db.session.rollback()
-        finally:
-            with self._lock:
-                self._counting = bool(self._waiting)
-                if self._counting:
-                    self._waiting[0].leads = True
-                    self._waiting[0].woken.set()
             for call in batch:
-                call.woken.set()
+                # A copy: raised by many threads, one would gather the stack traces of them all.
+                own = copy(error).with_traceback(None)
+                own.__cause__ = error.__cause__
+                call.counted.set_exception(own)
+        with self._lock:
+            self._counting = bool(self._waiting)
+            for call in (*batch, *self._waiting[:1]):
+                call.go_on.set()
 
-    def _execute(self, batch: Iterable[Call]) -> None:
-        now = utcnow()
+    def _execute(self, batch: Iterable[Call]) -> list[tuple[Call, Window | None]]:
+        now, found = utcnow(), []
         relax()  # a power cut may forget some calls
         for call in sorted(batch, key=lambda call: call.key_id):  # where rows are locked: by all in the same order
             before = now - timedelta(seconds=call.window_seconds)
@@ -115,8 +111,9 @@ class Tally:
             row = db.session.execute(_COUNTING, values).one_or_none()
             counted = row is not None
             row = row or db.session.execute(_LOOKING, values).one_or_none()
-            call.window = Window(counted, *row) if row is not None else None
+            found.append((call, Window(counted, *row) if row is not None else None))
         db.session.commit()
+        return found
 
 
 _tallies: WeakKeyDictionary[Engine, Tally] = WeakKeyDictionary()
