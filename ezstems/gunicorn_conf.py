@@ -51,11 +51,5 @@ def on_starting(server: Any) -> None:
     master.prepare(server, _folder, bind, _take)
 
 
-def post_worker_init(worker: Any) -> None:
-    """Start what belongs to a worker process."""
-    worker_process.begin(worker)
-
-
-def worker_exit(_server: Any, worker: Any) -> None:
-    """End a worker process."""
-    worker_process.end(worker)
+post_worker_init = worker_process.begin
+worker_exit = worker_process.end

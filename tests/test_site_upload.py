@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import ServerFull
+from ezstems.jobs import OUTPUTS
 from ezstems.jobs.worker import Worker
 from ezstems.models import ApiKey, Job
 from tests.conftest import Account
@@ -100,7 +101,7 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         ]
         assert [name for name, _ in options["cutoff"]] == ["full", "11kHz", "16kHz"]
         choices = options["output"]
-        assert [name for name, _ in choices] == ["wav", "wav32", "mp3", "flac", "m4a", "ogg"]
+        assert [name for name, _ in choices] == list(OUTPUTS)
         assert dict(choices)["wav"] == "WAV: 16 bit, at once in the mixer"
         assert dict(choices)["mp3"] == "MP3: 192 kbit/s"
         assert dict(choices)["wav32"].startswith("32-bit float WAV: never clips")

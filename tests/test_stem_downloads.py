@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import StemFile, Worker
+from ezstems.jobs import OUTPUTS, StemFile, Worker
 from ezstems.models import Job
 from tests.audio.audio_files import read
 from tests.conftest import Account
@@ -40,6 +40,10 @@ TYPES = {
     "ogg": "audio/ogg",
 }
 EXTENSIONS = {"wav32": "wav"}  # where it isn't the format's name
+
+
+def test_these_are_all_formats_in_their_order() -> None:
+    assert tuple(TYPES) == OUTPUTS
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def change(app: Flask, job: Job, **values: object) -> None:
         db.session.commit()
 
 
-@pytest.mark.parametrize("output", TYPES)
+@pytest.mark.parametrize("output", OUTPUTS)
 def test_every_stem_is_its_entry_of_the_zip(app: Flask, get: Any, done: Any, output: str) -> None:
     for stems, names in STEMS.items():
         job = done(stems=str(stems), output=output)

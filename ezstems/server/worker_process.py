@@ -57,7 +57,7 @@ def begin(worker: Any) -> None:
     repeat_until_done(worker, partial(worker.wsgi.extensions[EXTENSION].start, replace=replace))
 
 
-def end(worker: Any) -> None:
+def end(_arbiter: Any, worker: Any) -> None:
     """Give unfinished jobs back to the queue, and end the process if it is the worker's own."""
     if hasattr(worker, "wsgi"):
         for again in (signal.SIGQUIT, signal.SIGTERM):
