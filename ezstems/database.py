@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.orm import DeclarativeBase
 
-from ezstems.watch import DatabaseWatch
+from ezstems.database_watch import DatabaseWatch
 
 BUSY_TIMEOUT_SECONDS = 30
 EXTENSION = "watch"

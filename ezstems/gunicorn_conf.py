@@ -14,11 +14,12 @@ from flask import Flask
 from gunicorn import glogging
 from sqlalchemy.exc import SQLAlchemyError
 
-from ezstems import binding, create_app, instance, log, privileges
+from ezstems import binding, create_app, log
 from ezstems import config as settings  # gunicorn takes the name `config` for a setting of its own
 from ezstems.audio import engine, fetch, weights
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
+from ezstems.instance import folder, privileges
 from ezstems.jobs.worker import EXTENSION
 
 _log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ try:
     _app = _checked()
 except ConfigurationError as error:
     sys.exit(f"ezstems: {error}")
-instance.serve(_folder)
+folder.serve(_folder)
 loglevel: str
 workers: int
 threads: int

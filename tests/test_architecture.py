@@ -26,12 +26,17 @@ ALLOWED = {
     "audio": {"ezstems.errors"},
     "builtin": set(),
     "jobs": {
-        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors", "ezstems.watch"
+        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk",
+        "ezstems.errors",
+    },
+    "instance": {
+        "ezstems.audio.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk",
+        "ezstems.errors",
     },
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
-    "database.py": {"ezstems.watch"},
-    "watch.py": {"ezstems.errors"},
+    "database.py": {"ezstems.database_watch"},
+    "database_watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "errors.py": set(),
     "config.py": {"ezstems.errors"},

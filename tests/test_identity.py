@@ -16,9 +16,10 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy.engine import make_url
 
-from ezstems import database, identity
+from ezstems import database
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
+from ezstems.instance import identity
 from ezstems.models import User
 from tests.servers import Server
 
@@ -255,7 +256,7 @@ def test_two_folders_that_bind_one_database_at_once(made: Path, tmp_path: Path) 
     shared = made.rename(tmp_path / "was") / "ezstems.sqlite3"
     execute(shared, "DELETE FROM instances")
     code = (
-        "import time; from ezstems import create_app, identity; bind = identity.bind\n"
+        "import time; from ezstems import create_app; from ezstems.instance import identity; bind = identity.bind\n"
         "def slow(*a, **o):\n    time.sleep(1); return bind(*a, **o)\n"
         "identity.bind = slow; create_app()"
     )

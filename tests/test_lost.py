@@ -17,8 +17,8 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import delete, select
 
-from ezstems import privileges
 from ezstems.database import db
+from ezstems.instance import privileges
 from ezstems.jobs import lost
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.retention import ORPHAN_AGE_SECONDS, sweep, take_back

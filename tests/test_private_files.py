@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from ezstems import create_app, log, privileges
+from ezstems import create_app, log
 from ezstems.audio import fetch
 from ezstems.cli import main
+from ezstems.instance import privileges
 from tests.audio import audio_files, release
 from tests.callers import Caller
 from tests.servers import Server
@@ -206,7 +207,7 @@ def test_who_may_not_become_another_stays_who_it_is(theirs: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
-from ezstems import privileges
+from ezstems.instance import privileges
 with privileges.inside(Path({str(theirs)!r})):
     assert os.geteuid() == 0 and os.umask(0o077) == 0o077
 """

@@ -20,10 +20,10 @@ from sqlalchemy import URL, text
 
 from ezstems import database
 from ezstems.database import current_watch, db
+from ezstems.database_watch import LOST, RETRY_AFTER_SECONDS
 from ezstems.errors import DatabaseLost
 from ezstems.jobs.worker import Worker
 from ezstems.models import User
-from ezstems.watch import LOST, RETRY_AFTER_SECONDS
 from tests.callers import Caller
 from tests.conftest import Account
 from tests.multipart import Upload, job_of
@@ -250,7 +250,7 @@ def test_a_database_out_of_reach_is_lost_until_it_is_back(
         raise error
 
     with monkeypatch.context() as context:
-        context.setattr("ezstems.watch._stat", unreachable)
+        context.setattr("ezstems.database_watch._stat", unreachable)
         assert (client.get("/health").status_code, upload().status_code) == (503, 500)
         assert not app.extensions["ezstems"]._admission.may_begin()
     assert (client.get("/health").status_code, upload().status_code) == (200, 200)

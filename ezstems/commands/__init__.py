@@ -10,7 +10,8 @@ from typing import Any
 import click
 from flask import Flask
 
-from ezstems import config, configured, create_app, log, privileges
+from ezstems import config, configured, create_app, log
+from ezstems.instance import privileges
 from ezstems.models import User
 
 Command = Callable[..., Any]

@@ -7,9 +7,10 @@ import click
 from flask import current_app
 from sqlalchemy.exc import OperationalError
 
-from ezstems import database, privileges
+from ezstems import database
 from ezstems.commands import stoppable, with_instance
 from ezstems.database import db
+from ezstems.instance import privileges
 from ezstems.jobs import backup as backups
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 from flask import current_app
 
-from ezstems import database, identity
-from ezstems import instance as instances
+from ezstems import database
 from ezstems.commands import with_settings
 from ezstems.errors import ConfigurationError
+from ezstems.instance import folder as folders
+from ezstems.instance import identity
 
 
 @click.group()
@@ -50,7 +51,7 @@ def adopt(yes: bool) -> None:
     if not yes:
         click.echo("Stop every server of either first.")
         click.confirm(f"Bind {pair} to each other{lost}?", abort=True)
-    instances.prepare(current_app._get_current_object(), adopt=True)  # type: ignore[attr-defined]
+    folders.prepare(current_app._get_current_object(), adopt=True)  # type: ignore[attr-defined]
     click.echo(f"bound {pair} to each other{lost}")
 
 

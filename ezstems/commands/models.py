@@ -9,11 +9,11 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ezstems import privileges
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
 from ezstems.commands import table, with_app, with_instance
 from ezstems.errors import FetchFailed
+from ezstems.instance import privileges
 
 NAMES = [f"{stems}stems" for stems in weights.STEMS]
 

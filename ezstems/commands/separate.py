@@ -11,12 +11,13 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ezstems import log, privileges
+from ezstems import log
 from ezstems.audio import clipping
 from ezstems.audio.outputs import OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separation
 from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
+from ezstems.instance import privileges
 
 
 @click.command()

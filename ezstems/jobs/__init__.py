@@ -8,8 +8,8 @@ from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
+from ezstems.jobs.zip_entry import ZipEntry
 
 __all__ = [
     "CUTOFFS",
@@ -21,7 +21,7 @@ __all__ = [
     "OUTPUTS",
     "SAMPLE_RATE_HZ",
     "STEMS",
-    "StemFile",
+    "ZipEntry",
     "Worker",
     "clipping",
     "current_worker",

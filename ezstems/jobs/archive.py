@@ -21,7 +21,7 @@ from ezstems.disk import full_refused, is_alive
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.lost import Lost, changed_at
 from ezstems.jobs.mounts import Mounts
-from ezstems.jobs.stem import StemFile
+from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import COMPLETED, Job, utcnow
 
 PART = ".part"
@@ -106,9 +106,9 @@ class Archive:
         """Return where the peaks of a job's stems lie, as JSON, once it is complete."""
         return self._results / f"{job_id}.peaks"
 
-    def stem(self, job_id: str, name: str) -> StemFile:
+    def stem(self, job_id: str, name: str) -> ZipEntry:
         """Open one stem inside a job's ZIP; raise FileNotFoundError without a ZIP, KeyError without that stem."""
-        return StemFile(self.result(job_id), name)
+        return ZipEntry(self.result(job_id), name)
 
     @contextmanager
     def workspace(self, job_id: str) -> Iterator[Path]:

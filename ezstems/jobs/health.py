@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems.database_watch import LOST, DatabaseWatch
 from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive
@@ -13,7 +14,6 @@ from ezstems.jobs.readiness import Readiness
 from ezstems.jobs.sweeper import Sweeper
 from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import QUEUED, Job
-from ezstems.watch import LOST, DatabaseWatch
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
 from ezstems.database import db
+from ezstems.database_watch import DatabaseWatch
 from ezstems.errors import DatabaseLost
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.admission import Admission
@@ -25,11 +26,10 @@ from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.readiness import Readiness
 from ezstems.jobs.runner import Runner, Separating
-from ezstems.jobs.stem import StemFile
 from ezstems.jobs.sweeper import Sweeper
 from ezstems.jobs.watchdog import Watchdog
+from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import QUEUED, Instance, Job, User
-from ezstems.watch import DatabaseWatch
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Worker:
         """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
         return self._archive.peaks(job.id)
 
-    def stem(self, job: Job, name: str) -> StemFile:
+    def stem(self, job: Job, name: str) -> ZipEntry:
         """Open a completed job's stem; raise DamagedFile, as `result` does."""
         self.result(job)
         with reading():

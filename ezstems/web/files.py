@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.utils import send_file
 from werkzeug.wsgi import FileWrapper
 
-from ezstems.jobs import StemFile
+from ezstems.jobs import ZipEntry
 from ezstems.web.filenames import SavedName
 
 # Conditions that Werkzeug would answer with a code (412, or 304 to who didn't ask by ETag) the contract doesn't know.
@@ -23,7 +23,7 @@ class Blocks(FileWrapper):
         super().__init__(file, BLOCK_BYTES)
 
 
-def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = None) -> Response:
+def send(file: Path | ZipEntry, mimetype: str, saved_name: SavedName | None = None) -> Response:
     """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved.
 
     Raises FileNotFoundError.
@@ -33,14 +33,14 @@ def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = No
         request.environ | {"wsgi.file_wrapper": Blocks},
         mimetype,
         conditional=False,
-        etag=file.etag if isinstance(file, StemFile) else True,
+        etag=file.etag if isinstance(file, ZipEntry) else True,
         max_age=0,
         response_class=Response,
     )
     assert isinstance(response, Response)
     if saved_name is not None:
         response.headers["Content-Disposition"] = saved_name.disposition()
-    if isinstance(file, StemFile):
+    if isinstance(file, ZipEntry):
         response.content_length = file.size_bytes
     response.cache_control.private = True
     # Past Werkzeug's shortcut for whole files, so that the end of the answer is noticed, and logged.

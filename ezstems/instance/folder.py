@@ -13,9 +13,10 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
-from ezstems import database, disk, identity
+from ezstems import database, disk
 from ezstems.audio.files import turn
 from ezstems.errors import ConfigurationError
+from ezstems.instance import identity
 
 log = logging.getLogger(__name__)
 

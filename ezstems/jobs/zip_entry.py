@@ -11,7 +11,7 @@ from zipfile import ZipFile
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
-class StemFile(io.RawIOBase):
+class ZipEntry(io.RawIOBase):
     """Read the bytes of one entry and nothing beside them.
 
     It has no `fileno` on purpose: a server would send from that to the end of the whole file.
