@@ -32,7 +32,7 @@ def _checked() -> Flask:
     What can't work must not start, and say so in one line instead of a worker's stack trace. Each worker makes an app
     of its own after the fork, by the `config.py` that was found right here, and opens the database anew.
     """
-    with privileges.inside(_folder), settings.held(_folder):
+    with privileges.as_owner_of(_folder), settings.held(_folder):
         try:
             app = create_app()
             engine.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
@@ -72,14 +72,14 @@ try:
     _app = _checked()
 except ConfigurationError as error:
     sys.exit(f"ezstems: {error}")
-folder.serve(_folder)
+folder.hold(_folder)
 loglevel: str
 workers: int
 threads: int
 _take(_app)
 bind = _app.config["EZSTEMS_BIND"]
 # Root's server in another user's folder: its workers are that user's.
-if (_whose := privileges.owner(_folder)) and privileges.may_run(*_whose):
+if (_whose := privileges.owner_to_become(_folder)) and privileges.can_become(*_whose):
     user, group = _whose
     initgroups = True
 logger_class = Logger

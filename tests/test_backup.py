@@ -27,7 +27,7 @@ from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.jobs import backup as backups
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.runner import BROKEN
+from ezstems.jobs.outcome import BROKEN
 from ezstems.models import Job
 from tests.callers import Caller
 from tests.conftest import Account
@@ -268,11 +268,11 @@ def test_two_into_the_same_file_take_turns(tmp_path: Path) -> None:
 
     def enter() -> None:
         second.set()
-        with backups.beside(target) as folder:
+        with backups.folder_beside(target) as folder:
             entered.append(sorted(folder.iterdir()))
 
     other = Thread(target=enter)
-    with backups.beside(target) as folder:
+    with backups.folder_beside(target) as folder:
         (folder / "tar").touch()
         other.start()
         assert second.wait(10)
@@ -298,7 +298,7 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
     assert killed.returncode == -9
     assert len([*instance.rglob("backup-*.part")]) == 2
     with app.app_context():
-        app.extensions["ezstems"]._line_up()
+        app.extensions["ezstems"]._sync_queue()
     assert not [*instance.rglob("backup-*")]
     assert [*(tmp_path / ".backup.tar.part").iterdir()] == [tmp_path / ".backup.tar.part" / "ezstems.sqlite3"]
     run("backup", str(tmp_path / "backup.tar"))

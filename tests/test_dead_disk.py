@@ -84,9 +84,9 @@ def test_a_file_system_that_shuts_down_under_a_server(image: Path, tmp_path: Pat
     ],
 )
 def test_what_is_dead(error: BaseException | None, dead: bool) -> None:
-    assert disk.is_dead(error) is dead
+    assert disk.is_unwritable(error) is dead
 
 
 def test_a_folder_is_alive_or_not(tmp_path: Path) -> None:
-    assert disk.is_alive(tmp_path)
-    assert not disk.is_alive(tmp_path / "none")
+    assert disk.is_writable(tmp_path)
+    assert not disk.is_writable(tmp_path / "none")

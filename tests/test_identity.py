@@ -223,7 +223,7 @@ def test_a_password_in_the_url_is_not_told(app: Flask) -> None:
     with app.app_context():
         engine = db.engine
         engine.url = make_url("postgresql://someone:secret@host/name?password=secret")
-        assert database.name() == "postgresql://someone:***@host/name"
+        assert database.url_to_show() == "postgresql://someone:***@host/name"
 
 
 def test_a_binding_that_was_cut_short_is_ended(made: Path, start: Callable[..., Flask]) -> None:

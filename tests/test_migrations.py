@@ -99,7 +99,7 @@ def start(folder: Path, die_at: int | None, turns: bool, ready: Any) -> None:
     event.listen(Engine, "before_cursor_execute", on_statement)
     event.listen(Engine, "commit", on_statement)
     if not turns:
-        instance_folder.turn = lambda _location: nullcontext()  # type: ignore[assignment]
+        instance_folder.exclusive_lock = lambda _location: nullcontext()  # type: ignore[assignment]
     if ready is not None:
         ready.wait(60)
     create_app({"EZSTEMS_INSTANCE": folder, "SEPARATOR": object()})

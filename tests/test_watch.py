@@ -118,7 +118,7 @@ def test_a_job_ends_when_its_database_is_back_and_the_log_is_not_filled(
     app: Flask, upload: Upload, separator: FastSeparator, instance: Path, finished: Callable[..., object],
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("ezstems.jobs.runner.INSIST_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("ezstems.jobs.runner.RETRY_EVERY_SECONDS", 0.01)
     monkeypatch.setattr("ezstems.jobs.runner.REPORT_EVERY_SECONDS", 0.0)
     separator.hold()
     running = job_of(app, upload())
@@ -210,7 +210,7 @@ def test_a_new_database_gets_its_other_files_with_its_first_table(tmp_path: Path
     app.config.update(EZSTEMS_THREADS=2, EZSTEMS_SEPARATIONS=1)
     database.init_app(app)
     with app.app_context():
-        file = database.file()
+        file = database.sqlite_file()
         assert file is not None
         file.touch()
         with db.engine.connect() as connection:

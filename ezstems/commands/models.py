@@ -59,4 +59,4 @@ def fetch(names: tuple[str, ...]) -> None:
 
 def _as_whose_it_is(folder: Path) -> AbstractContextManager[None]:
     """Write into a folder of the instance as its owner, and into another one as who called: others may share that."""
-    return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.outside()
+    return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.as_caller()

@@ -36,7 +36,7 @@ def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | Non
     separator = current_app.config["SEPARATOR"]
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with privileges.outside(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with privileges.as_caller(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         for file in files:
             bar = bars.add_task(file.name, total=100)
             show = partial(_show, bars, bar)

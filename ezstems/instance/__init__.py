@@ -1,1 +1,1 @@
-"""The instance folder: make it, match it with its database, and write into it as its owner."""
+"""The instance folder: made and migrated, matched with its database, written to as its owner."""

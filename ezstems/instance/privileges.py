@@ -1,7 +1,7 @@
-"""As whom, and how open, files are made: those of an instance are its owner's and private, others the caller's own.
+"""Which user makes files: those of an instance are its owner's and private, others the caller's own.
 
-Root works in another user's folder as that user, and may only read more: so whatever it makes there is that user's, and
-no link of that user's makes it write to, or give away, anything else.
+In another user's folder, root works as that user, who may only read more: so what it makes there is that user's, and no
+link of that user's makes root overwrite, or give away, anything else.
 """
 
 import ctypes
@@ -20,8 +20,8 @@ PR_CAP_AMBIENT, RAISE, CLEAR_ALL = 47, 2, 4  # prctl(2)
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Name a user, a group, further groups, and the modes that files are made without."""
+class Credentials:
+    """Hold a user, a group, further groups, and a umask."""
 
     uid: int
     gid: int
@@ -29,23 +29,23 @@ class Identity:
     umask: int
 
 
-_caller: Identity | None = None  # who called, while files are made `inside`
+_caller: Credentials | None = None  # who called, while files are made `as_owner_of`
 
 
-def owner(folder: Path) -> tuple[int, int] | None:
-    """Return the user and group of a folder, or of the nearest one above that is there; None unless root is to obey."""
+def owner_to_become(folder: Path) -> tuple[int, int] | None:
+    """Return the user and group that root must become for a folder, or the nearest existing parent; None for none."""
     if os.getresuid()[2] != 0:
         return None
     there = next(path for path in (folder, *folder.parents) if path.exists()).stat()
     return (there.st_uid, there.st_gid) if there.st_uid != 0 else None
 
 
-def may_run(uid: int, gid: int, *, reading: bool = False) -> bool:
-    """Tell whether root may become a user here, who may read this program, if need be by reading more than others."""
+def can_become(uid: int, gid: int, *, reading: bool = False) -> bool:
+    """Tell whether root can become a user here who can read this program; `reading` lets the user read anything."""
     pid = os.fork()
     if not pid:
         try:
-            _become(_identity(uid, gid), reading=reading)
+            _become(_credentials_of(uid, gid), reading=reading)
             Path(__file__).read_bytes()
             Path(sys.executable).open("rb").close()
             os._exit(0)
@@ -55,66 +55,66 @@ def may_run(uid: int, gid: int, *, reading: bool = False) -> bool:
 
 
 @contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Make files as the owner of a folder, for nobody else to read."""
+def as_owner_of(folder: Path) -> Iterator[None]:
+    """Make files as the owner of a folder, readable by nobody else."""
     global _caller
-    whose, before = owner(folder), _present()
-    borrowed = whose is not None and may_run(*whose, reading=True)
+    whose, before = owner_to_become(folder), _current()
+    borrowed = whose is not None and can_become(*whose, reading=True)
     _caller = before
     try:
-        with _acting_as(_identity(*whose) if whose and borrowed else replace(before, umask=PRIVATE)):
+        with _acting_as(_credentials_of(*whose) if whose and borrowed else replace(before, umask=PRIVATE)):
             yield
     finally:
         _caller = None
 
 
 @contextmanager
-def outside() -> Iterator[None]:
-    """Make files as who called, in the middle of what is done `inside`."""
-    with _acting_as(_caller or _present()):
+def as_caller() -> Iterator[None]:
+    """Make files as the caller of the command, within `as_owner_of`."""
+    with _acting_as(_caller or _current()):
         yield
 
 
 @contextmanager
-def _acting_as(identity: Identity) -> Iterator[None]:
-    before = _present()
-    _become(identity)
+def _acting_as(credentials: Credentials) -> Iterator[None]:
+    before = _current()
+    _become(credentials)
     try:
         yield
     finally:
         _become(before)
 
 
-def _present() -> Identity:
+def _current() -> Credentials:
     umask = os.umask(PRIVATE)
     os.umask(umask)
-    return Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), umask)
+    return Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()), umask)
 
 
-def _identity(uid: int, gid: int) -> Identity:
+def _credentials_of(uid: int, gid: int) -> Credentials:
     try:
         groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
     except KeyError:  # a user of another machine, or of a container
         groups = [gid]
-    return Identity(uid, gid, tuple(groups), PRIVATE)
+    return Credentials(uid, gid, tuple(groups), PRIVATE)
 
 
-def _become(identity: Identity, *, reading: bool = True) -> None:
-    os.umask(identity.umask)
-    if (identity.uid, identity.gid) == (os.geteuid(), os.getegid()):
+def _become(credentials: Credentials, *, reading: bool = True) -> None:
+    os.umask(credentials.umask)
+    if (credentials.uid, credentials.gid) == (os.geteuid(), os.getegid()):
         return
     os.setresuid(-1, 0, 0)
-    os.setgroups(identity.groups)
-    os.setresgid(identity.gid, identity.gid, 0)
-    os.setresuid(identity.uid, identity.uid, 0)  # so that there is a way back
+    os.setgroups(credentials.groups)
+    os.setresgid(credentials.gid, credentials.gid, 0)
+    os.setresuid(credentials.uid, credentials.uid, 0)  # root stays the saved user, for the way back
     if reading:
-        _keep_reading(identity.uid != 0)
+        _let_read_anything(credentials.uid != 0)
 
 
-def _keep_reading(more: bool) -> None:
-    """Read, and let children read, what root may; where that isn't allowed here, what the user may."""
+def _let_read_anything(allowed: bool) -> None:
+    """Let this process and its children read anything, as root may, where the system allows it; or no longer."""
     library = ctypes.CDLL(None)
-    if not more:
+    if not allowed:
         library.prctl(PR_CAP_AMBIENT, CLEAR_ALL, 0, 0, 0)
         return
     with suppress(AttributeError):  # a system without them
