@@ -1,6 +1,7 @@
-"""Who may know whom: `web → jobs → audio`; models and errors serve the first two; nothing points back."""
+"""Who may know whom: `web → jobs → audio`, `instance → jobs`; models and errors serve them; nothing points back."""
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -71,6 +72,21 @@ def test_a_room_knows_only_whom_it_may(room: str) -> None:
                 allowed = ALLOWED[room] | {own}
                 assert any(name == other or name.startswith(f"{other}.") for other in allowed), f"{path}: {name}"
             assert name.split(".")[0] not in FOREIGN.get(room, ()), f"{path}: {name}"
+
+
+@pytest.mark.parametrize("room", ["jobs", "instance", "models"])
+def test_no_circle_is_in_a_room(room: str) -> None:
+    modules = {f"ezstems.{room}.{path.stem}": path for path in files(room) if path.stem != "__init__"}
+    known = {
+        module: {other for other in modules for name in imports(path) if f"{name}.".startswith(f"{other}.")}
+        for module, path in modules.items()
+    }
+    assert list(graphlib.TopologicalSorter(known).static_order())
+
+
+def test_no_file_is_long() -> None:
+    long = {path.name: lines for path in PACKAGE.rglob("*.py") if (lines := path.read_text().count("\n")) > 250}
+    assert not long
 
 
 def test_the_web_sees_of_jobs_only_what_the_room_shows() -> None:

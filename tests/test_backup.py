@@ -171,7 +171,7 @@ def test_files_that_go_meanwhile_are_in_it(
     run: Run, done: Callable[..., Job], instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = done().id
-    freeze, hold, held = backups._freeze, Archive.hold, []
+    snapshot_of, link, held = backups._snapshot, Archive.link, []
 
     def while_nothing_can_change(archive: Archive, path: Path) -> Path:
         with closing(sqlite3.connect(instance / "ezstems.sqlite3", timeout=0)) as other:
@@ -179,15 +179,15 @@ def test_files_that_go_meanwhile_are_in_it(
                 other.execute("BEGIN IMMEDIATE")
             assert other.execute("SELECT status FROM jobs").fetchall() == [("completed",)]  # readers don't wait
         held.append(path.suffix)
-        return hold(archive, path)
+        return link(archive, path)
 
     def then_deleted(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
-        frozen = freeze(archive, snapshot)
+        taken = snapshot_of(archive, snapshot)
         run("jobs", "delete", job_id)
-        return frozen
+        return taken
 
-    monkeypatch.setattr(backups, "_freeze", then_deleted)
-    monkeypatch.setattr(Archive, "hold", while_nothing_can_change)
+    monkeypatch.setattr(backups, "_snapshot", then_deleted)
+    monkeypatch.setattr(Archive, "link", while_nothing_can_change)
     run("backup", str(tmp_path / "backup.tar"))
     assert held == [".peaks", ".zip"]
     assert not (instance / "results" / f"{job_id}.zip").exists()
@@ -258,7 +258,7 @@ def test_a_database_that_is_never_free_is_told_in_a_line(
     def locked(*_arguments: object) -> None:
         raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
 
-    monkeypatch.setattr(backups, "_freeze", locked)
+    monkeypatch.setattr(backups, "_snapshot", locked)
     told = run("backup", str(tmp_path / "backup.tar"), code=1).output
     assert told.endswith("backup.tar could not be written: database is locked\n")
 

@@ -72,7 +72,7 @@ def adopted(app: Flask, instance: Path, lock: WorkerLock, owner: str = "me") -> 
     """Return the jobs that newly wait for an owner."""
     with app.app_context():
         before = set(Job.waiting(owner))
-        adopt(lock, owner, Archive(instance, owner))
+        adopt(lock, Archive(instance, owner))
         return [number for number in Job.waiting(owner) if number not in before]
 
 
@@ -311,7 +311,7 @@ def test_a_lock_is_never_visible_and_free(instance: Path, app: Flask, monkeypatc
 
     def spying(path: Path, target: Path) -> Path:
         with app.app_context():
-            held.append(list(WorkerLock(instance, "me").dead()))
+            held.append(list(WorkerLock(instance, "me").dead_owners()))
         return rename(path, target)
 
     rename = Path.rename

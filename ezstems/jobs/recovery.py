@@ -33,7 +33,7 @@ class WorkerLock:
     def __init__(self, instance: Path, owner: str) -> None:
         self._folder = instance / "workers"
         self._path = self._folder / f"{owner}{LOCK}"
-        self._owner = owner
+        self.owner = owner
         self._descriptor: int | None = None
         self._foreign: set[str] = set()
         self._doubtful = Counter[str]()  # rounds in a row
@@ -67,11 +67,11 @@ class WorkerLock:
             self.acquire()
         except OSError as error:
             if not self._has_complained:
-                log.error("worker %s: its lock %s is gone and can't be made anew: %s", self._owner, self._path, error)
+                log.error("worker %s: its lock %s is gone and can't be made anew: %s", self.owner, self._path, error)
             self._has_complained = True
         else:
             self._has_complained = False
-            log.error("worker %s: its lock %s was gone and is made anew; who deletes these?", self._owner, self._path)
+            log.error("worker %s: its lock %s was gone and is made anew; who deletes these?", self.owner, self._path)
 
     def _is_in_place(self) -> bool:
         assert self._descriptor is not None
@@ -96,7 +96,7 @@ class WorkerLock:
         owners = {path.stem for path in self._folder.glob(f"*{LOCK}")}
         owners.update(db.session.scalars(select(Job.owner).where(Job.status.in_((QUEUED, PROCESSING))).distinct()))
         doubtful = Counter[str]()
-        for owner in sorted(owner for owner in owners if owner not in (None, self._owner)):
+        for owner in sorted(owner for owner in owners if owner not in (None, self.owner)):
             with self._probe(owner) as state:
                 if state == DOUBTFUL and self._can_be_made():
                     doubtful[owner] = self._doubtful[owner] + 1
@@ -151,18 +151,18 @@ def _is_copy(descriptor: int) -> bool:
     return written.isdigit() and written != _inode(descriptor)
 
 
-def adopt(lock: WorkerLock, owner: str, archive: Archive) -> None:
+def adopt(lock: WorkerLock, archive: Archive) -> None:
     """Adopt the unfinished jobs of dead workers, and those that an operator retries."""
-    _adopt_from(None, owner, archive)
+    _adopt_from(None, lock.owner)
     for dead in lock.dead_owners():
         archive.remove_unfinished(dead)
-        _adopt_from(dead, owner, archive)
+        _adopt_from(dead, lock.owner)
         done = select(Job.filename).where(Job.owner == dead, Job.status == COMPLETED, Job.expired_at.is_(None))
         for filename in db.session.scalars(done).all():
             archive.remove_source(filename)  # it died between the job's end and this
 
 
-def _adopt_from(dead: str | None, owner: str, archive: Archive) -> None:
+def _adopt_from(dead: str | None, owner: str) -> None:
     theirs = Job.owner.is_(None) if dead is None else Job.owner == dead
     unfinished = select(Job.number).where(theirs, Job.status.in_((QUEUED, PROCESSING)))
     for number in db.session.scalars(unfinished.order_by(Job.number)).all():

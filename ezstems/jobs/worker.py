@@ -211,7 +211,7 @@ class Worker:
         if self._watch.is_lost():
             return
         with self._app.app_context():
-            recovery.adopt(self._lock, self.id, self._archive)
+            recovery.adopt(self._lock, self._archive)
             queued = self._queue.waiting()  # first: what is queued after this has a row by then
             rows = Job.waiting(self.id)
             for number in set(queued).difference(rows):
