@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase
 from ezstems.database_watch import DatabaseWatch
 
 BUSY_TIMEOUT_SECONDS = 30
-EXTENSION = "watch"
+WATCH = "database watch"  # among the app's extensions
 _FSYNC_SKIPPED = "fsync skipped"
 _WATCHED = "watched"
 
@@ -58,15 +58,15 @@ def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     db.init_app(app)
     migrate.init_app(app)
-    app.extensions[EXTENSION] = watch = DatabaseWatch()
+    app.extensions[WATCH] = watch = DatabaseWatch()
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             _set_up_sqlite(db.engine, sqlite_file(), watch)
 
 
 def current_watch() -> DatabaseWatch:
-    """Return the watch over the files of the app at hand."""
-    return current_app.extensions[EXTENSION]
+    """Return the watch over the present app's database."""
+    return current_app.extensions[WATCH]
 
 
 def sqlite_file() -> Path | None:

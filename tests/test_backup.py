@@ -289,8 +289,8 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
     code = (
         "import os, signal, sys; from pathlib import Path;"
         "from ezstems import create_app; from ezstems.jobs import backup;"
-        "freeze = backup._freeze;"
-        "backup._freeze = lambda *arguments: (freeze(*arguments), os.kill(os.getpid(), signal.SIGKILL));"
+        "snapshot = backup._snapshot;"
+        "backup._snapshot = lambda *arguments: (snapshot(*arguments), os.kill(os.getpid(), signal.SIGKILL));"
         "app = create_app(); app.app_context().push(); backup.write(Path(sys.argv[1]), Path(app.instance_path), 0)"
     )
     environ = os.environ | {"EZSTEMS_INSTANCE": str(instance)}

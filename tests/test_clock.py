@@ -176,7 +176,7 @@ def test_a_clock_that_goes_back_is_noted_before_the_rows_follow_it(
     def full(*_arguments: object) -> None:
         raise OperationalError("UPDATE instances", {}, Exception("database or disk is full"))
 
-    for model, name in ((Instance, "see"), (Job, "date")):
+    for model, name in ((Instance, "note_trusted_time"), (Job, "redate")):
         with monkeypatch.context() as spoilt:
             spoilt.setattr(model, name, full)
             assert swept(TrustedClock()) == 0

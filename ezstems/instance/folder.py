@@ -59,7 +59,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
             except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
                 hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
                 raise ConfigurationError(f"the database can't be migrated: {hint}") from error
-            database.current_watch().watch_id(folder / identity.FILE, identity.bind(folder, anew=adopt))
+            database.current_watch().watch_id(folder / identity.ID_FILE, identity.bind(folder, anew=adopt))
     except OSError as error:
         where = f"{error.filename or folder}: {error.strerror}"
         raise ConfigurationError(f"the instance folder {folder} must be writable: {where}") from error

@@ -17,10 +17,9 @@ from ezstems.audio.files import sync
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.jobs.archive import Archive, finished_files
-from ezstems.models import Instance
+from ezstems.models.instance import ID_FILE, Instance
 
-FILE = "instance_id"
-PARTS = f"{FILE}.*.part"
+PARTS = f"{ID_FILE}.*.part"
 _ID = re.compile("[0-9a-f]{32}")
 # Of any version: these tables and columns have been there from the first one on.
 _USERS = table("users")
@@ -33,7 +32,7 @@ ADOPT = "see `ezstems instance show`; only if the pair is right, `ezstems instan
 def folder_id(folder: Path) -> str | None:
     """Return the id that a folder holds, or None."""
     try:
-        return (folder / FILE).read_text(errors="replace").strip()
+        return (folder / ID_FILE).read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
 
@@ -65,11 +64,11 @@ def count_rows() -> tuple[int, int]:
 
 def refuse_foreign_database(folder: Path) -> None:
     """Raise ConfigurationError where the folder holds no id and the database is bound to another one."""
-    if (folder / FILE).exists():
+    if (folder / ID_FILE).exists():
         return
     # In this order: a start that binds this folder at this moment writes the file before the row.
     bound = database_id()
-    if bound and not any(folder.glob(PARTS)) and not (folder / FILE).exists():
+    if bound and not any(folder.glob(PARTS)) and not (folder / ID_FILE).exists():
         raise ConfigurationError(_bound_elsewhere(folder, bound))
 
 
@@ -84,7 +83,7 @@ def require_match(folder: Path) -> None:
         pair = f"the instance folder {folder} has the id {own}, the database {database.url_to_show()} has {held}"
         raise ConfigurationError(f"{pair}: they are not one instance's, {UNTOUCHED}; {ADOPT}")
     if own is not None and not _ID.fullmatch(own):
-        raise ConfigurationError(f"{folder / FILE} must hold 32 hexadecimal digits, not {own[:64]!r}; {ADOPT}")
+        raise ConfigurationError(f"{folder / ID_FILE} must hold 32 hexadecimal digits, not {own[:64]!r}; {ADOPT}")
     if any(finished_files(folder)) and (own is not None or not any(count_rows())):
         kind = "is bound to no folder" if any(count_rows()) else "is not there, or empty"
         lost = f"the instance folder {folder} holds songs, but the database {database.url_to_show()} {kind}"
@@ -108,7 +107,7 @@ def bind(folder: Path, *, anew: bool = False) -> str:
         connection.execute(insert(Instance).from_select(["id"], select(literal(own or held)).where(vacant)))
         held = connection.scalars(select(Instance.id)).one()
     with suppress(FileNotFoundError):  # it is the folder's already
-        _part(folder, held).replace(folder / FILE)
+        _part(folder, held).replace(folder / ID_FILE)
         sync(folder)
     if folder_id(folder) != held:
         raise ConfigurationError(_bound_elsewhere(folder, held))

@@ -42,7 +42,7 @@ class Admission:
 
     def require_room(self, expected_bytes: int = 0) -> None:
         """Raise ServerFull when the queue or the disk can't take another job, or the database holds none."""
-        self._app.extensions[database.EXTENSION].require()
+        self._app.extensions[database.WATCH].require()
         if self._queue.full:
             raise ServerFull("The queue is full. Try again later.")
         if not self._archive.writable():
@@ -53,7 +53,7 @@ class Admission:
 
     def may_begin(self) -> bool:
         """Tell whether a job may begin: while the disk is full, or away, accepted jobs wait."""
-        if self._app.extensions[database.EXTENSION].is_lost():
+        if self._app.extensions[database.WATCH].is_lost():
             return False
         before, self._obstacle = self._obstacle, None
         if not self._archive.writable():

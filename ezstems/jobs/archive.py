@@ -49,26 +49,24 @@ class Archive:
 
     def __init__(self, instance: Path, owner: str) -> None:
         self._owner = owner
-        self._uploads = instance / UPLOADS
-        self._results = instance / RESULTS
-        for folder in (self._uploads, self._results):
-            with suppress(FileExistsError):  # a link to a disk that isn't there
+        self._folders = self._uploads, self._results = instance / UPLOADS, instance / RESULTS
+        for folder in self._folders:
+            with suppress(FileExistsError):  # a link to a disk that is away
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._mounts = Mounts(instance, (self._uploads, self._results))
-        self.lost = LostFiles(instance / "lost", (self._uploads, self._results))
+        self._mounts = Mounts(instance, self._folders)
+        self.lost = LostFiles(instance / "lost", self._folders)
 
     def free_bytes(self) -> int:
         """Return the free space of the disk of uploads or results, whichever has less; 0 where one is away."""
         try:
-            return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
+            return min(shutil.disk_usage(folder).free for folder in self._folders)
         except OSError:  # the disk is away, or fails
             return 0
 
     def writable(self) -> bool:
         """Tell whether uploads and results are there and can be written to."""
         mode = os.W_OK | os.X_OK
-        folders = self._uploads, self._results
-        return all(self._mounts.is_there(folder, mode) and is_writable(folder) for folder in folders)
+        return all(self._mounts.is_there(folder, mode) and is_writable(folder) for folder in self._folders)
 
     def can_read_uploads(self) -> bool:
         """Tell whether the uploads are there and can be read."""
@@ -197,7 +195,7 @@ class Archive:
 
     def remove_unfinished(self, owner: str) -> None:
         """Delete the unfinished files of an owner."""
-        for folder in (self._uploads, self._results):
+        for folder in self._folders:
             for left in folder.glob(f"{glob.escape(owner)}.*{PART}"):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
@@ -212,7 +210,7 @@ class Archive:
 
     def finished_before(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
         """Yield the finished files that are older than an age by all of some clocks, or as far in the future."""
-        for folder in (self._uploads, self._results):
+        for folder in self._folders:
             with suppress(FileNotFoundError, PermissionError):  # a disk that is away
                 for entry in folder.iterdir():
                     with suppress(FileNotFoundError):  # somebody deletes it at the same time

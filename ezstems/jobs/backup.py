@@ -18,9 +18,9 @@ from ezstems.errors import ServerFull
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.recovery import WorkerLock
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
+from ezstems.models.instance import ID_FILE
 
 DATABASE = "ezstems.sqlite3"
-ID_FILE = "instance_id"
 COPY_BYTES = 1 << 20
 
 

@@ -16,8 +16,9 @@ from ezstems.audio.files import sync
 from ezstems.database import MIGRATIONS
 from ezstems.errors import EzStemsError
 from ezstems.jobs.archive import RESULTS, UPLOADS, is_finished_name
-from ezstems.jobs.backup import COPY_BYTES, DATABASE, ID_FILE, folder_beside, give_new_id
+from ezstems.jobs.backup import COPY_BYTES, DATABASE, folder_beside, give_new_id
 from ezstems.models import COMPLETED, FAILED
+from ezstems.models.instance import ID_FILE
 
 CONFIG = "config.py"
 KNOWN = (DATABASE, ID_FILE, "secret_key", CONFIG)

@@ -46,7 +46,7 @@ class Worker:
         self._separate = separate
         self._archive = Archive(Path(app.instance_path), self.id)
         self._lock = recovery.WorkerLock(Path(app.instance_path), self.id)
-        self._watch: DatabaseWatch = app.extensions[database.EXTENSION]
+        self._watch: DatabaseWatch = app.extensions[database.WATCH]
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
         self._started = False

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ezstems.database import db
 from ezstems.models.rows import update_one
 
+ID_FILE = "instance_id"  # holds the same id in the instance folder
+
 
 class Instance(db.Model):  # type: ignore[name-defined]
     """Hold the id that a database shares with its instance folder; there is one row."""
