@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask
 
 from ezstems import config as settings  # gunicorn takes the name `config` for a setting of its own
-from ezstems import privileges
+from ezstems.instance import privileges
 from ezstems.server import master, worker_process
 
 _folder = settings.instance_folder()
@@ -26,7 +26,7 @@ def _take(app: Flask) -> None:
 _take(_app)
 bind = _app.config["EZSTEMS_BIND"]
 # Root's server in another user's folder: its workers are that user's.
-if (_whose := privileges.owner(_folder)) and privileges.may_run(*_whose):
+if (_whose := privileges.owner_to_become(_folder)) and privileges.can_become(*_whose):
     user, group = _whose
     initgroups = True
 logger_class = master.Logger

@@ -1,6 +1,7 @@
-"""Who may know whom: `server → web → jobs → audio`; models and errors serve the first three; nothing points back."""
+"""Who may know whom: `server → web → jobs → audio`, `instance → jobs`; the rest serves them; nothing points back."""
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -26,16 +27,21 @@ ALLOWED = {
     "audio": {"ezstems.errors"},
     "builtin": set(),
     "jobs": {
-        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors", "ezstems.watch"
+        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk",
+        "ezstems.errors",
+    },
+    "instance": {
+        "ezstems.audio.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk",
+        "ezstems.errors",
     },
     "server": {
         *("ezstems.web", "ezstems.jobs", "ezstems.audio", "ezstems.database", "ezstems.errors", "ezstems.config"),
-        *("ezstems.binding", "ezstems.create_app", "ezstems.instance", "ezstems.log", "ezstems.privileges"),
+        *("ezstems.binding", "ezstems.create_app", "ezstems.instance", "ezstems.log"),
     },
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
-    "database.py": {"ezstems.watch"},
-    "watch.py": {"ezstems.errors"},
+    "database.py": {"ezstems.database_watch"},
+    "database_watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "errors.py": set(),
     "config.py": {"ezstems.errors"},
@@ -70,6 +76,21 @@ def test_a_room_knows_only_whom_it_may(room: str) -> None:
                 allowed = ALLOWED[room] | {own}
                 assert any(name == other or name.startswith(f"{other}.") for other in allowed), f"{path}: {name}"
             assert name.split(".")[0] not in FOREIGN.get(room, ()), f"{path}: {name}"
+
+
+@pytest.mark.parametrize("room", ["jobs", "instance", "models"])
+def test_no_circle_is_in_a_room(room: str) -> None:
+    modules = {f"ezstems.{room}.{path.stem}": path for path in files(room) if path.stem != "__init__"}
+    known = {
+        module: {other for other in modules for name in imports(path) if f"{name}.".startswith(f"{other}.")}
+        for module, path in modules.items()
+    }
+    assert list(graphlib.TopologicalSorter(known).static_order())
+
+
+def test_no_file_is_long() -> None:
+    long = {path.name: lines for path in PACKAGE.rglob("*.py") if (lines := path.read_text().count("\n")) > 250}
+    assert not long
 
 
 def test_the_web_sees_of_jobs_only_what_the_room_shows() -> None:

@@ -11,12 +11,13 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ezstems import log, privileges
+from ezstems import log
 from ezstems.audio import clipping
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import Separation
 from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
+from ezstems.instance import privileges
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,7 +45,7 @@ def separate(files: tuple[Path, ...], directory: Path, **asked: str | None) -> N
     options = {name: PARAMETERS[name].parse(word or "", current_app.config) for name, word in asked.items()}
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with privileges.outside(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with privileges.as_caller(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         for file in files:
             bar = bars.add_task(file.name, total=100)
             show = partial(_show, bars, bar)

@@ -9,8 +9,8 @@ from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
+from ezstems.jobs.zip_entry import ZipEntry
 
 __all__ = [
     "CUTOFFS",
@@ -22,9 +22,9 @@ __all__ = [
     "PARAMETERS",
     "SAMPLE_RATE_HZ",
     "STEMS",
-    "StemFile",
     "UPLOAD_EXTENSIONS",
     "Worker",
+    "ZipEntry",
     "clipping",
     "current_worker",
     "job_happened",

@@ -1,7 +1,7 @@
-"""The calls that keys make in their windows, counted: those that arrive together share one transaction.
+"""Count the calls of keys in their windows, those that arrive together in one transaction.
 
-SQLite has one writer at a time, and whoever finds it busy sleeps before it looks again. So of the threads that want to
-count one does, for all that wait by then; the next batch has gathered meanwhile.
+SQLite has one writer at a time, and a thread that finds it busy sleeps before it tries again. So one thread counts for
+all that wait by then, and the next batch gathers meanwhile.
 """
 
 import threading
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, bindparam, case, or_, select, update
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ezstems.database import db, relax
+from ezstems.database import db, skip_fsync_once
 from ezstems.models.key import ApiKey
 from ezstems.models.rows import AHEAD, utcnow
 
@@ -64,7 +64,7 @@ class Call:
     go_on: threading.Event = field(default_factory=threading.Event)
 
 
-class Tally:
+class CallCounter:
     """Count the calls that arrive in this process, one batch after the other."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Tally:
 
     def _execute(self, batch: Iterable[Call]) -> list[tuple[Call, Window | None]]:
         now, found = utcnow(), []
-        relax()  # a power cut may forget some calls
+        skip_fsync_once()  # a power cut may forget some calls
         for call in sorted(batch, key=lambda call: call.key_id):  # where rows are locked: by all in the same order
             before = now - timedelta(seconds=call.window_seconds)
             values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before, "ahead": now + AHEAD}
@@ -116,19 +116,19 @@ class Tally:
         return found
 
 
-_tallies: WeakKeyDictionary[Engine, Tally] = WeakKeyDictionary()
-_tallies_lock = threading.Lock()
+_counters: WeakKeyDictionary[Engine, CallCounter] = WeakKeyDictionary()
+_counters_lock = threading.Lock()
 
 
-def tally() -> Tally:
-    """Return the tally of this process for the app's database."""
-    with _tallies_lock:
-        return _tallies.setdefault(db.engine, Tally())
+def current_counter() -> CallCounter:
+    """Return this process's counter for the app's database."""
+    with _counters_lock:
+        return _counters.setdefault(db.engine, CallCounter())
 
 
 def count_call(key: ApiKey, default_limit: int, window_seconds: int) -> Window | None:
     """Count a call unless the window's are used up; None when the key was deactivated meanwhile."""
-    window = tally().count(Call(key.id, key.limit(default_limit), window_seconds))
+    window = current_counter().count(Call(key.id, key.limit(default_limit), window_seconds))
     if window is not None:
         set_committed_value(key, "window_started_at", window.started_at)
         set_committed_value(key, "window_calls", window.calls)

@@ -11,10 +11,12 @@ from typing import Any
 from flask import Flask
 from gunicorn import glogging
 
-from ezstems import binding, config, create_app, instance, log, privileges
+from ezstems import binding, config, create_app, log
 from ezstems.audio import engine, fetch, weights
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
+from ezstems.instance import privileges
+from ezstems.instance.folder import hold
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def checked(folder: Path) -> Flask:
     What can't work must not start, and say so in one line instead of a worker's stack trace. Each worker makes an app
     of its own after the fork, by the `config.py` that was found right here, and opens the database anew.
     """
-    with privileges.inside(folder), config.held(folder):
+    with privileges.as_owner_of(folder), config.held(folder):
         try:
             app = create_app()
             engine.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
@@ -58,7 +60,7 @@ def begin(folder: Path) -> Flask:
         app = checked(folder)
     except ConfigurationError as error:
         sys.exit(f"ezstems: {error}")
-    instance.serve(folder)
+    hold(folder)
     apply(app)
     return app
 

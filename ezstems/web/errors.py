@@ -106,10 +106,10 @@ def _text(status: int, error: HTTPException) -> str:
 
 def _database(error: SQLAlchemyError) -> ResponseReturnValue:
     if disk.is_full(error):
-        return _domain(disk.refusal())
-    if disk.is_dead(error):
+        return _domain(disk.full_error())
+    if disk.is_unwritable(error):
         log.error("the database can't be written to: %s", error.orig if isinstance(error, OperationalError) else error)
-        return _domain(disk.dead())
+        return _domain(disk.unwritable_error())
     if database.is_busy(error):
         log.error("the database is busy: %s", error.orig if isinstance(error, OperationalError) else error)
         return _domain(errors.ServerBusy(BUSY, BUSY_RETRY_SECONDS))

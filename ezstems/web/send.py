@@ -12,7 +12,7 @@ from werkzeug.utils import send_file
 from werkzeug.wsgi import FileWrapper
 
 from ezstems.errors import DamagedFile
-from ezstems.jobs import DAMAGED_RESULT, StemFile
+from ezstems.jobs import DAMAGED_RESULT, ZipEntry
 from ezstems.models import Job
 from ezstems.web.filenames import SavedName
 from ezstems.web.job_lookup import expired
@@ -31,7 +31,7 @@ class Blocks(FileWrapper):
         super().__init__(file, BLOCK_BYTES)
 
 
-def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = None) -> Response:
+def send(file: Path | ZipEntry, mimetype: str, saved_name: SavedName | None = None) -> Response:
     """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved.
 
     Raises FileNotFoundError.
@@ -41,14 +41,14 @@ def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = No
         request.environ | {"wsgi.file_wrapper": Blocks},
         mimetype,
         conditional=False,
-        etag=file.etag if isinstance(file, StemFile) else True,
+        etag=file.etag if isinstance(file, ZipEntry) else True,
         max_age=0,
         response_class=Response,
     )
     assert isinstance(response, Response)
     if saved_name is not None:
         response.headers["Content-Disposition"] = saved_name.disposition()
-    if isinstance(file, StemFile):
+    if isinstance(file, ZipEntry):
         response.content_length = file.size_bytes
     response.cache_control.private = True
     # Past Werkzeug's shortcut for whole files, so that the end of the answer is noticed, and logged.

@@ -44,7 +44,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 # What the API may refuse whatever was asked.
 ANYWHERE = (
     Failure(errors.BadInput, "malformed HTTP", MALFORMED),
-    Failure(errors.ServerFull, "full disk", str(disk.refusal())),
+    Failure(errors.ServerFull, "full disk", str(disk.full_error())),
     Failure(errors.ServerBusy, "busy database", BUSY),
 )
 CRASHED = (

@@ -92,7 +92,7 @@ def song(job_id: str) -> str:
 def delete(job_id: str) -> ResponseReturnValue:
     """Delete a song in whatever state, and its files."""
     job = job_of(current_user, job_id)
-    if not current_worker().cancel(job):
+    if not current_worker().delete(job):
         raise expired(job)
     return message("The song was deleted.") if wants_json() else redirect(url_for(".library"), 303)
 
