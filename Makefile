@@ -13,7 +13,7 @@ RUFF := $(BIN)/ruff check --no-cache --target-version py310 --line-length 120 --
 OVERRIDES := tensorflow==2.21.0\nnumpy>=2\npandas>=2.2
 UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry
 
-.PHONY: run setup test lint bench soak lock audit clean
+.PHONY: run setup test lint bench soak clients lock audit clean
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
@@ -35,6 +35,10 @@ bench: $(STAMP)
 # `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes.
 soak: $(STAMP)
 	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak
+
+# Needs the network, Java and Node 22.18: what six generators make of the API's description, tried.
+clients: $(STAMP)
+	$(BIN)/python -m tests.clients.generated
 
 $(LOCKED): requirements.txt
 ifeq ($(PYTHON),)

@@ -19,10 +19,10 @@ from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs.queue import JobQueue
 from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
-from ezstems.web.description.schemas import EXAMPLE_ID
+from ezstems.web import malformed
 from tests.conftest import PASSWORD, Account
 from tests.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
-from tests.openapi import conform, operations, served
+from tests.openapi import EXAMPLE_ID, conform, operations, served
 from tests.separators import FastSeparator
 
 Call = Callable[[], TestResponse]
@@ -114,12 +114,12 @@ def hold_against(world: World, operation: str, provoked: dict[str, Call], known_
     """Provoke every error that is documented, and find it answered to the letter; gunicorn's own can't be, here."""
     described = world.calls[operation]
     documented = {
-        f"{status} {example['summary']}": example["value"]
+        f"{status} {name.replace('-', ' ')}": example["value"]
         for status, answer in described["responses"].items()
         if status >= "400"
-        for example in answer["content"]["application/json"]["examples"].values()
+        for name, example in answer["content"]["application/json"]["examples"].items()
     }
-    del documented["400 malformed HTTP"]
+    assert documented.pop("400 malformed HTTP") == {"error": malformed.TITLE, "message": malformed.TEXT}
     assert set(provoked) == set(documented)
     for name, call in provoked.items():
         answer = call()
@@ -129,6 +129,12 @@ def hold_against(world: World, operation: str, provoked: dict[str, Call], known_
         said = re.sub(r"again in \d+ s", "again in 60 s", said)  # the window: no wait is longer
         said = re.sub(r"request id [0-9a-f]{32}", "request id 3fa85f6457174562b3fc2c963f66afa6", said)
         assert {"error": answer.json["error"], "message": said} == documented[name], name
+
+
+def example(world: World, operation: str, name: str) -> dict[str, Any]:
+    """Return a documented answer of a call that succeeds."""
+    content = world.calls[operation]["responses"]["200"]["content"]["application/json"]
+    return content["examples"][name]["value"]
 
 
 def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,17 +173,17 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
         "403 too many unfinished jobs": crowded,
         "500 full queue": full,
     }
-    hold_against(world, "upload", provoked | with_key(world, call) | common(world, call, "upload"))
+    hold_against(world, "uploadSong", provoked | with_key(world, call) | common(world, call, "upload"))
     for fields in ({}, {"stems": " 4 ", "cutoff": "16000", "output": "OGG", "more": "ignored"}, {"stems": "5"}):
         answer = call(**fields)
         assert answer.status_code == 200
-        conform(answer, world.calls["upload"])
+        conform(answer, world.calls["uploadSong"])
 
 
 def test_status(
     world: World, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
-    described = world.calls["status"]
+    described = world.calls["getStatus"]
 
     def call(query: str = f"?id={EXAMPLE_ID}", headers: Any = None) -> TestResponse:
         headers = world.account.headers if headers is None else headers
@@ -213,7 +219,7 @@ def test_status(
         "404 unknown id": call,
         "404 expired": expired,
     }
-    hold_against(world, "status", provoked | with_key(world, call) | common(world, call, "status"), failed.id)
+    hold_against(world, "getStatus", provoked | with_key(world, call) | common(world, call, "status"), failed.id)
 
 
 def test_download(
@@ -236,7 +242,7 @@ def test_download(
     ):
         answer = call(f"?id={job.id}", **headers)
         assert answer.status_code == status, headers
-        conform(answer, world.calls["download"])
+        conform(answer, world.calls["downloadStems"])
 
     def in_state(status: str, **values: Any) -> Call:
         def get() -> TestResponse:
@@ -252,10 +258,10 @@ def test_download(
         "400 failed": in_state("failed", error="The file holds no decodable audio."),
         "404 unknown id": call,
         "416 range past the end": lambda: in_state("completed")() and call(f"?id={job.id}", Range="bytes=99999-"),
-        "500 damaged on the server's disk": in_state("completed", result_bytes=1),
+        "500 damaged stems": in_state("completed", result_bytes=1),
         "404 expired": in_state("completed", expired_at=utcnow()),
     }
-    hold_against(world, "download", provoked | with_key(world, call) | common(world, call, "download"), job.id)
+    hold_against(world, "downloadStems", provoked | with_key(world, call) | common(world, call, "download"), job.id)
 
 
 def test_listing_keys(world: World) -> None:
@@ -281,6 +287,7 @@ def test_deactivating_keys(world: World) -> None:
     for answer in (call(), world.in_session("DELETE", "?id=1")):
         assert answer.status_code == 200
         conform(answer, world.calls["deactivateKey"])
+        assert answer.json == example(world, "deactivateKey", "deactivated")
 
 
 def test_making_keys(world: World) -> None:
@@ -293,11 +300,13 @@ def test_making_keys(world: World) -> None:
         "400 long name": lambda: world.in_session("POST", data=long),
         "401 no session": call,
     }
-    hold_against(world, "issueKey", provoked | common(world, call, "keys"))
-    name = world.calls["issueKey"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["name"]
+    hold_against(world, "createKey", provoked | common(world, call, "keys"))
+    name = world.calls["createKey"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["name"]
     for sent in ("", " ", "laptop", " Größe ♫ ", "x" * MAX_KEY_NAME):
         answer = world.in_session("POST", data={"name": sent})
         assert answer.status_code == 200 and Draft202012Validator(name).is_valid(sent)
-        conform(answer, world.calls["issueKey"])
+        conform(answer, world.calls["createKey"])
     assert not Draft202012Validator(name).is_valid(long["name"])
-    conform(world.in_session("POST"), world.calls["issueKey"])
+    made = world.in_session("POST")
+    conform(made, world.calls["createKey"])
+    assert made.json["data"]["message"] == example(world, "createKey", "made")["data"]["message"]

@@ -7,8 +7,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from ezstems.web.description.schemas import EXAMPLE_ID
 from tests.callers import Caller
+from tests.openapi import EXAMPLE_ID
 from tests.servers import ROOT, Server
 
 # Calls of each kind that are made up for each endpoint; more of them find more, and take longer.

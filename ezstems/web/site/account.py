@@ -12,7 +12,7 @@ from ezstems.errors import BadInput, DamagedFile
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, Job, User, utcnow
 from ezstems.web.api import keys
-from ezstems.web.description.limits import span
+from ezstems.web.durations import span
 
 blueprint = Blueprint("account", __name__)
 

@@ -8,32 +8,32 @@ from urllib.parse import quote
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from markupsafe import Markup, escape
 
-from ezstems.web import description
+from ezstems.web import openapi
 from ezstems.web.api import PREFIX
-from ezstems.web.description.samples import samples
+from ezstems.web.openapi.programs import programs
 
 blueprint = Blueprint("docs", __name__)
 
 
 @blueprint.get("/api/openapi.json")
-def openapi() -> Response:
+def described() -> Response:
     """Answer with the description of this very server."""
-    return jsonify(description.document(_base_url(), current_app.config))
+    return jsonify(openapi.document(_base_url(), current_app.config))
 
 
 @blueprint.get("/docs")
 def docs() -> str:
     """Show the same, and programs that use it."""
-    base_url, settings = _base_url(), current_app.config
-    document = description.document(base_url, settings)
+    base_url = _base_url()
+    document = openapi.document(base_url, current_app.config)
     return render_template(
         "docs.html",
-        api=description.inlined(document, document),
+        api=openapi.inlined(document, document),
         base_url=base_url,
         prefix=PREFIX,
-        rules=description.rules(settings),
-        limits=description.limits(settings),
-        samples=samples(base_url),
+        rules=openapi.rules(document),
+        limits=openapi.limits(document),
+        programs=programs(base_url),
     )
 
 
