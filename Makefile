@@ -18,7 +18,7 @@ UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
 	@$(BIN)/ezstems demo
-	exec $(BIN)/gunicorn -c python:ezstems.gunicorn_conf wsgi:app
+	exec $(BIN)/ezstems serve
 
 setup: $(STAMP)
 

@@ -1,15 +1,13 @@
-"""gunicorn's settings: `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
+"""gunicorn's settings, of `ezstems serve` and of `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
 
 from typing import Any
 
 from flask import Flask
 
-from ezstems import config as settings  # gunicorn takes the name `config` for a setting of its own
 from ezstems.instance import privileges
 from ezstems.server import master, worker_process
 
-_folder = settings.instance_folder()
-_app = master.begin(_folder)
+_folder, _app = master.begin()
 loglevel: str
 workers: int
 threads: int

@@ -9,7 +9,7 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,10 +34,17 @@ _caller: Credentials | None = None  # who called, while files are made `as_owner
 
 def owner_to_become(folder: Path) -> tuple[int, int] | None:
     """Return the user and group that root must become for a folder, or the nearest existing parent; None for none."""
-    if os.getresuid()[2] != 0:
+    if not _is_roots():
         return None
     there = next(path for path in (folder, *folder.parents) if path.exists()).stat()
     return (there.st_uid, there.st_gid) if there.st_uid != 0 else None
+
+
+def _is_roots() -> bool:
+    """Tell whether root started this process, whomever it works as."""
+    if sys.platform == "darwin":
+        return os.getuid() == 0
+    return os.getresuid()[2] == 0
 
 
 def can_become(uid: int, gid: int, *, reading: bool = False) -> bool:
@@ -103,11 +110,18 @@ def _become(credentials: Credentials, *, reading: bool = True) -> None:
     os.umask(credentials.umask)
     if (credentials.uid, credentials.gid) == (os.geteuid(), os.getegid()):
         return
-    os.setresuid(-1, 0, 0)
-    os.setgroups(credentials.groups)
-    os.setresgid(credentials.gid, credentials.gid, 0)
-    os.setresuid(credentials.uid, credentials.uid, 0)  # root stays the saved user, for the way back
-    if reading:
+    # So that there is a way back, the saved ids stay root's; macOS can't set them alone: there the real ones stay, too.
+    if sys.platform == "darwin":
+        os.seteuid(0)
+        os.setgroups(credentials.groups[: os.sysconf("SC_NGROUPS_MAX")])
+        os.setegid(credentials.gid)
+        os.seteuid(credentials.uid)
+    else:
+        os.setresuid(-1, 0, 0)
+        os.setgroups(credentials.groups)
+        os.setresgid(credentials.gid, credentials.gid, 0)
+        os.setresuid(credentials.uid, credentials.uid, 0)
+    if reading and sys.platform == "linux":
         _let_read_anything(credentials.uid != 0)
 
 
@@ -117,11 +131,10 @@ def _let_read_anything(allowed: bool) -> None:
     if not allowed:
         library.prctl(PR_CAP_AMBIENT, CLEAR_ALL, 0, 0, 0)
         return
-    with suppress(AttributeError):  # a system without them
-        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-        sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; those of numbers from 32 on
-        library.capget(header, sets)
-        sets[0] |= sets[1] & 1 << READ_ANYTHING
-        sets[2] |= sets[1] & 1 << READ_ANYTHING
-        library.capset(header, sets)
-        library.prctl(PR_CAP_AMBIENT, RAISE, READ_ANYTHING, 0, 0)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; those of numbers from 32 on
+    library.capget(header, sets)
+    sets[0] |= sets[1] & 1 << READ_ANYTHING
+    sets[2] |= sets[1] & 1 << READ_ANYTHING
+    library.capset(header, sets)
+    library.prctl(PR_CAP_AMBIENT, RAISE, READ_ANYTHING, 0, 0)

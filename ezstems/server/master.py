@@ -39,30 +39,31 @@ def checked(folder: Path) -> Flask:
     What can't work must not start, and say so in one line instead of a worker's stack trace. Each worker makes an app
     of its own after the fork, by the `config.py` that was found right here, and opens the database anew.
     """
-    with privileges.as_owner_of(folder), config.held(folder):
-        try:
+    try:
+        with privileges.as_owner_of(folder), config.held(folder):
             app = create_app()
             engine.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
             fetch.recover(app.config["EZSTEMS_MODELS"])
             weights.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
             with app.app_context():
                 db.engine.dispose()
-        except OSError as error:
-            raise ConfigurationError(f"{error.filename}: {error.strerror}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from error
     return app
 
 
-def begin(folder: Path) -> Flask:
-    """Return an app of an instance that can be served; end the process with one line where it can't."""
+def begin() -> tuple[Path, Flask]:
+    """Return the instance's folder and an app that can be served; end the process with one line where it can't."""
     os.umask(privileges.PRIVATE)
     log.configure("error")  # until the settings are known; what they warn of, every worker says again
     try:
+        folder = config.instance_folder()
         app = checked(folder)
     except ConfigurationError as error:
         sys.exit(f"ezstems: {error}")
     hold(folder)
     apply(app)
-    return app
+    return folder, app
 
 
 def apply(app: Flask) -> None:
@@ -74,6 +75,7 @@ def apply(app: Flask) -> None:
 
 def prepare(arbiter: Any, folder: Path, bind: str, take: Take) -> None:
     """Refuse an address that is taken; look at the settings before gunicorn's master reloads them, and `take` them."""
+    _log.info("the instance lies in %s", folder)
     arbiter.handle_hup = partial(_reload, arbiter.handle_hup, folder, bind, take)
     # Of a server that was started anew by SIGUSR2, or by systemd with its sockets, the address is taken: by itself.
     if arbiter.master_pid or os.environ.get("LISTEN_PID") == str(os.getpid()):

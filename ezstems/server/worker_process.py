@@ -23,6 +23,8 @@ AGAIN_SECONDS = 5.0
 # A stop must be over in 10 seconds. Of these, a worker waits so long for running requests; the rest is for running
 # separations, which notice at their next tile, before the master kills what is left.
 REQUESTS_SECONDS = 3
+# macOS says that a process may have any number of files, and refuses more than its OPEN_MAX.
+MACOS_FILES = 10_240
 
 
 def repeat_until_done(worker: Any, act: Callable[[], None]) -> None:
@@ -49,7 +51,8 @@ def begin(worker: Any) -> None:
     # Ctrl-C reaches every process, and the master passes it on besides: gunicorn's handler, cut into by itself, hangs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    allowed_files = MACOS_FILES if most_files == resource.RLIM_INFINITY else most_files
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed_files, most_files))
     if metrics := worker.wsgi.extensions.get("metrics"):
         metrics.start()
     # What the signal of a stop does: the master starts another in its place.
