@@ -223,7 +223,7 @@ def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, A
 
 
 def table() -> str:
-    """Print the settings as the README's Markdown table."""
+    """Print the settings as the Markdown table of `docs/settings.md`."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for setting in (INSTANCE, *SETTINGS):
         default = "" if setting.default in (None, ()) else f"`{setting.default}`"

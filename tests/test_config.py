@@ -10,7 +10,7 @@ from ezstems import config, create_app
 from ezstems.audio.separate import CUTOFFS
 from ezstems.errors import ConfigurationError
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(config.__file__).parent / "docs" / "settings.md"
 
 
 def test_defaults_lie_in_the_instance_folder(tmp_path: Path) -> None:
@@ -134,5 +134,5 @@ def test_lists(tmp_path: Path, raw: Any) -> None:
     assert values["EZSTEMS_CORS_ORIGINS"] == ("https://a.example", "https://b.example")
 
 
-def test_the_readme_holds_the_table() -> None:
-    assert config.table() in README.read_text()
+def test_the_documentation_holds_the_table() -> None:
+    assert config.table() in PAGE.read_text()

@@ -25,7 +25,9 @@ POLICY = {
 }
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/register", "/account", "/password", "/nowhere", "/logout"])
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/register", "/account", "/password", "/docs/speed", "/nowhere", "/logout"]
+)
 @pytest.mark.parametrize("inside", [False, True])
 def test_pages(client: FlaskClient, account: Account, path: str, inside: bool) -> None:
     if inside:

@@ -134,7 +134,8 @@ def test_nothing_changes_without_the_token(
 def test_nobody_comes_in_without_a_login(app: Flask) -> None:
     """Every page but these asks who is calling."""
     stranger = app.test_client()
-    public = {"/", "/docs", "/login", "/register", "/health", "/api/openapi.json", "/static/<path:filename>"}
+    files = {"/docs/<name>", "/static/<path:filename>"}
+    public = {"/", "/docs", "/login", "/register", "/health", "/api/openapi.json"} | files
     stranger.environ_base["HTTP_X_CSRFTOKEN"] = token(stranger)
     asked = 0
     for method, rule in routes(app, "GET", "POST", "DELETE"):

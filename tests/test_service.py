@@ -61,7 +61,7 @@ def test_the_instance_is_the_folder_that_systemd_makes() -> None:
     assert sandbox.values(UNIT, "StateDirectory") == ["ezstems"]
     assert "EZSTEMS_INSTANCE=/var/lib/ezstems" in sandbox.values(UNIT, "Environment")
     (start,) = sandbox.values(UNIT, "ExecStart")
-    assert f"    {start.removeprefix(f'{CHECKOUT}/')}\n" in (ROOT / "README.md").read_text()
+    assert f"    {start.removeprefix(f'{CHECKOUT}/')}\n" in (ROOT / "ezstems" / "docs" / "deployment.md").read_text()
 
 
 @pytest.mark.skipif(not sandbox.available(), reason="systemd-analyze, setpriv or libseccomp is not installed")

@@ -19,7 +19,7 @@ FAILURE = f"The file is broken: {'x' * 100}"
 
 def strangers_pages(page: Page) -> Iterator[str]:
     """Show each page for those without an account; yield its name while it is there."""
-    for path in ("/", "/login", "/register", "/docs", NO_PAGE):
+    for path in ("/", "/login", "/register", "/docs", "/docs/deployment", "/docs/speed", NO_PAGE):
         page.goto(path)
         yield path
     page.goto("/login")

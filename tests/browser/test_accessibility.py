@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from ezstems.web.site.manual import PAGES
 from tests.browser import axe
 from tests.browser.gallery import NO_PAGE, every_page
 from tests.clients.programs import Unavailable
@@ -38,9 +39,16 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
                 if folder := os.environ.get("SCREENSHOTS"):
                     file = f"{name.strip('/').replace('/', '-') or 'landing'}-{width}-{scheme}.png"
                     page.screenshot(path=Path(folder) / file, full_page=True)
-    assert len(names) == 19
+    assert len(names) == 21
     trouble.remove(next(each for each in trouble if f"{NO_PAGE}: " in each and "status of 404" in each))
     assert wide == []
     assert wrong == []
     if unavailable:
         pytest.skip(f"{unavailable}: only the pages' widths were looked at")
+
+
+def test_no_page_of_the_documentation_is_wider_than_a_phone(server: Server, open_page: Callable[..., Page]) -> None:
+    page = open_page(server, viewport={"width": WIDTHS[0], "height": 900})
+    for name in PAGES:
+        page.goto(f"/docs/{name}")
+        assert page.evaluate(WIDTH) <= WIDTHS[0], name
