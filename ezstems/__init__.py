@@ -14,11 +14,13 @@ def create_app(config: Mapping[str, Any] | None = None, *, make: bool = True) ->
     Without `make` it is refused where there is no instance yet.
     """
     # Imported here, so that the rooms that know no web (audio, the model's recipe) load without it.
-    from ezstems import instance, jobs, web
+    from ezstems import jobs, web
     from ezstems.audio.separate import Separator
+    from ezstems.instance import folder
+    from ezstems.server import request_body
 
     app = configured(config)
-    instance.prepare(app, make=make)
+    folder.prepare(app, make=make)
     app.config.setdefault(
         "SEPARATOR",
         Separator(
@@ -32,6 +34,7 @@ def create_app(config: Mapping[str, Any] | None = None, *, make: bool = True) ->
         ),
     )
     jobs.Worker(app, app.config["SEPARATOR"])
+    request_body.init_app(app)  # before who reads it
     web.init_app(app)
     return app
 

@@ -1,4 +1,4 @@
-"""A full disk: how the system and SQLite say it, and what it means for who asks."""
+"""Disks that are full or can't be written to: tell such errors, raise ServerFull for them, keep a reserve."""
 
 import errno
 import logging
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 600
 # EFBIG: the limit that the service's own manager sets to its files.
-_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # SQLite's own words (SQLITE_FULL); the error's code reaches Python only from 3.11 on.
-_SQLITE_WORDS = "disk is full"
-# What a file system answers that was mounted anew read-only, as ext4 is after an error of the disk; and SQLite's words.
-_DEAD_CODES = (errno.EROFS, errno.EIO)
-_SQLITE_DEAD_WORDS = ("disk I/O error", "readonly database")
+_SQLITE_FULL_WORDS = "disk is full"
+# What a file system answers after an error of the disk, when the kernel has made it read-only; and SQLite's words.
+_UNWRITABLE_CODES = (errno.EROFS, errno.EIO)
+_SQLITE_UNWRITABLE_WORDS = ("disk I/O error", "readonly database")
 # What SQLite takes to open and to note that a few files may go, several times over.
 RESERVE = ".reserve"
 RESERVE_BYTES = 512 << 10
@@ -33,19 +33,19 @@ PLENTY_BYTES = 64 << 20
 def is_full(error: BaseException | None) -> bool:
     """Tell whether an error means that a disk or quota is used up."""
     if isinstance(error, OperationalError):
-        return _SQLITE_WORDS in str(error.orig)
-    return isinstance(error, OSError) and error.errno in _CODES
+        return _SQLITE_FULL_WORDS in str(error.orig)
+    return isinstance(error, OSError) and error.errno in _FULL_CODES
 
 
-def is_dead(error: BaseException | None) -> bool:
+def is_unwritable(error: BaseException | None) -> bool:
     """Tell whether an error means that a disk can't be written to at all."""
     if isinstance(error, OperationalError):
-        return any(words in str(error.orig) for words in _SQLITE_DEAD_WORDS)
-    return isinstance(error, OSError) and error.errno in _DEAD_CODES
+        return any(words in str(error.orig) for words in _SQLITE_UNWRITABLE_WORDS)
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE_CODES
 
 
-def is_alive(folder: Path) -> bool:
-    """Tell whether a folder is there and can be written to; its mode and its mount's alone wouldn't tell."""
+def is_writable(folder: Path) -> bool:
+    """Tell whether a folder is there and can be written to, by writing: modes tell nothing of a broken disk."""
     try:
         os.utime(folder)
     except OSError as error:
@@ -54,32 +54,32 @@ def is_alive(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 
-def dead() -> ServerFull:
-    """Return what to raise for a disk that can't be written to."""
+def unwritable_error() -> ServerFull:
+    """Return the error for a disk that can't be written to."""
     return ServerFull("The server's disk can't be written to. Try again later.", RETRY_AFTER_SECONDS)
 
 
-def refusal() -> ServerFull:
-    """Return what to raise for a full disk."""
+def full_error() -> ServerFull:
+    """Return the error for a full disk."""
     return ServerFull("The server's disk is full. Try again later.", RETRY_AFTER_SECONDS)
 
 
 @contextmanager
-def full_refused() -> Iterator[None]:
-    """Turn a full or dead disk's error into ServerFull."""
+def raising_server_full() -> Iterator[None]:
+    """Raise ServerFull for an error of a disk that is full or can't be written to."""
     try:
         yield
     except (OSError, OperationalError) as error:
         if is_full(error):
-            raise refusal() from error
-        if is_dead(error):
+            raise full_error() from error
+        if is_unwritable(error):
             log.error("the disk can't be written to: %s", error)
-            raise dead() from error
+            raise unwritable_error() from error
         raise
 
 
-def give_up_reserve(folder: Path) -> bool:
-    """Give up the room that was set aside where there is no other; tell whether there is none."""
+def release_reserve(folder: Path) -> bool:
+    """Delete the reserve where the disk has no other room left; tell whether it has none."""
     scarce = shutil.disk_usage(folder).free < SCARCE_BYTES
     if scarce:
         (folder / RESERVE).unlink(missing_ok=True)
@@ -87,9 +87,9 @@ def give_up_reserve(folder: Path) -> bool:
 
 
 def keep_reserve(folder: Path) -> None:
-    """Set some room aside; give it up when there is no other, so that the database opens and says what may go."""
+    """Keep a file as a reserve; on a full disk delete it, so that the database opens and says what may be deleted."""
     reserve = folder / RESERVE
-    if not give_up_reserve(folder) and shutil.disk_usage(folder).free > PLENTY_BYTES and not reserve.exists():
+    if not release_reserve(folder) and shutil.disk_usage(folder).free > PLENTY_BYTES and not reserve.exists():
         with suppress(OSError), reserve.open("wb") as file:  # a reserve, no more: everything works without
             allocate(file, RESERVE_BYTES)
 

@@ -21,7 +21,7 @@ def configure(level: str, form: str = "plain") -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "filters": {"request": {"()": "ezstems.web.requests.RequestIdFilter"}},
+            "filters": {"request": {"()": "ezstems.web.request_log.RequestIdFilter"}},
             "formatters": {"line": {"()": f"ezstems.log.{form.capitalize()}"}},
             "handlers": {
                 "stderr": {

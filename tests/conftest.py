@@ -181,14 +181,15 @@ def upload(client: FlaskClient, account: Account, song: bytes) -> Callable[..., 
 
 @pytest.fixture
 def finished(app: Flask) -> Callable[[str], Job]:
-    """Return a waiter: the job with an id, detached, once it is completed or failed."""
+    """Return a waiter: the job with an id, detached, once it is completed or failed and its files are in order."""
+    running = app.extensions[EXTENSION]._queue._running  # the row says so before the runner deletes the upload
 
     def wait(job_id: str, seconds: float = 20.0) -> Job:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with app.app_context():
                 job = db.session.scalars(select(Job).where(Job.id == job_id)).one()
-                if job.status in ("completed", "failed"):
+                if job.status in ("completed", "failed") and job.number not in running:
                     db.session.expunge(job)
                     return job
             time.sleep(0.01)

@@ -11,12 +11,12 @@ from flask import Response
 
 from ezstems import create_app
 from ezstems.jobs import watchdog
-from ezstems.web import patience
+from ezstems.server import client_socket
 from tests.separators import DeadlySeparator
 
 app = create_app({"SEPARATOR": DeadlySeparator()})
 watchdog.STOP_SECONDS = float(os.environ.get("FAST_STOP", watchdog.STOP_SECONDS))
-patience.STRANGER = float(os.environ.get("FAST_PATIENCE", patience.STRANGER[0])), patience.STRANGER[1]
+client_socket.STRANGER = float(os.environ.get("FAST_PATIENCE", client_socket.STRANGER[0])), client_socket.STRANGER[1]
 
 
 @app.after_request

@@ -62,7 +62,7 @@ def stream(
 ) -> TestResponse:
     """Send a body as gunicorn hands it over: reading ends with it; without a length it came in chunks."""
     environ: dict[str, Any] = {"wsgi.input": content, "wsgi.input_terminated": True, "CONTENT_TYPE": CONTENT_TYPE}
-    environ["gunicorn.socket"] = SimpleNamespace(trust=lambda account_id: None, hurry=nullcontext, expectation=None)
+    environ["gunicorn.socket"] = SimpleNamespace(trust=lambda account_id: None, draining=nullcontext, expectation=None)
     environ |= {"HTTP_TRANSFER_ENCODING": "chunked"} if length is None else {"CONTENT_LENGTH": str(length)}
     return client.post(url, headers=headers, environ_overrides=environ)
 

@@ -1,6 +1,7 @@
-"""Who may know whom: `web → jobs → audio`; models and errors serve the first two; nothing points back."""
+"""Who may know whom: `server → web → jobs → audio`, `instance → jobs`; the rest serves them; nothing points back."""
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -26,12 +27,21 @@ ALLOWED = {
     "audio": {"ezstems.errors"},
     "builtin": set(),
     "jobs": {
-        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors", "ezstems.watch"
+        "ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk",
+        "ezstems.errors",
+    },
+    "instance": {
+        "ezstems.audio.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk",
+        "ezstems.errors",
+    },
+    "server": {
+        *("ezstems.web", "ezstems.jobs", "ezstems.audio", "ezstems.database", "ezstems.errors", "ezstems.config"),
+        *("ezstems.binding", "ezstems.create_app", "ezstems.instance", "ezstems.log"),
     },
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
-    "database.py": {"ezstems.watch"},
-    "watch.py": {"ezstems.errors"},
+    "database.py": {"ezstems.database_watch"},
+    "database_watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "errors.py": set(),
     "config.py": {"ezstems.errors", "ezstems.home"},
@@ -69,6 +79,21 @@ def test_a_room_knows_only_whom_it_may(room: str) -> None:
             assert name.split(".")[0] not in FOREIGN.get(room, ()), f"{path}: {name}"
 
 
+@pytest.mark.parametrize("room", ["jobs", "instance", "models"])
+def test_no_circle_is_in_a_room(room: str) -> None:
+    modules = {f"ezstems.{room}.{path.stem}": path for path in files(room) if path.stem != "__init__"}
+    known = {
+        module: {other for other in modules for name in imports(path) if f"{name}.".startswith(f"{other}.")}
+        for module, path in modules.items()
+    }
+    assert list(graphlib.TopologicalSorter(known).static_order())
+
+
+def test_no_file_is_long() -> None:
+    long = {path.name: lines for path in PACKAGE.rglob("*.py") if (lines := path.read_text().count("\n")) > 250}
+    assert not long
+
+
 def test_the_web_sees_of_jobs_only_what_the_room_shows() -> None:
     shown = {
         f"ezstems.jobs.{name}"
@@ -99,6 +124,17 @@ def test_only_the_archive_and_its_worker_build_paths_of_the_instance() -> None:
 def test_a_heavy_library_has_few_users(library: str, users: set[str]) -> None:
     found = {path.name for path in files("audio") if library in {name.split(".")[0] for name in imports(path)}}
     assert found == users
+
+
+def test_only_the_server_knows_gunicorn() -> None:
+    found = {path for path in PACKAGE.rglob("*.py") if any(name.startswith("gunicorn.") for name in imports(path))}
+    assert {path.relative_to(PACKAGE).parts[0] for path in found} == {"server", "binding.py"}
+
+
+def test_no_room_but_the_app_and_gunicorns_settings_knows_the_server() -> None:
+    found = {path for path in PACKAGE.rglob("*.py") if any(name.startswith("ezstems.server") for name in imports(path))}
+    outside = {path.relative_to(PACKAGE).as_posix() for path in found - set(files("server"))}
+    assert outside == {"__init__.py", "commands/serve.py", "gunicorn_conf.py"}
 
 
 def test_only_the_metrics_know_prometheus() -> None:

@@ -28,12 +28,12 @@ def tree(folder: Path) -> set[str]:
 
 
 def test_an_upload_gets_its_name_when_it_is_whole(archive: Archive, tmp_path: Path) -> None:
-    incoming = archive.incoming()
+    incoming = archive.new_upload()
     incoming.write(b"abc")
     incoming.write(b"def")
     assert all(name.endswith(".part") for name in tree(tmp_path))
     incoming.finish()
-    archive.keep(incoming, "1_2_00000.wav")
+    archive.store_upload(incoming, "1_2_00000.wav")
     incoming.discard()
     assert tree(tmp_path) == {"uploads/1_2_00000.wav"}
     assert archive.source("1_2_00000.wav").read_bytes() == b"abcdef"
@@ -41,7 +41,7 @@ def test_an_upload_gets_its_name_when_it_is_whole(archive: Archive, tmp_path: Pa
 
 
 def test_a_discarded_upload_leaves_nothing(archive: Archive, tmp_path: Path) -> None:
-    incoming = archive.incoming()
+    incoming = archive.new_upload()
     incoming.write(b"x" * 100_000)
     incoming.discard()
     incoming.discard()
@@ -53,7 +53,7 @@ def test_a_full_disk_is_said_so(archive: Archive, monkeypatch: pytest.MonkeyPatc
     def full(_descriptor: int) -> None:
         raise OSError(code, "no room")
 
-    incoming = archive.incoming()
+    incoming = archive.new_upload()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ServerFull, match="disk is full"):
         incoming.finish()
@@ -144,25 +144,25 @@ def test_a_stem_is_a_window_on_its_entry(archive: Archive) -> None:
 
 def test_what_a_dead_worker_left_goes_and_nothing_else(archive: Archive, tmp_path: Path) -> None:
     dead = Archive(tmp_path, "dead")
-    dead.incoming().write(b"half")
+    dead.new_upload().write(b"half")
     (tmp_path / "results" / "dead.1_2.part").mkdir()
     (tmp_path / "results" / "dead.1_2.part" / "vocals.wav").write_bytes(b"half")
     (tmp_path / "results" / "dead.1_2.zip.part").write_bytes(b"half")
     (tmp_path / "results" / "dead.1_2.peaks.part").write_bytes(b"half")
-    mine = archive.incoming()
+    mine = archive.new_upload()
     (tmp_path / "results" / "7_2.zip").write_bytes(b"whole")
-    archive.clean("dead")
+    archive.remove_unfinished("dead")
     assert tree(tmp_path) == {f"uploads/{mine.path.name}", "results/7_2.zip"}
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["7_2.zip"]
 
 
 def test_finished_files_are_told_by_age_and_name(archive: Archive, tmp_path: Path) -> None:
-    archive.incoming().write(b"half")
+    archive.new_upload().write(b"half")
     old, new = tmp_path / "uploads" / "old.wav", tmp_path / "results" / "new.zip"
     for path in (old, new):
         path.write_bytes(b"x")
     os.utime(old, (time.time() - 100, time.time() - 100))
     now, age = utcnow(), timedelta(seconds=50)
-    assert list(archive.finished([now], age)) == [old]
-    assert list(archive.finished([now - timedelta(days=1)], age)) == [old, new], "nor was one of tomorrow"
-    assert list(archive.finished([now, now - timedelta(days=1)], age)) == [old], "new by one of the clocks"
+    assert list(archive.finished_before([now], age)) == [old]
+    assert list(archive.finished_before([now - timedelta(days=1)], age)) == [old, new], "nor was one of tomorrow"
+    assert list(archive.finished_before([now, now - timedelta(days=1)], age)) == [old], "new by one of the clocks"

@@ -27,7 +27,7 @@ from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.jobs import backup as backups
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.runner import BROKEN
+from ezstems.jobs.outcome import BROKEN
 from ezstems.models import Job
 from tests.callers import Caller
 from tests.conftest import Account
@@ -171,7 +171,7 @@ def test_files_that_go_meanwhile_are_in_it(
     run: Run, done: Callable[..., Job], instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = done().id
-    freeze, hold, held = backups._freeze, Archive.hold, []
+    snapshot_of, link, held = backups._snapshot, Archive.link, []
 
     def while_nothing_can_change(archive: Archive, path: Path) -> Path:
         with closing(sqlite3.connect(instance / "ezstems.sqlite3", timeout=0)) as other:
@@ -179,15 +179,15 @@ def test_files_that_go_meanwhile_are_in_it(
                 other.execute("BEGIN IMMEDIATE")
             assert other.execute("SELECT status FROM jobs").fetchall() == [("completed",)]  # readers don't wait
         held.append(path.suffix)
-        return hold(archive, path)
+        return link(archive, path)
 
     def then_deleted(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
-        frozen = freeze(archive, snapshot)
+        taken = snapshot_of(archive, snapshot)
         run("jobs", "delete", job_id)
-        return frozen
+        return taken
 
-    monkeypatch.setattr(backups, "_freeze", then_deleted)
-    monkeypatch.setattr(Archive, "hold", while_nothing_can_change)
+    monkeypatch.setattr(backups, "_snapshot", then_deleted)
+    monkeypatch.setattr(Archive, "link", while_nothing_can_change)
     run("backup", str(tmp_path / "backup.tar"))
     assert held == [".peaks", ".zip"]
     assert not (instance / "results" / f"{job_id}.zip").exists()
@@ -258,7 +258,7 @@ def test_a_database_that_is_never_free_is_told_in_a_line(
     def locked(*_arguments: object) -> None:
         raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
 
-    monkeypatch.setattr(backups, "_freeze", locked)
+    monkeypatch.setattr(backups, "_snapshot", locked)
     told = run("backup", str(tmp_path / "backup.tar"), code=1).output
     assert told.endswith("backup.tar could not be written: database is locked\n")
 
@@ -268,11 +268,11 @@ def test_two_into_the_same_file_take_turns(tmp_path: Path) -> None:
 
     def enter() -> None:
         second.set()
-        with backups.beside(target) as folder:
+        with backups.folder_beside(target) as folder:
             entered.append(sorted(folder.iterdir()))
 
     other = Thread(target=enter)
-    with backups.beside(target) as folder:
+    with backups.folder_beside(target) as folder:
         (folder / "tar").touch()
         other.start()
         assert second.wait(10)
@@ -289,8 +289,8 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
     code = (
         "import os, signal, sys; from pathlib import Path;"
         "from ezstems import create_app; from ezstems.jobs import backup;"
-        "freeze = backup._freeze;"
-        "backup._freeze = lambda *arguments: (freeze(*arguments), os.kill(os.getpid(), signal.SIGKILL));"
+        "snapshot = backup._snapshot;"
+        "backup._snapshot = lambda *arguments: (snapshot(*arguments), os.kill(os.getpid(), signal.SIGKILL));"
         "app = create_app(); app.app_context().push(); backup.write(Path(sys.argv[1]), Path(app.instance_path), 0)"
     )
     environ = os.environ | {"EZSTEMS_INSTANCE": str(instance)}
@@ -298,7 +298,7 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
     assert killed.returncode == -9
     assert len([*instance.rglob("backup-*.part")]) == 2
     with app.app_context():
-        app.extensions["ezstems"]._line_up()
+        app.extensions["ezstems"]._sync_queue()
     assert not [*instance.rglob("backup-*")]
     assert [*(tmp_path / ".backup.tar.part").iterdir()] == [tmp_path / ".backup.tar.part" / "ezstems.sqlite3"]
     run("backup", str(tmp_path / "backup.tar"))

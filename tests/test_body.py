@@ -10,9 +10,9 @@ from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from ezstems.database import db
 from ezstems.errors import BadInput, RateLimited, ServerFull, Unauthenticated
+from ezstems.server.client_socket import TooManySlow, TooSlow
+from ezstems.server.request_body import RequestBody
 from ezstems.web.auth import authenticate_key
-from ezstems.web.body import Body
-from ezstems.web.patience import Crowded, TooSlow
 from tests.conftest import Account
 
 
@@ -27,30 +27,30 @@ class Stream:
 
 
 class Socket:
-    """Tell whom it was told to trust, and whether it was told to hurry."""
+    """Tell whom it was told to trust, and whether it was told that it is drained."""
 
     expectation = None
     trusted: int | None = None
-    hurried = False
+    drained = False
 
     def trust(self, account_id: int) -> None:
         self.trusted = account_id
 
     @contextmanager
-    def hurry(self) -> Iterator[None]:
-        self.hurried = True
+    def draining(self) -> Iterator[None]:
+        self.drained = True
         yield
 
 
 @pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), NoMoreData(), ConnectionResetError(), TooSlow()])
 def test_nonsense_and_a_client_that_dawdles_or_has_gone_are_bad_input(app: Flask, error: Exception) -> None:
     with app.test_request_context(), pytest.raises(BadInput, match="malformed"):
-        Body(Stream(error), Socket()).read(3)
+        RequestBody(Stream(error), Socket()).read(3)
 
 
 def test_one_slow_client_too_many_is_told_to_come_again(app: Flask) -> None:
     with app.test_request_context(), pytest.raises(ServerFull, match="Try again later"):
-        Body(Stream(Crowded()), Socket()).read(3)
+        RequestBody(Stream(TooManySlow()), Socket()).read(3)
 
 
 def test_only_who_was_identified_and_has_calls_left_is_trusted(
@@ -62,20 +62,20 @@ def test_only_who_was_identified_and_has_calls_left_is_trusted(
         with app.test_request_context(headers=headers):
             with suppress(Unauthenticated, RateLimited):
                 authenticate_key()
-            assert Body(io.BytesIO(b"abc"), socket).read(2) == b"ab"
+            assert RequestBody(io.BytesIO(b"abc"), socket).read(2) == b"ab"
         assert socket.trusted == trusted
 
 
-def test_what_nobody_reads_is_thrown_away_in_a_hurry(app: Flask) -> None:
+def test_what_nobody_reads_is_thrown_away_within_a_bound(app: Flask) -> None:
     socket, rest = Socket(), io.BytesIO(b"abc")
     with app.test_request_context():
-        Body(rest, socket).drain()
-    assert socket.hurried and rest.read() == b""
+        RequestBody(rest, socket).drain()
+    assert socket.drained and rest.read() == b""
 
 
 def test_who_waits_for_a_client_holds_no_database_connection(app: Flask) -> None:
     with app.test_request_context():
         db.session.connection()
         assert db.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
-        Body(io.BytesIO(b"abc"), Socket()).read()
+        RequestBody(io.BytesIO(b"abc"), Socket()).read()
         assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]

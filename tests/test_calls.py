@@ -38,7 +38,7 @@ def writer(app: Flask) -> Iterator[sqlite3.Connection]:
 def gather(app: Flask, pool: ThreadPoolExecutor, call: Callable[[int], Answer], count: int) -> list[Future[Answer]]:
     """Have one call wait for the database's writer, and all others for that one."""
     with app.app_context():
-        tally = calls.tally()
+        tally = calls.current_counter()
     with statements(app) as told:
         answers = [pool.submit(call, 0)]
         until(lambda: any(statement.startswith("UPDATE") for statement in told))
@@ -95,7 +95,7 @@ def test_when_the_database_fails_every_call_of_the_batch_does_and_the_next_does_
     with ThreadPoolExecutor(THREADS) as pool:
         with writer(app):
             answers = gather(app, pool, call, THREADS)
-            monkeypatch.setattr(calls, "relax", fail)
+            monkeypatch.setattr(calls, "skip_fsync_once", fail)
         assert sorted(answer.result(30) for answer in answers) == [404] + [500] * (THREADS - 1)
         monkeypatch.undo()
         assert list(pool.map(call, range(THREADS))) == [404] * THREADS

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from ezstems.audio.peaks import Peaks
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.clock import Clock as Trusted
+from ezstems.jobs.clock import TrustedClock
 from ezstems.jobs.retention import sweep
 from ezstems.models import ApiKey, Attempt, Instance, Job, Session, utcnow
 from tests.clocks import Clock, last_seen
@@ -46,9 +46,9 @@ def archive(instance: Path, app: Flask) -> Archive:
 @pytest.fixture
 def swept(app: Flask, archive: Archive) -> Callable[..., int]:
     """Return what sweeps as one process does, or, with a clock, as another."""
-    ours = Trusted()
+    ours = TrustedClock()
 
-    def act(clock: Trusted = ours, hours: float = HOURS, **options: bool) -> int:
+    def act(clock: TrustedClock = ours, hours: float = HOURS, **options: bool) -> int:
         with app.app_context():
             return sweep(archive, hours, clock, **options)
 
@@ -71,7 +71,7 @@ def is_now(moment: datetime | None) -> bool:
 
 def seen_at(app: Flask) -> datetime | None:
     with app.app_context():
-        return Instance.last_seen()
+        return Instance.trusted_time()
 
 
 def test_time_that_passes_expires(archive: Archive, job_id: str, clock: Clock, swept: Callable[..., int]) -> None:
@@ -98,7 +98,7 @@ def test_a_jump_ahead_is_believed_after_a_retention(
     caplog: pytest.LogCaptureFixture, at_a_start: bool, days: int,
 ) -> None:  # fmt: skip
     assert swept() == 0
-    ours = {"clock": Trusted()} if at_a_start else {}
+    ours = {"clock": TrustedClock()} if at_a_start else {}
     clock.jump(days=days)
     assert swept(**ours) == swept(**ours) == 0
     assert archive.result(job_id).exists()
@@ -176,15 +176,15 @@ def test_a_clock_that_goes_back_is_noted_before_the_rows_follow_it(
     def full(*_arguments: object) -> None:
         raise OperationalError("UPDATE instances", {}, Exception("database or disk is full"))
 
-    for model, name in ((Instance, "see"), (Job, "date")):
+    for model, name in ((Instance, "note_trusted_time"), (Job, "redate")):
         with monkeypatch.context() as spoilt:
             spoilt.setattr(model, name, full)
-            assert swept(Trusted()) == 0
+            assert swept(TrustedClock()) == 0
         assert finished_at(app, job_id) == before
     assert is_now(seen_at(app))
-    assert swept(Trusted()) == 0 and is_now(finished_at(app, job_id))
+    assert swept(TrustedClock()) == 0 and is_now(finished_at(app, job_id))
     clock.set(before + timedelta(minutes=5))
-    assert swept(Trusted()) == 0 and archive.result(job_id).exists()
+    assert swept(TrustedClock()) == 0 and archive.result(job_id).exists()
 
 
 def test_a_clock_that_jumps_twice(
@@ -214,7 +214,7 @@ def test_starts_more_often_than_a_retention_keep_nothing_for_ever(
     for day in range(12):
         if day == 1:
             later = done().id
-        process = Trusted()
+        process = TrustedClock()
         counts.append(swept(process))
         for _ in range(2):
             clock.let_pass(hours=12)
@@ -226,7 +226,7 @@ def test_starts_more_often_than_a_retention_keep_nothing_for_ever(
 def test_processes_agree(
     job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
 ) -> None:
-    first, second = Trusted(), Trusted()
+    first, second = TrustedClock(), TrustedClock()
     swept(first), swept(second)
     clock.jump(days=30)
     for hours in (5, 5, 5):
@@ -234,7 +234,7 @@ def test_processes_agree(
         assert swept(first) == swept(second) == 0
         assert first.moment is not None and second.moment is not None
         assert abs(first.moment.trusted - second.moment.trusted) <= timedelta(seconds=5)
-    assert swept(Trusted(), believe=True) == 1, "what the operator says"
+    assert swept(TrustedClock(), believe=True) == 1, "what the operator says"
     clock.let_pass(minutes=10)
     assert swept(first) == swept(second) == 0
     assert not first.moment.is_doubted and not second.moment.is_doubted, "is heard by all"
@@ -261,7 +261,7 @@ def test_a_database_that_saw_no_clock_yet_knows_its_newest_upload(
 ) -> None:
     last_seen(app, None)
     clock.jump(days=4)
-    assert swept(Trusted()) == 0
+    assert swept(TrustedClock()) == 0
     assert archive.result(job_id).exists()
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ezstems.web.connections import Worker
-from ezstems.web.seats import Seats
+from ezstems.server.gunicorn_worker import GunicornWorker
+from ezstems.server.seats import Seats
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def worker(listener: socket.socket) -> Worker:
+def worker(listener: socket.socket) -> GunicornWorker:
     """Return a worker that may have one connection, without the process around it."""
-    worker = object.__new__(Worker)
+    worker = object.__new__(GunicornWorker)
     worker.cfg = SimpleNamespace(is_ssl=False)
     worker.worker_connections, worker.nr_conns = 2, 0
     worker.keepalived_conns, worker.pending_conns, worker._lingering = deque(), deque(), deque()
@@ -34,7 +34,7 @@ def worker(listener: socket.socket) -> Worker:
 
 
 def test_a_connection_whose_place_was_given_away_in_the_same_turn_is_left_alone(
-    worker: Worker, listener: socket.socket
+    worker: GunicornWorker, listener: socket.socket
 ) -> None:
     with socket.create_connection(listener.getsockname()) as first:
         worker.wait_for_and_dispatch_events(10)

@@ -22,7 +22,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.audio import ffmpeg
 from ezstems.database import db
-from ezstems.jobs import DAMAGED_RESULT, sweeper
+from ezstems.jobs import DAMAGED_RESULT, retention
 from ezstems.jobs.mounts import Mounts
 from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, FAILED, QUEUED, Job
@@ -331,8 +331,8 @@ def test_health_counts_what_is_damaged_until_it_is_whole(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("ezstems.jobs.worker.HOUSEKEEPING_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(sweeper, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(sweeper, "DAMAGED_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "SWEEP_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "SWEEP_DAMAGED_EVERY_SECONDS", 0.0)
     jobs = [done() for _ in range(3)]
     paths = [instance / "results" / f"{job.id}.zip" for job in jobs]
     assert "problems" not in client.get("/health").json

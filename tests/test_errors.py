@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from ezstems.audio.decode import KILLED
 from ezstems.errors import DecodingFailed, EncodingFailed, EzStemsError
-from ezstems.web.requests import RequestIdFilter
+from ezstems.web.request_log import RequestIdFilter
 from tests.conftest import Account
 from tests.multipart import error_of
 
@@ -133,7 +133,7 @@ def test_request_ids(client: FlaskClient, account: Account) -> None:
 
 def test_the_log_line_bears_the_request_id(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.addFilter(RequestIdFilter())
-    with caplog.at_level(logging.INFO, "ezstems.web.requests"):
+    with caplog.at_level(logging.INFO, "ezstems.web.request_log"):
         client.get("/api/v1/no\nwhere?key=private", headers={"X-Request-ID": "line-1"}).close()
     lines = [record.getMessage() for record in caplog.records if vars(record)["request_id"] == "line-1"]
     assert len(lines) == 1

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.runner import BROKEN, NO_ROOM
+from ezstems.jobs.outcome import BROKEN, NO_ROOM
 from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, QUEUED, Job
 from tests.audio.audio_files import RATE_HZ, song, write_wav
@@ -267,7 +267,7 @@ def test_a_stop_ends_the_wait_for_room(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("ezstems.jobs.queue.LOOK_FOR_ROOM_EVERY_SECONDS", 60.0)
+    monkeypatch.setattr("ezstems.jobs.queue.ASK_EVERY_SECONDS", 60.0)
     separator.hold()
     assert upload().status_code == upload().status_code == 200
     assert separator.started.wait(10)

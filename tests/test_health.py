@@ -136,7 +136,7 @@ def test_an_engine_that_does_not_load_until_it_does(
             time.sleep(0.01)
         return answer
 
-    monkeypatch.setattr("ezstems.jobs.readiness.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("ezstems.jobs.background.LOAD_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(separator, "prepare", prepare)
     worker.start()
     prepared.put(ImportError("no TensorFlow here"))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ezstems.web.api.form import MAX_PARTS
+from ezstems.web.api.upload_form import MAX_PARTS
 from tests.callers import Caller
 from tests.clients.programs import curl
 from tests.multipart import BOUNDARY, CONTENT_TYPE, body, field, file_part, part

@@ -16,9 +16,10 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy.engine import make_url
 
-from ezstems import database, identity
+from ezstems import database
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
+from ezstems.instance import identity
 from ezstems.models import User
 from tests.servers import Server
 
@@ -41,7 +42,7 @@ def execute(database: Path, *statements: str) -> list[Any]:
 
 def ids(folder: Path, file: Path | None = None) -> tuple[str | None, str | None]:
     """Return the ids that a folder and a database hold."""
-    own, held = folder / identity.FILE, execute(file or database_of(folder), "SELECT id FROM instances")
+    own, held = folder / identity.ID_FILE, execute(file or database_of(folder), "SELECT id FROM instances")
     return own.read_text() if own.exists() else None, held[0][0] if held else None
 
 
@@ -113,7 +114,7 @@ def test_a_new_instance_gets_one_id_and_keeps_it(start: Callable[..., Flask], in
     start(instance)
     own, held = ids(instance)
     assert own == held and own is not None and re.fullmatch("[0-9a-f]{32}", own)
-    assert oct((instance / identity.FILE).stat().st_mode & 0o777) == "0o600"
+    assert oct((instance / identity.ID_FILE).stat().st_mode & 0o777) == "0o600"
     assert not [*instance.glob(identity.PARTS)]
     start(instance)
     assert ids(instance) == (own, held)
@@ -121,7 +122,7 @@ def test_a_new_instance_gets_one_id_and_keeps_it(start: Callable[..., Flask], in
 
 def test_one_of_before_is_bound_with_all_it_has(made: Path, start: Callable[..., Flask]) -> None:
     execute(database_of(made), "DELETE FROM instances")
-    (made / identity.FILE).unlink()
+    (made / identity.ID_FILE).unlink()
     start(made)
     own, held = ids(made)
     assert own == held is not None and (made / SONG).exists()
@@ -132,7 +133,7 @@ def test_one_of_before_is_bound_with_all_it_has(made: Path, start: Callable[...,
 def test_one_of_before_with_songs_and_a_lost_database_is_refused(
     made: Path, refused: Callable[..., str], lost: str
 ) -> None:
-    (made / identity.FILE).unlink()
+    (made / identity.ID_FILE).unlink()
     lose(database_of(made), lost)
     assert "holds songs, but the database sqlite:////" in refused(made)
     assert database_of(made).exists() == (lost != "gone")
@@ -184,7 +185,7 @@ def test_a_bound_folder_without_songs_takes_a_new_database(
 
 @pytest.mark.parametrize("value", ["", "x", "F" * 32, "0" * 31])
 def test_an_id_that_is_none_is_refused(made: Path, refused: Callable[..., str], value: str) -> None:
-    (made / identity.FILE).write_text(value)
+    (made / identity.ID_FILE).write_text(value)
     assert "nothing was touched" in refused(made)
     (made / SONG).unlink()
     execute(database_of(made), "DELETE FROM instances")
@@ -222,13 +223,13 @@ def test_a_password_in_the_url_is_not_told(app: Flask) -> None:
     with app.app_context():
         engine = db.engine
         engine.url = make_url("postgresql://someone:secret@host/name?password=secret")
-        assert database.name() == "postgresql://someone:***@host/name"
+        assert database.url_to_show() == "postgresql://someone:***@host/name"
 
 
 def test_a_binding_that_was_cut_short_is_ended(made: Path, start: Callable[..., Flask]) -> None:
     # A first one: the row is there, the file isn't the folder's yet.
     own, _ = ids(made)
-    (made / identity.FILE).rename(part(made, own))
+    (made / identity.ID_FILE).rename(part(made, own))
     start(made)
     assert ids(made) == (own, own) and not [*made.glob(identity.PARTS)]
     # A later one, of a pair that had an id before.
@@ -241,7 +242,7 @@ def test_a_binding_that_was_cut_short_is_ended(made: Path, start: Callable[..., 
     start(made)
     assert ids(made) == (OTHER_ID, OTHER_ID)
     execute(database_of(made), "DELETE FROM instances")
-    (made / identity.FILE).unlink()
+    (made / identity.ID_FILE).unlink()
     start(made)
     own, held = ids(made)
     assert own == held not in (None, OTHER_ID, "0" * 32) and not [*made.glob(identity.PARTS)]
@@ -255,7 +256,7 @@ def test_two_folders_that_bind_one_database_at_once(made: Path, tmp_path: Path) 
     shared = made.rename(tmp_path / "was") / "ezstems.sqlite3"
     execute(shared, "DELETE FROM instances")
     code = (
-        "import time; from ezstems import create_app, identity; bind = identity.bind\n"
+        "import time; from ezstems import create_app; from ezstems.instance import identity; bind = identity.bind\n"
         "def slow(*a, **o):\n    time.sleep(1); return bind(*a, **o)\n"
         "identity.bind = slow; create_app()"
     )
@@ -338,7 +339,7 @@ def test_adopting_works_where_a_start_is_refused(
     made: Path, run: Run, start: Callable[..., Flask], refused: Callable[..., str], lost: str
 ) -> None:
     if lost == "malformed":
-        (made / identity.FILE).write_text("x")
+        (made / identity.ID_FILE).write_text("x")
     else:
         lose(database_of(made), lost)
     refused(made)

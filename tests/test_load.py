@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ezstems.web.seats import ACCOUNT_SEATS
+from ezstems.server.seats import ACCOUNT_SEATS
 from tests.audio.audio_files import song as make_song
 from tests.audio.audio_files import write_wav
 from tests.callers import Caller

@@ -17,11 +17,11 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import delete, select
 
-from ezstems import privileges
 from ezstems.database import db
+from ezstems.instance import privileges
 from ezstems.jobs import lost
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.retention import ORPHAN_AGE_SECONDS, sweep, take_back
+from ezstems.jobs.retention import ORPHAN_AGE_SECONDS, restore_lost_files, sweep
 from ezstems.jobs.worker import Worker
 from ezstems.models import DELETED, FAILED, Job, utcnow
 from tests.callers import Caller
@@ -183,12 +183,12 @@ def test_only_what_fits_its_row_is_taken_back(
     whole = archive.result(job.id).read_bytes()
     for content in (whole[:-1], whole, whole + b"x"):
         archive.result(job.id).write_bytes(content)
-        assert archive.lost.put(archive.result(job.id), utcnow())
+        assert archive.lost.put_aside(archive.result(job.id), utcnow())
     with app.app_context():
-        take_back(archive)
+        restore_lost_files(archive)
         assert archive.result(job.id).read_bytes() == whole
         archive.result(job.id).write_bytes(b"in its place")
-        take_back(archive)
+        restore_lost_files(archive)
     assert archive.result(job.id).read_bytes() == b"in its place"
     assert len(list(archive.lost.files())) == 2
 
@@ -206,7 +206,7 @@ def test_a_job_finds_its_upload_among_the_lost(
     app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
     data = waiting(upload, separator)
-    assert archive.lost.put(archive.source(data["filename"]), utcnow())
+    assert archive.lost.put_aside(archive.source(data["filename"]), utcnow())
     separator.release()
     assert finished(data["id"]).status == "completed"
 
@@ -300,7 +300,7 @@ def test_uploads_on_a_disk_of_their_own(app: Flask, instance: Path, archive: Arc
 def test_what_roots_command_puts_aside_is_the_servers(app: Flask, instance: Path, archive: Archive) -> None:
     os.chown(instance, 12345, 23456)
     age(*orphans(instance))
-    with privileges.inside(instance):  # as every command does
+    with privileges.as_owner_of(instance):  # as every command does
         swept(app, archive)
     for folder in ("lost", "lost/uploads", "lost/results"):
         found = (instance / folder).stat()
@@ -326,7 +326,7 @@ def test_what_cannot_be_looked_into_lets_the_rest_expire(
     job, found = done(), orphans(instance)
     age(*found)
     with app.app_context():
-        Job.move(job.number, finished_at=utcnow() - timedelta(hours=73))
+        Job.update_if(job.number, finished_at=utcnow() - timedelta(hours=73))
     (instance / "lost").write_text("a file where the folder was")
     assert swept(app, archive) == 1
     assert all(path.exists() for path in found), "what can't be put aside stays"

@@ -20,8 +20,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Engine
 from werkzeug.security import generate_password_hash
 
-from ezstems import create_app, instance
+from ezstems import create_app
 from ezstems.database import db
+from ezstems.instance import folder as instance_folder
 from ezstems.models import ApiKey, User
 from tests.conftest import PASSWORD
 from tests.sessions import log_in
@@ -98,7 +99,7 @@ def start(folder: Path, die_at: int | None, turns: bool, ready: Any) -> None:
     event.listen(Engine, "before_cursor_execute", on_statement)
     event.listen(Engine, "commit", on_statement)
     if not turns:
-        instance.turn = lambda _location: nullcontext()  # type: ignore[assignment]
+        instance_folder.exclusive_lock = lambda _location: nullcontext()  # type: ignore[assignment]
     if ready is not None:
         ready.wait(60)
     create_app({"EZSTEMS_INSTANCE": folder, "SEPARATOR": object()})

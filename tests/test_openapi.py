@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from ezstems.jobs import CUTOFFS, DEMUXERS, OUTPUTS, STEMS
+from ezstems.jobs import CUTOFFS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
 from ezstems.models import CUSTOM_MAX_MB, MAX_KEY_NAME, PLAN_MAX_MB, STATES, Job
-from ezstems.web.api.jobs import _ID
-from ezstems.web.api.upload import CUTOFF_NAMES, chosen
+from ezstems.web.api.upload import chosen
+from ezstems.web.job_lookup import _ID
 from tests.conftest import Account
 from tests.multipart import error_of
 from tests.openapi import EXAMPLE_ID, METHODS, URL, conform, operations, served
@@ -109,7 +109,7 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     enums = {name: field["enum"] for name, field in form["properties"].items() if name != "file"}
     assert enums == {"stems": [*STEMS], "cutoff": [*CUTOFFS], "output": [*OUTPUTS]}
     assert document["components"]["schemas"]["Status"]["enum"] == [*STATES]
-    for name, values in (("file", DEMUXERS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
+    for name, values in (("file", UPLOAD_EXTENSIONS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
         assert all(str(value) in form["properties"][name]["description"] for value in values), name
     described = form["properties"]["output"]["description"]
     assert described.endswith(".") and "`wav` (the default): WAV, 16 bit; `wav32`: 32-bit float WAV, " in described
@@ -121,7 +121,7 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert f"at most {MAX_KEY_NAME} characters" in schemas["KeyName"]["properties"]["name"]["description"]
     accepted, job = schemas["Accepted"]["properties"], schemas["Job"]["properties"]
     assert accepted["id"]["pattern"] == job["id"]["pattern"] == f"^{_ID.pattern}$"
-    assert accepted["filename"]["pattern"] == rf"^{_ID.pattern}_[0-9]{{5}}\.({'|'.join(DEMUXERS)})$"
+    assert accepted["filename"]["pattern"] == rf"^{_ID.pattern}_[0-9]{{5}}\.({'|'.join(UPLOAD_EXTENSIONS)})$"
     for count, stems in STEMS.items():
         assert f"`{count}`: {', '.join(stems)}" in form["properties"]["stems"]["description"]
         assert f"{count}: {', '.join(f'`{stem}`' for stem in stems)};" in calls["downloadStems"]["description"]
@@ -134,7 +134,7 @@ def test_the_server_takes_what_the_form_admits(document: dict[str, Any]) -> None
         for value in fields[name]["enum"]:
             assert chosen(fixed | {name: str(value)})[name] == value
     # What the server takes besides is said in words.
-    for alias, name in CUTOFF_NAMES.items():
+    for alias, name in PARAMETERS["cutoff"].names.items():
         assert chosen({"stems": "2", "cutoff": alias})["cutoff"] == name
         assert f"`{alias if alias.isdecimal() else name}`" in fields["cutoff"]["description"]
     validator = Draft202012Validator(form)

@@ -19,7 +19,7 @@ from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs.queue import JobQueue
 from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
-from ezstems.web import malformed
+from ezstems.web.errors import MALFORMED, TITLES
 from tests.conftest import PASSWORD, Account
 from tests.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
 from tests.openapi import EXAMPLE_ID, conform, operations, served
@@ -119,7 +119,7 @@ def hold_against(world: World, operation: str, provoked: dict[str, Call], known_
         if status >= "400"
         for name, example in answer["content"]["application/json"]["examples"].items()
     }
-    assert documented.pop("400 malformed HTTP") == {"error": malformed.TITLE, "message": malformed.TEXT}
+    assert documented.pop("400 malformed HTTP") == {"error": TITLES[400], "message": MALFORMED}
     assert set(provoked) == set(documented)
     for name, call in provoked.items():
         answer = call()

@@ -60,7 +60,7 @@ def test_somebody_elses_job_is_an_unknown_one_everywhere(
     theirs = done(who=make_account("other@example.com"))
     values = {"expired_at": theirs.finished_at} if state == "expired" else {"status": state, "error": "no audio"}
     with app.app_context():
-        Job.move(theirs.number, **values)
+        Job.update_if(theirs.number, **values)
     unknown = f"{theirs.second + 1}_2"
     before = snapshot(app)
     asked = 0

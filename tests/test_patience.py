@@ -8,20 +8,20 @@ from contextlib import closing
 
 import pytest
 
-from ezstems.web import patience
-from ezstems.web.patience import Crowded, Patience, PatientSocket, TooSlow
-from ezstems.web.seats import STANDING, Seats
+from ezstems.server import client_socket
+from ezstems.server.client_socket import ClientSocket, TooManySlow, TooSlow, WaitBudget
+from ezstems.server.seats import BRIEF_SEATS, Seats
 
-Pair = tuple[PatientSocket, socket.socket]
+Pair = tuple[ClientSocket, socket.socket]
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count in hundredths of seconds; a byte earns nothing worth the name."""
-    monkeypatch.setattr(patience, "QUICK", (0.02, 1e6))
-    monkeypatch.setattr(patience, "STRANGER_QUICK", (0.02, 1e6))
-    monkeypatch.setattr(patience, "STRANGER", (0.1, 1e6))
-    monkeypatch.setattr(patience, "KNOWN", (60.0, 1e6))
+    monkeypatch.setattr(client_socket, "QUICK", (0.02, 1e6))
+    monkeypatch.setattr(client_socket, "STRANGER_QUICK", (0.02, 1e6))
+    monkeypatch.setattr(client_socket, "STRANGER", (0.1, 1e6))
+    monkeypatch.setattr(client_socket, "KNOWN", (60.0, 1e6))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def seats() -> Seats:
 
 def pair(seats: Seats) -> Pair:
     ours, theirs = socket.socketpair()
-    return PatientSocket(ours, seats), theirs
+    return ClientSocket(ours, seats), theirs
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def client(seats: Seats) -> Iterator[Pair]:
 
 def free(seats: Seats) -> tuple[int, int]:
     """Return how many seats are free, of the known and of strangers."""
-    assert seats.free("standing") == STANDING, "nobody stands once the waiting is over"
+    assert seats.free("brief") == BRIEF_SEATS, "nobody keeps one once the waiting is over"
     return seats.free("known"), seats.free("strangers")
 
 
@@ -64,7 +64,7 @@ def drip(theirs: socket.socket, every_seconds: float) -> threading.Thread:
 
 
 def test_bytes_earn_the_time_that_waiting_spends_up_to_the_most() -> None:
-    known = Patience(60.0, 8192)
+    known = WaitBudget(60.0, 8192)
     known.spend(50.0)
     known.earn(8192 * 5)
     assert known.left_seconds == 15.0
@@ -92,7 +92,7 @@ def test_a_stranger_that_sends_a_byte_at_a_time_is_cut_off(client: Pair, seats: 
             assert free(seats)[0] == 1
     dripping.join()
     assert free(seats) == (1, 0)
-    ours.leave()
+    ours.end_request()
     assert free(seats) == (1, 1)
 
 
@@ -141,7 +141,7 @@ def test_past_the_seats_the_slow_are_cut_off_at_once_and_the_quick_go_on(client:
             its.sendall(b"quick")
             assert other.recv(10) == b"quick", index
             for _ in range(2):
-                with pytest.raises(Crowded):
+                with pytest.raises(TooManySlow):
                     other.recv(10)
             other.sendall(b"an answer")
             assert its.recv(10) == b"an answer"
@@ -161,16 +161,16 @@ def test_an_account_takes_only_so_many_seats() -> None:
 
 
 def test_so_many_strangers_are_waited_for_even_without_seats(monkeypatch: pytest.MonkeyPatch) -> None:
-    seats = Seats(known=1, strangers=1, standing=1)
+    seats = Seats(known=1, strangers=1, brief=1)
     ours, theirs = pair(seats)
     with ours, theirs:
-        place = seats.stand()
+        place = seats.take_brief()
         assert place is not None
-        with pytest.raises(Crowded):
+        with pytest.raises(TooManySlow):
             ours.recv(1)
         place()
-        monkeypatch.setattr(patience, "STRANGER", (60.0, 1e6))  # however late the timer is
-        ours.renew()
+        monkeypatch.setattr(client_socket, "STRANGER", (60.0, 1e6))  # however late the timer is
+        ours.begin_request()
         threading.Timer(0.01, theirs.sendall, [b"soon"]).start()
         assert ours.recv(10) == b"soon"
 
@@ -179,15 +179,15 @@ def test_so_many_strangers_are_waited_for_even_without_seats(monkeypatch: pytest
 def test_what_nobody_reads_is_not_waited_for_without_end_however_well_it_comes(
     client: Pair, monkeypatch: pytest.MonkeyPatch, account_id: int | None, rest: str
 ) -> None:
-    monkeypatch.setattr(patience, rest, 0.3)
+    monkeypatch.setattr(client_socket, rest, 0.3)
     for name in ("STRANGER", "KNOWN"):
-        monkeypatch.setattr(patience, name, (60.0, 1.0))
+        monkeypatch.setattr(client_socket, name, (60.0, 1.0))
     ours, theirs = client
-    ours.renew()
+    ours.begin_request()
     if account_id is not None:
         ours.trust(account_id)
     dripping = drip(theirs, 0.005)
-    with ours, pytest.raises(TooSlow), ours.hurry():
+    with ours, pytest.raises(TooSlow), ours.draining():
         for _ in range(10_000):
             ours.recv(10)
     dripping.join()
@@ -198,7 +198,7 @@ def test_each_request_begins_anew_as_a_strangers(client: Pair, seats: Seats) -> 
     with pytest.raises(TooSlow):
         ours.recv(1)
     assert free(seats) == (1, 0)
-    ours.renew()
+    ours.begin_request()
     assert free(seats) == (1, 1)
     theirs.sendall(b"next")
     assert ours.recv(10) == b"next"

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from ezstems import create_app, log, privileges
+from ezstems import create_app, log
 from ezstems.audio import fetch
 from ezstems.cli import main
+from ezstems.instance import privileges
 from tests.audio import audio_files, release
 from tests.callers import Caller
 from tests.servers import Server
@@ -146,7 +147,7 @@ def test_what_roots_commands_make_is_the_folders_owners(theirs: Path, tmp_path: 
 def test_weights_that_root_fetches_are_the_folders_owners(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for server in release.running(monkeypatch):
         release.serve(server, release.pack(), monkeypatch)
-        with privileges.inside(theirs):
+        with privileges.as_owner_of(theirs):
             assert fetch.fetch(2, theirs / "models", base_url=server.base_url)
     assert (theirs / "models" / "2stems" / "model.index").exists()
     assert of_others(theirs) == [] and open_to_others(theirs) == {}
@@ -206,8 +207,8 @@ def test_who_may_not_become_another_stays_who_it_is(theirs: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
-from ezstems import privileges
-with privileges.inside(Path({str(theirs)!r})):
+from ezstems.instance import privileges
+with privileges.as_owner_of(Path({str(theirs)!r})):
     assert os.geteuid() == 0 and os.umask(0o077) == 0o077
 """
     bounded = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-setuid,-setgid"]
@@ -216,5 +217,5 @@ with privileges.inside(Path({str(theirs)!r})):
 
 
 def test_who_is_not_root_makes_files_as_itself(tmp_path: Path) -> None:
-    with privileges.inside(tmp_path), privileges.outside():
+    with privileges.as_owner_of(tmp_path), privileges.as_caller():
         assert os.getresuid() == (os.getuid(),) * 3

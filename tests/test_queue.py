@@ -46,10 +46,10 @@ def run() -> Recorder:
 
 def test_jobs_run_in_the_order_of_their_numbers_whatever_the_order_of_put(run: Recorder) -> None:
     queue = JobQueue(run, threads=1, seats=10)
-    queue.put(1)
+    queue.add(1)
     eventually(lambda: run.ran == [1])
     for number in (5, 3, 9, 4):
-        queue.put(number)
+        queue.add(number)
     assert queue.waiting() == [3, 4, 5, 9]
     assert [queue.position(number) for number in (3, 4, 5, 9)] == [1, 2, 3, 4]
     assert [queue.position(number) for number in (1, 2, 10)] == [None, None, None]
@@ -62,7 +62,7 @@ def test_jobs_run_in_the_order_of_their_numbers_whatever_the_order_of_put(run: R
 def test_so_many_run_at_once_and_no_more(run: Recorder, threads: int) -> None:
     queue = JobQueue(run, threads=threads, seats=10)
     for number in range(8):
-        queue.put(number)
+        queue.add(number)
     eventually(lambda: run.running == threads)
     assert len(queue) == 8 - threads
     run.gate.set()
@@ -73,14 +73,14 @@ def test_so_many_run_at_once_and_no_more(run: Recorder, threads: int) -> None:
 
 def test_seats_bound_what_waits(run: Recorder) -> None:
     queue = JobQueue(run, threads=1, seats=2)
-    queue.put(1)
+    queue.add(1)
     eventually(lambda: run.ran == [1])
     queue.reserve()
     queue.reserve()
     assert queue.full
     with pytest.raises(ServerFull, match="2 jobs are waiting"):
         queue.reserve()
-    queue.put(2, reserved=True)
+    queue.add(2, reserved=True)
     assert queue.full  # the seat became a place
     queue.release()
     assert not queue.full
@@ -92,7 +92,7 @@ def test_seats_bound_what_waits(run: Recorder) -> None:
 def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
     queue = JobQueue(run, threads=1, seats=1)
     for number in range(5):
-        queue.put(number)
+        queue.add(number)
     run.gate.set()
     eventually(lambda: run.ran == [0, 1, 2, 3, 4])
     queue.close(10)
@@ -101,10 +101,10 @@ def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
 def test_a_job_that_is_here_already_is_not_lined_up_again(run: Recorder) -> None:
     queue = JobQueue(run, threads=1, seats=5)
     for number in (1, 2, 3, 2, 1):
-        queue.put(number)
+        queue.add(number)
     eventually(lambda: run.ran == [1])
     queue.reserve()
-    queue.put(1, reserved=True)
+    queue.add(1, reserved=True)
     assert queue.waiting() == [2, 3]
     run.gate.set()
     eventually(lambda: run.ran == [1, 2, 3])
@@ -115,15 +115,15 @@ def test_a_job_that_is_here_already_is_not_lined_up_again(run: Recorder) -> None
 def test_a_dropped_job_leaves_its_place_and_its_seat(run: Recorder) -> None:
     queue = JobQueue(run, threads=1, seats=3)
     for number in (1, 2, 3, 4):
-        queue.put(number)
+        queue.add(number)
     eventually(lambda: run.ran == [1])
     assert queue.full
     for number in (3, 3, 1, 99):
-        queue.drop(number)
+        queue.remove(number)
     assert queue.waiting() == [2, 4] and not queue.full
     assert [queue.position(number) for number in (2, 3, 4)] == [1, None, 2]
-    queue.put(3)  # it may come back
-    queue.drop(2)
+    queue.add(3)  # it may come back
+    queue.remove(2)
     run.gate.set()
     eventually(lambda: run.ran == [1, 3, 4])
     assert queue.close(10) == []
@@ -140,10 +140,10 @@ def test_without_a_thread_a_job_keeps_no_place_and_may_be_put_again(
     queue.reserve()
     with monkeypatch.context() as scarce, pytest.raises(RuntimeError, match="new thread"):
         scarce.setattr(threading.Thread, "start", refusing)
-        queue.put(1, reserved=True)
+        queue.add(1, reserved=True)
     assert (queue.waiting(), queue.full) == ([], False)
     for number in (1, 2):
-        queue.put(number)
+        queue.add(number)
     run.gate.set()
     eventually(lambda: run.ran == [1, 2])
     assert queue.close(10) == []
@@ -152,8 +152,8 @@ def test_without_a_thread_a_job_keeps_no_place_and_may_be_put_again(
 def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: pytest.LogCaptureFixture) -> None:
     run.gate.set()
     queue = JobQueue(run, threads=1, seats=5)
-    queue.put(13)
-    queue.put(14)
+    queue.add(13)
+    queue.add(14)
     eventually(lambda: run.ran == [13, 14])
     queue.close(10)
     assert "a job escaped its runner" in caplog.text
@@ -162,13 +162,13 @@ def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: py
 
 def test_close_waits_for_what_runs_and_starts_nothing_more(run: Recorder) -> None:
     queue = JobQueue(run, threads=1, seats=5)
-    queue.put(1)
-    queue.put(2)
+    queue.add(1)
+    queue.add(2)
     eventually(lambda: run.ran == [1])
     threading.Timer(0.1, run.gate.set).start()
     assert queue.close(10) == []
     assert (run.ran, run.running) == ([1], 0)
-    queue.put(3)
+    queue.add(3)
     assert queue.close(10) == []
     assert run.ran == [1]
 
@@ -176,7 +176,7 @@ def test_close_waits_for_what_runs_and_starts_nothing_more(run: Recorder) -> Non
 def test_close_names_what_does_not_end_in_time(run: Recorder) -> None:
     queue = JobQueue(run, threads=2, seats=5)
     for number in (7, 8, 9):
-        queue.put(number)
+        queue.add(number)
     eventually(lambda: sorted(run.ran) == [7, 8])
     started = time.monotonic()
     assert queue.close(0.2) == [7, 8]

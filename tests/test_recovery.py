@@ -16,7 +16,7 @@ from sqlalchemy import select
 from ezstems.database import db
 from ezstems.jobs import recovery
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.recovery import Life, adopt
+from ezstems.jobs.recovery import WorkerLock, adopt
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
 from tests.conftest import Account
 
@@ -54,25 +54,25 @@ def make_jobs(app: Flask, account: Account) -> Callable[..., list[int]]:
 
 
 @pytest.fixture
-def mine(instance: Path, app: Flask) -> Life:
-    life = Life(instance, "me")
-    life.begin()
-    return life
+def mine(instance: Path, app: Flask) -> WorkerLock:
+    lock = WorkerLock(instance, "me")
+    lock.acquire()
+    return lock
 
 
 @pytest.fixture
 def dead(instance: Path, app: Flask) -> None:
     """Leave the lock of a worker that has died."""
-    life = Life(instance, "dead")
-    life.begin()
-    life.end()
+    lock = WorkerLock(instance, "dead")
+    lock.acquire()
+    lock.release()
 
 
-def adopted(app: Flask, instance: Path, life: Life, owner: str = "me") -> list[int]:
+def adopted(app: Flask, instance: Path, lock: WorkerLock, owner: str = "me") -> list[int]:
     """Return the jobs that newly wait for an owner."""
     with app.app_context():
         before = set(Job.waiting(owner))
-        adopt(life, owner, Archive(instance, owner))
+        adopt(lock, Archive(instance, owner))
         return [number for number in Job.waiting(owner) if number not in before]
 
 
@@ -83,7 +83,7 @@ def rows(app: Flask) -> list[tuple[str, str | None, int, str | None]]:
 
 
 def test_a_dead_workers_jobs_are_adopted_in_order(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]], dead: None
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]], dead: None
 ) -> None:
     numbers = make_jobs("dead", PROCESSING, QUEUED, COMPLETED, FAILED, QUEUED)
     assert adopted(app, instance, mine) == [numbers[0], numbers[1], numbers[4]]
@@ -98,24 +98,24 @@ def test_a_dead_workers_jobs_are_adopted_in_order(
 
 
 def test_however_often_its_process_died_no_job_fails_by_that(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]], dead: None
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]], dead: None
 ) -> None:
     numbers = make_jobs("dead", PROCESSING, crashes=20) + make_jobs("dead", QUEUED, crashes=1)
     assert adopted(app, instance, mine) == numbers
     assert rows(app) == [(QUEUED, "me", 21, None), (QUEUED, "me", 1, None)]
 
 
-def rounds_until_adoption(app: Flask, instance: Path, life: Life) -> int:
+def rounds_until_adoption(app: Flask, instance: Path, lock: WorkerLock) -> int:
     """Return how many rounds a worker took to adopt what it was to adopt; 0 for never."""
     for number in range(1, 3 * recovery.DOUBTFUL_ROUNDS):
-        if adopted(app, instance, life):
+        if adopted(app, instance, lock):
             return number
     return 0
 
 
 @pytest.mark.parametrize("left", ["no file", "a copy"])
 def test_a_worker_whose_own_lock_is_not_there_is_dead_only_after_several_rounds(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]], left: str
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]], left: str
 ) -> None:
     make_jobs("dead", PROCESSING)
     path = instance / "workers" / "dead.lock"
@@ -145,34 +145,34 @@ def copy_over(instance: Path) -> None:
 def test_a_live_worker_whose_lock_is_taken_away_makes_it_anew_and_keeps_its_jobs(
     app: Flask,
     instance: Path,
-    mine: Life,
+    mine: WorkerLock,
     make_jobs: Callable[..., list[int]],
     meddle: Callable[[Path], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    other = Life(instance, "other")
-    other.begin()
+    other = WorkerLock(instance, "other")
+    other.acquire()
     make_jobs("other", PROCESSING, QUEUED)
     meddle(instance)
-    for life in (mine, other):
+    for lock in (mine, other):
         assert adopted(app, instance, mine) == []  # whoever comes round first
-        life.renew()
+        lock.renew()
     told = caplog.text.count("is made anew")
     assert told == 2
     for _ in range(2 * recovery.DOUBTFUL_ROUNDS):
-        for life, owner in ((mine, "me"), (other, "other")):
-            life.renew()
-            assert adopted(app, instance, life, owner) == []
+        for lock, owner in ((mine, "me"), (other, "other")):
+            lock.renew()
+            assert adopted(app, instance, lock, owner) == []
     assert rows(app) == [(PROCESSING, "other", 0, None), (QUEUED, "other", 0, None)]
     assert caplog.text.count("is made anew") == told, "once"
-    other.end()
+    other.release()
     assert len(adopted(app, instance, mine)) == 2, "its new lock tells its death at once"
 
 
 def test_who_can_make_no_lock_takes_nobody_for_dead_for_having_none(
     app: Flask,
     instance: Path,
-    mine: Life,
+    mine: WorkerLock,
     make_jobs: Callable[..., list[int]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -197,7 +197,7 @@ def test_who_can_make_no_lock_takes_nobody_for_dead_for_having_none(
 
 
 def test_what_a_dead_worker_finished_but_did_not_clear_away_goes(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]], dead: None
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]], dead: None
 ) -> None:
     make_jobs("dead", COMPLETED, PROCESSING, FAILED)
     ids = [f"{1_700_000_000 + number}_2" for number in range(3)]
@@ -213,36 +213,36 @@ def test_what_a_dead_worker_finished_but_did_not_clear_away_goes(
 
 
 def test_a_live_workers_jobs_are_left_alone(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]]
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]]
 ) -> None:
-    other = Life(instance, "other")
-    other.begin()
+    other = WorkerLock(instance, "other")
+    other.acquire()
     (number,) = make_jobs("other", PROCESSING)
     assert adopted(app, instance, mine) == []
-    other.end()
+    other.release()
     assert adopted(app, instance, mine) == [number]
     assert sorted(path.name for path in (instance / "workers").iterdir()) == ["me.lock"]
 
 
 def test_what_an_operator_set_back_is_taken_once(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]]
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]]
 ) -> None:
     (number,) = make_jobs("dead", FAILED)
     with app.app_context():
         assert Job.retry(number)
         assert not Job.retry(number)
-    other = Life(instance, "other")
-    other.begin()
+    other = WorkerLock(instance, "other")
+    other.acquire()
     assert adopted(app, instance, mine) == [number]
     assert adopted(app, instance, other, "other") == []
 
 
 def test_a_killed_process_is_dead_and_its_parts_go(
-    app: Flask, instance: Path, mine: Life, make_jobs: Callable[..., list[int]]
+    app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]]
 ) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from ezstems.jobs.recovery import Life;"
-        "Life(Path(sys.argv[1]), 'child').begin(); print('alive', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from ezstems.jobs.recovery import WorkerLock;"
+        "WorkerLock(Path(sys.argv[1]), 'child').acquire(); print('alive', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(instance)], stdout=subprocess.PIPE)
     try:
@@ -262,7 +262,7 @@ def test_a_killed_process_is_dead_and_its_parts_go(
 def test_another_users_lock_is_passed_over(
     app: Flask,
     instance: Path,
-    mine: Life,
+    mine: WorkerLock,
     make_jobs: Callable[..., list[int]],
     dead: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -290,7 +290,7 @@ def test_what_root_locks_the_servers_user_may_unlock(instance: Path, app: Flask)
     folder = instance / "workers"
     folder.mkdir(exist_ok=True)
     os.chown(folder, 12345, 23456)
-    Life(instance, "backup").begin()
+    WorkerLock(instance, "backup").acquire()
     found = (folder / "backup.lock").stat()
     assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12345, 23456, 0o600)
 
@@ -311,12 +311,12 @@ def test_a_lock_is_never_visible_and_free(instance: Path, app: Flask, monkeypatc
 
     def spying(path: Path, target: Path) -> Path:
         with app.app_context():
-            held.append(list(Life(instance, "me").dead()))
+            held.append(list(WorkerLock(instance, "me").dead_owners()))
         return rename(path, target)
 
     rename = Path.rename
     monkeypatch.setattr(Path, "rename", spying)
-    Life(instance, "other").begin()
+    WorkerLock(instance, "other").acquire()
     assert held == [[]]
     assert [path.name for path in (instance / "workers").iterdir()] == ["other.lock"]
 
@@ -325,12 +325,12 @@ def test_a_worker_adopts_while_it_runs(
     app: Flask, make_app: Callable[..., Flask], instance: Path, make_jobs: Callable[..., list[int]]
 ) -> None:
     worker = app.extensions["ezstems"]
-    dead = Life(instance, "dead")
-    dead.begin()
+    dead = WorkerLock(instance, "dead")
+    dead.acquire()
     worker.start()
     make_jobs("dead", QUEUED)
     (instance / "uploads" / "1700000000_2_00000.wav").write_bytes(b"a song")
-    dead.end()
+    dead.release()
     deadline = time.monotonic() + 10
     while (found := rows(app)) != [(COMPLETED, worker.id, 0, None)]:
         assert time.monotonic() < deadline, found

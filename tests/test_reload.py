@@ -63,7 +63,7 @@ def test_settings_that_make_no_sense_are_told_in_one_line(server: Server) -> Non
         write(server, text)
         send(server, signal.SIGHUP)
         log = server.logged(SAME, why)[said:]
-        told = [line for line in log.splitlines() if ".web.requests" not in line and "Handling signal" not in line]
+        told = [line for line in log.splitlines() if ".web.request_log" not in line and "Handling signal" not in line]
         assert len(told) == 1 and SAME in told[0], log
         assert server.workers() == workers and server.running
         assert requests.get(f"{server.url}/health", timeout=30).status_code == 200

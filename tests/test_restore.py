@@ -359,7 +359,7 @@ def restore_until(step: int, backup: Path, folder: Path) -> None:
 
         return step_by_step
 
-    for place, name in ((restores, "_extract"), (restores, "_check"), (restores, "renew"), (restores, "sync"),
+    for place, name in ((restores, "_extract"), (restores, "_check"), (restores, "give_new_id"), (restores, "sync"),
                         (Path, "mkdir"), (Path, "rename")):  # fmt: skip
         setattr(place, name, counted(getattr(place, name)))
     restores.restore(backup, folder)

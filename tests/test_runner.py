@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from ezstems.database import db
 from ezstems.errors import DamagedFile, DecodingFailed, EncodingFailed, UnreadableAudio
-from ezstems.jobs import runner
+from ezstems.jobs import outcome, runner
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.runner import Runner
@@ -145,11 +145,11 @@ def test_what_was_clipped_is_in_row_zip_and_log(
         (UnreadableAudio("The file is longer than 5 seconds."), "The file is longer than 5 seconds.", False),
         (DecodingFailed("The decoder was killed."), "The decoder was killed.", True),
         (EncodingFailed("The stem vocals could not be written."), "The stem vocals could not be written.", True),
-        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), runner.NO_ROOM, True),
-        (written_on_a_full_disk(), runner.NO_ROOM, True),
+        (OSError(errno.ENOSPC, "No space left on device", "/secret/path"), outcome.NO_ROOM, True),
+        (written_on_a_full_disk(), outcome.NO_ROOM, True),
         (DamagedFile("The uploaded file was damaged."), "The uploaded file was damaged.", True),
-        (ValueError("/secret/path is odd"), runner.BROKEN, True),
-        (MemoryError(), runner.BROKEN, True),
+        (ValueError("/secret/path is odd"), outcome.BROKEN, True),
+        (MemoryError(), outcome.BROKEN, True),
     ],
 )
 def test_failed(
@@ -173,7 +173,7 @@ def test_failed(
     # Where the server itself is to blame, the upload stays for `ezstems jobs retry`; nothing else does.
     assert files(instance) == ({"uploads/1700000000_2_00000.wav"} if kept else set())
     assert "1700000000_2" in caplog.text
-    if told == runner.BROKEN:
+    if told == outcome.BROKEN:
         assert type(error).__name__ in caplog.text
 
 
@@ -327,7 +327,7 @@ def test_a_progress_that_cannot_be_stored_costs_only_the_number(
 def test_a_database_that_fails_for_a_while_loses_nothing(
     app: Flask, run: Runner, make_job: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "INSIST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "RETRY_EVERY_SECONDS", 0.0)
     number = make_job()
     complete, claim = Job.complete, Job.claim
     failures = {"claim": 2, "complete": 2}
@@ -358,7 +358,7 @@ def test_who_counts_and_fails_leaves_no_job_half_way(
     number = make_job()
     with job_happened.connected_to(failing):
         run(number)
-    assert (row(app, number).status, row(app, number).error) == (FAILED, runner.BROKEN)
+    assert (row(app, number).status, row(app, number).error) == (FAILED, outcome.BROKEN)
     assert separator.sources == []
 
 

@@ -159,7 +159,7 @@ def test_log_lines_bear_the_request_id_and_the_job_id(caller: Caller, song: byte
     lines = caller.server.logged("[test-upload-1] 127.0.0.1 POST", f"job {job_id}: completed").splitlines()
     (queued,) = (line for line in lines if f"job {job_id}: queued" in line)
     assert "[test-upload-1]" in queued
-    (access,) = (line for line in lines if "web.requests [test-upload-1]" in line)
+    (access,) = (line for line in lines if "web.request_log [test-upload-1]" in line)
     assert "POST '/api/v1/upload.php' 200" in access
     for event in ("started", "completed"):
         assert len([line for line in lines if f"job {job_id}: {event}" in line]) == 1

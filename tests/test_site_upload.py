@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import ServerFull
-from ezstems.jobs import FORMATS
+from ezstems.jobs import OUTPUTS
 from ezstems.jobs.worker import Worker
 from ezstems.models import ApiKey, Job
 from tests.conftest import Account
@@ -85,16 +85,23 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         assert re.search(r'<form[^>]*enctype="multipart/form-data"', answer.text)
         assert 'name="csrf_token"' in answer.text
         assert pages[-1] | {
-            "stems": (2, 4, 5),
-            "cutoffs": ("full", "11kHz", "16kHz"),
-            "cutoff": "full",
-            "outputs": FORMATS,
             "max_bytes": 30 * MIB,
             "extensions": ("mp3", "wav", "m4a"),
             "error": None,
         } == pages[-1]
-        choices = re.findall(r'<option value="(\w+)">([^<]+)</option>', answer.text.partition('id="output"')[2])
-        assert [name for name, _ in choices] == ["wav", "wav32", "mp3", "flac", "m4a", "ogg"]
+        options = {
+            name: re.findall(r'<option value="(\w+)"(?: selected)?>([^<]+)</option>', select)
+            for name, select in re.findall(r'<select id="(\w+)"(.*?)</select>', answer.text, re.DOTALL)
+        }
+        assert list(options) == ["stems", "cutoff", "output"]
+        assert options["stems"] == [
+            ("2", "2: vocals, accompaniment"),
+            ("4", "4: vocals, drums, bass, other"),
+            ("5", "5: vocals, drums, bass, piano, other"),
+        ]
+        assert [name for name, _ in options["cutoff"]] == ["full", "11kHz", "16kHz"]
+        choices = options["output"]
+        assert [name for name, _ in choices] == list(OUTPUTS)
         assert dict(choices)["wav"] == "WAV: 16 bit, at once in the mixer"
         assert dict(choices)["mp3"] == "MP3: 192 kbit/s"
         assert dict(choices)["wav32"].startswith("32-bit float WAV: never clips")

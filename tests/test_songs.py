@@ -314,7 +314,7 @@ def test_deleting_through_another_worker(
     assert delete(elsewhere, waiting.id).status_code == 303
     # The worker that has it in its line learns of it when it next looks at the rows.
     assert worker._queue.waiting() == [waiting.number, last.number]
-    worker._line_up()
+    worker._sync_queue()
     assert worker._queue.waiting() == [last.number]
     for client in (session, elsewhere):
         assert [(s["id"], s["queue_position"]) for s in states(client)] == [(last.id, 1), (running.id, 0)]
@@ -330,7 +330,7 @@ def test_a_deleted_song_that_is_still_lined_up_is_never_run(
     separator.hold()
     running, waiting, last = (job_of(app, upload()) for _ in range(3))
     assert separator.started.wait(10)
-    monkeypatch.setattr(worker._queue, "drop", lambda number: None)
+    monkeypatch.setattr(worker._queue, "remove", lambda number: None)
     delete(session, waiting.id)
     separator.release()
     assert finished(last.id).status == COMPLETED
@@ -357,8 +357,8 @@ def test_two_deletions_at_once_are_one(
 ) -> None:
     job = finished(upload().json["data"]["id"])
     with app.app_context():
-        assert worker.cancel(job)
-        assert not worker.cancel(job)
+        assert worker.delete(job)
+        assert not worker.delete(job)
     assert error_of(delete(session, job.id, **JSON), 404)
 
 

@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import StemFile, Worker
+from ezstems.jobs import OUTPUTS, Worker, ZipEntry
 from ezstems.models import Job
 from tests.audio.audio_files import read
 from tests.conftest import Account
@@ -40,6 +40,10 @@ TYPES = {
     "ogg": "audio/ogg",
 }
 EXTENSIONS = {"wav32": "wav"}  # where it isn't the format's name
+
+
+def test_these_are_all_formats_in_their_order() -> None:
+    assert tuple(TYPES) == OUTPUTS
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def change(app: Flask, job: Job, **values: object) -> None:
         db.session.commit()
 
 
-@pytest.mark.parametrize("output", TYPES)
+@pytest.mark.parametrize("output", OUTPUTS)
 def test_every_stem_is_its_entry_of_the_zip(app: Flask, get: Any, done: Any, output: str) -> None:
     for stems, names in STEMS.items():
         job = done(stems=str(stems), output=output)
@@ -163,20 +167,20 @@ def test_the_window_is_read_in_blocks_and_closed(
 ) -> None:
     job = done()
     size = len(packed(app, job)["vocals.wav"])
-    read, readinto, closed = [], StemFile.readinto, []
-    close = StemFile.close
+    read, readinto, closed = [], ZipEntry.readinto, []
+    close = ZipEntry.close
 
-    def reading(self: StemFile, buffer: Any) -> int:
+    def reading(self: ZipEntry, buffer: Any) -> int:
         read.append((self.tell(), len(buffer)))
         return readinto(self, buffer)
 
-    def closing(self: StemFile) -> None:
+    def closing(self: ZipEntry) -> None:
         closed.append(self._file.closed)
         close(self)
 
-    monkeypatch.setattr(StemFile, "readinto", reading)
-    monkeypatch.setattr(StemFile, "close", closing)
-    monkeypatch.setattr("ezstems.web.files.BLOCK_BYTES", 100)
+    monkeypatch.setattr(ZipEntry, "readinto", reading)
+    monkeypatch.setattr(ZipEntry, "close", closing)
+    monkeypatch.setattr("ezstems.web.send.BLOCK_BYTES", 100)
     for headers, status in (
         ({"Range": f"bytes={size - 150}-"}, 206),
         ({"Range": f"bytes={size}-"}, 416),
@@ -206,7 +210,7 @@ def test_a_stem_that_could_not_be_opened_is_closed_in_silence(tmp_path: Path) ->
         patch.setattr("sys.unraisablehook", complaints.append)
         for path, error in ((tmp_path / "none.zip", FileNotFoundError), (damaged, zipfile.BadZipFile)):
             with pytest.raises(error):
-                StemFile(path, "vocals.wav")
+                ZipEntry(path, "vocals.wav")
         gc.collect()
     assert complaints == []
 

@@ -18,8 +18,8 @@ import pytest
 from ezstems.audio.separate import Separation, Separator
 from ezstems.errors import EncodingFailed, Interrupted, SeparatorCrashed, UnreadableAudio
 from ezstems.jobs import suspect
-from ezstems.jobs.runner import NO_ROOM, _reason
-from ezstems.jobs.suspect import Solo
+from ezstems.jobs.outcome import NO_ROOM, reason_of
+from ezstems.jobs.suspect import IsolatedSeparator
 from tests.audio.audio_files import song as chord
 from tests.audio.audio_files import write_wav
 from tests.separators import LABEL, FastSeparator
@@ -76,7 +76,7 @@ def separate(tmp_path: Path, source: Path) -> Callable[..., Separation]:
         directory = tmp_path / folder
         directory.mkdir(exist_ok=True)
         progress: list[float] = []
-        made = Solo(separator)(  # type: ignore[arg-type]
+        made = IsolatedSeparator(separator)(  # type: ignore[arg-type]
             source, directory, job_id="1700000000_2", progress=progress.append, stopping=stopping, **OPTIONS
         )
         assert progress[0] == (0.0 if isinstance(separator, Separator) else 42.0)
@@ -110,7 +110,7 @@ def test_an_error_is_raised_as_it_was(separate: Callable[..., Separation], error
 def test_a_full_disk_is_told_apart_as_in_the_worker(separate: Callable[..., Separation]) -> None:
     with pytest.raises(EncodingFailed) as raised:
         separate(Acting(raise_in_other_words))
-    assert _reason(raised.value) == NO_ROOM
+    assert reason_of(raised.value) == NO_ROOM
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), MemoryError(), SystemExit(3)])
@@ -146,13 +146,13 @@ def test_a_death_just_before_a_stop_is_not_blamed(
 ) -> None:
     monkeypatch.setattr(suspect, "BLAME_AFTER_SECONDS", 30.0)
     died = threading.Event()
-    death = suspect.Child._death
+    death = suspect.SeparatorProcess._error_of_death
 
-    def spying(child: suspect.Child, stopping: Callable[[], bool]) -> Exception:
+    def spying(child: suspect.SeparatorProcess, stopping: Callable[[], bool]) -> Exception:
         died.set()
         return death(child, stopping)
 
-    monkeypatch.setattr(suspect.Child, "_death", spying)
+    monkeypatch.setattr(suspect.SeparatorProcess, "_error_of_death", spying)
     with pytest.raises(Interrupted):
         separate(Acting(os.abort), stopping=died.is_set)
 
@@ -170,10 +170,10 @@ def test_it_dies_with_its_parent(tmp_path: Path, source: Path) -> None:
     file = tmp_path / "told"
     code = (
         "import sys; from pathlib import Path; from tests.test_suspects import *; file = Path(sys.argv[1]);"
-        "Solo(Acting(stand_still, file))(Path(sys.argv[2]), file.parent, job_id='1_2', progress=print,"
+        "IsolatedSeparator(Acting(stand_still, file))(Path(sys.argv[2]), file.parent, job_id='1_2', progress=print,"
         " stopping=lambda: False, **OPTIONS)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(file), str(source)], cwd=suspect.ROOMS) as parent:
+    with subprocess.Popen([sys.executable, "-c", code, str(file), str(source)], cwd=suspect.SEARCH_FOLDER) as parent:
         until(file.exists)
         parent.kill()
     child = Path(f"/proc/{file.read_text().split()[0]}")
@@ -207,7 +207,7 @@ def test_what_cannot_begin_is_no_crash(
     with pytest.raises((AttributeError, TypeError), match="pickle"):
         separate(lambda: None)
     with monkeypatch.context() as elsewhere, pytest.raises(RuntimeError, match="ended with 1 before it could begin"):
-        elsewhere.setattr(suspect, "ROOMS", tmp_path)
+        elsewhere.setattr(suspect, "SEARCH_FOLDER", tmp_path)
         elsewhere.setattr(suspect.sys, "executable", broken_python(tmp_path))
         separate(FastSeparator())
     assert "no such library" in caplog.text
@@ -226,7 +226,7 @@ def broken_python(folder: Path) -> str:
 
 def test_one_at_a_time_and_who_waits_hears_a_stop(source: Path, tmp_path: Path) -> None:
     file, stop = tmp_path / "told", threading.Event()
-    solo = Solo(Acting(stand_still, file))
+    solo = IsolatedSeparator(Acting(stand_still, file))
     ended: list[type[BaseException]] = []
 
     def run(heard: threading.Event) -> None:

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from ezstems.web.api.form import MAX_HEADERS_BYTES
+from ezstems.web.api.upload_form import MAX_HEADERS_BYTES
 from tests.conftest import Account
 from tests.multipart import (
     BOUNDARY,

@@ -85,7 +85,7 @@ def test_a_body_that_announces_far_too_much_is_refused_unread(
         def readinto(self, buffer: Any) -> int:
             raise AssertionError("the body was read")
 
-    monkeypatch.setattr("ezstems.web.body.MAX_BYTES", 0)
+    monkeypatch.setattr("ezstems.server.request_body.MAX_BYTES", 0)
     answer = stream(client, account.headers, Unreadable(b"", 0, b""), 400 * MIB)
     assert error_of(answer) == too_large("basic", 30)
     assert_nothing_left(app)
@@ -113,7 +113,7 @@ def test_an_early_answer_drains_the_body(client: FlaskClient, account: Account) 
 
 
 def test_a_body_beyond_patience_is_not_waited_for(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ezstems.web.body.MAX_BYTES", 2 * MIB)
+    monkeypatch.setattr("ezstems.server.request_body.MAX_BYTES", 2 * MIB)
     for length in (None, 5 * MIB):
         content = Padded(b"", 5 * MIB, b"")
         error_of(stream(client, {}, content, length), 401)

@@ -20,10 +20,10 @@ from sqlalchemy import URL, text
 
 from ezstems import database
 from ezstems.database import current_watch, db
+from ezstems.database_watch import LOST, RETRY_AFTER_SECONDS
 from ezstems.errors import DatabaseLost
 from ezstems.jobs.worker import Worker
 from ezstems.models import User
-from ezstems.watch import LOST, RETRY_AFTER_SECONDS
 from tests.callers import Caller
 from tests.conftest import Account
 from tests.multipart import Upload, job_of
@@ -118,7 +118,7 @@ def test_a_job_ends_when_its_database_is_back_and_the_log_is_not_filled(
     app: Flask, upload: Upload, separator: FastSeparator, instance: Path, finished: Callable[..., object],
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("ezstems.jobs.runner.INSIST_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("ezstems.jobs.runner.RETRY_EVERY_SECONDS", 0.01)
     monkeypatch.setattr("ezstems.jobs.runner.REPORT_EVERY_SECONDS", 0.0)
     separator.hold()
     running = job_of(app, upload())
@@ -210,7 +210,7 @@ def test_a_new_database_gets_its_other_files_with_its_first_table(tmp_path: Path
     app.config.update(EZSTEMS_THREADS=2, EZSTEMS_SEPARATIONS=1)
     database.init_app(app)
     with app.app_context():
-        file = database.file()
+        file = database.sqlite_file()
         assert file is not None
         file.touch()
         with db.engine.connect() as connection:
@@ -250,7 +250,7 @@ def test_a_database_out_of_reach_is_lost_until_it_is_back(
         raise error
 
     with monkeypatch.context() as context:
-        context.setattr("ezstems.watch._stat", unreachable)
+        context.setattr("ezstems.database_watch._stat", unreachable)
         assert (client.get("/health").status_code, upload().status_code) == (503, 500)
         assert not app.extensions["ezstems"]._admission.may_begin()
     assert (client.get("/health").status_code, upload().status_code) == (200, 200)

@@ -71,7 +71,7 @@ def stand(instance: Path, app: Flask) -> Any:
 def look(app: Flask, seconds: float = ROUND_SECONDS, *, rounds: int = 1) -> None:
     for _ in range(rounds):
         with app.app_context():
-            app.extensions[EXTENSION]._watchdog.look(seconds)
+            app.extensions[EXTENSION]._watchdog.check(seconds)
 
 
 def row(app: Flask, job_id: str) -> Job:
@@ -122,7 +122,7 @@ def test_a_job_without_progress_fails_and_keeps_its_upload(
     assert not list((instance / "results").glob(f"*{job_id}*"))
     with app.app_context():
         assert Job.retry(row(app, job_id).number)
-    app.extensions[EXTENSION]._line_up()
+    app.extensions[EXTENSION]._sync_queue()
     assert finished(job_id).status == COMPLETED
 
 
@@ -130,10 +130,10 @@ def test_progress_of_any_kind_and_time_that_nobody_had_do_not_count(
     app: Flask, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job], stand: Path
 ) -> None:
     job_id = begun(upload, separator)
-    watch = app.extensions[EXTENSION]._watchdog._watches[row(app, job_id).number]
+    watch = app.extensions[EXTENSION]._watchdog._running[row(app, job_id).number]
     for _ in range(10):
         look(app, rounds=9)
-        watch.move()
+        watch.note_progress()
     look(app)  # notes that it moved
     for seconds in (LONGEST_ROUND_SECONDS + 0.1, 140.0, 86_400.0):
         look(app, seconds, rounds=20)
@@ -180,7 +180,7 @@ def test_a_suspect_that_stalls_is_ended(
     begun(upload, separator)
     job_id = upload().json["data"]["id"]
     with app.app_context():
-        assert Job.move(row(app, job_id).number, crashes=1)
+        assert Job.update_if(row(app, job_id).number, crashes=1)
     stand.touch()
     separator.release()
     eventually(lambda: (instance / "stands").exists() and (instance / "stands").read_text())
@@ -245,7 +245,7 @@ def test_who_waits_for_the_database_has_not_stalled(
             raise OperationalError("UPDATE jobs", {}, Exception("database is locked"))
         return complete(*arguments, **values)
 
-    monkeypatch.setattr("ezstems.jobs.runner.INSIST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("ezstems.jobs.runner.RETRY_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(Job, "complete", locked)
     job_id = begun(upload, separator)
     stand.unlink()
@@ -300,7 +300,7 @@ def test_without_a_thread_an_upload_is_accepted_and_waits(
         answer = upload()
     assert answer.status_code == 200
     assert row(app, answer.json["data"]["id"]).status == QUEUED
-    worker._line_up()
+    worker._sync_queue()
     assert finished(answer.json["data"]["id"]).status == COMPLETED
 
 

@@ -159,8 +159,8 @@ def test_a_row_that_missed_the_queue_is_lined_up(
     app: Flask, worker: Worker, upload: Upload, finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 0.05)
-    put = worker._queue.put
-    monkeypatch.setattr(worker._queue, "put", lambda number, reserved=False: worker._queue.release())
+    put = worker._queue.add
+    monkeypatch.setattr(worker._queue, "add", lambda number, reserved=False: worker._queue.release())
     job_id = upload().json["data"]["id"]
-    monkeypatch.setattr(worker._queue, "put", put)
+    monkeypatch.setattr(worker._queue, "add", put)
     assert finished(job_id).status == COMPLETED

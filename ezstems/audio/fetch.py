@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ezstems.audio import swap, unpack, weights
 from ezstems.audio.download import UNPACKED_RATIO, Download, Progress, check_space
-from ezstems.audio.files import sync, turn
+from ezstems.audio.files import exclusive_lock, sync
 from ezstems.audio.sources import ARCHIVES, BASE_URL, FILES, RELEASE, WHEELS, Archive, Wheel
 from ezstems.errors import BadInput, FetchFailed
 
@@ -58,7 +58,7 @@ def fetch(
     name = folder.name
     try:
         models_directory.mkdir(parents=True, exist_ok=True)
-        with turn(models_directory / LOCK):
+        with exclusive_lock(models_directory / LOCK):
             swap.recover(folder)
             if _complete(stems, folder):
                 return False

@@ -165,12 +165,12 @@ class Child:
         """Read some bytes of its stdout, at most so many, none at the end.
 
         Raises:
-            TimeoutError: none came within the time.
+            TimeoutError: none came within the time, or it is over.
         """
         assert self.process.stdout is not None
         descriptor, poll = self.process.stdout.fileno(), select.poll()
         poll.register(descriptor, select.POLLIN)
-        if not poll.poll(max(0.0, seconds) * 1000):
+        if seconds <= 0 or not poll.poll(seconds * 1000):
             raise TimeoutError
         return os.read(descriptor, count)
 

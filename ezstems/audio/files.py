@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def turn(lock: Path) -> Iterator[None]:
+def exclusive_lock(lock: Path) -> Iterator[None]:
     """Wait until no other process is inside a block with the same lock file."""
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

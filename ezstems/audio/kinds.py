@@ -49,6 +49,7 @@ DEMUXERS = {
         ("-enable_drefs", "0", "-use_absolute_path", "0", "-max_streams", str(MOST_STREAMS)),
     ),
 }
+UPLOAD_EXTENSIONS = tuple(DEMUXERS)
 
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 

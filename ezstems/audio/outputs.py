@@ -33,6 +33,11 @@ class Format:
         """Tell whether the samples lie plainly in a WAV file."""
         return not self.encoder
 
+    @property
+    def words(self) -> str:
+        """Say what the format is to who chooses one."""
+        return f"{self.label}: {self.detail}{', at once in the mixer' if self.is_wav else ''}"
+
     def filename(self, stem: str) -> str:
         """Name a stem's file."""
         return f"{stem}.{self.extension}"

@@ -10,7 +10,8 @@ from typing import Any
 import click
 from flask import Flask
 
-from ezstems import config, configured, create_app, log, privileges
+from ezstems import config, configured, create_app, log
+from ezstems.instance import privileges
 from ezstems.models import User
 
 Command = Callable[..., Any]
@@ -22,7 +23,7 @@ def _inside(make_app: Callable[[], Flask]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with privileges.inside(config.instance_folder()):
+            with privileges.as_owner_of(config.instance_folder()):
                 app = make_app()
                 log.configure("warning")
                 with app.app_context():

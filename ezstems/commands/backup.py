@@ -7,9 +7,10 @@ import click
 from flask import current_app
 from sqlalchemy.exc import OperationalError
 
-from ezstems import database, privileges
+from ezstems import database
 from ezstems.commands import stoppable, with_instance
 from ezstems.database import db
+from ezstems.instance import privileges
 from ezstems.jobs import backup as backups
 
 
@@ -20,9 +21,9 @@ def backup(file: Path) -> None:
     """Write the instance into FILE, a tar, whether the server runs or not; an older FILE is replaced in the end."""
     if db.engine.dialect.name != "sqlite":
         raise click.ClickException(f"the database is {db.engine.dialect.name}; back it up with its own tools")
-    folder, source = Path(current_app.instance_path), database.file()
+    folder, source = Path(current_app.instance_path), database.sqlite_file()
     try:
-        with stoppable(), privileges.outside():  # FILE may lie where the caller alone may write
+        with stoppable(), privileges.as_caller():  # FILE may lie where the caller alone may write
             min_free_bytes = current_app.config["EZSTEMS_MIN_FREE_MB"] << 20
             jobs, lacking = backups.write(file.resolve(), folder, min_free_bytes)
     except OSError as error:

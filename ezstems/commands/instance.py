@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 from flask import current_app
 
-from ezstems import database, identity
-from ezstems import instance as instances
+from ezstems import database
 from ezstems.commands import with_settings
 from ezstems.errors import ConfigurationError
+from ezstems.instance import folder as folders
+from ezstems.instance import identity
 
 
 @click.group()
@@ -21,13 +22,13 @@ def instance() -> None:
 def show() -> None:
     """Show folder and database, their ids, and what each holds; it works where a start is refused, too."""
     folder, files, unnamed = _found()
-    accounts, jobs = identity.population()
+    accounts, jobs = identity.count_rows()
     for name, value in (
         ("folder", folder),
-        ("its id", identity.of_folder(folder) or "none"),
+        ("its id", identity.folder_id(folder) or "none"),
         ("files", f"{files}, {unnamed} of which no row names"),
-        ("database", f"{database.name()}{'' if identity.is_there() else ' (not there, or empty)'}"),
-        ("its id", identity.of_database() or "none"),
+        ("database", f"{database.url_to_show()}{'' if identity.database_exists() else ' (not there, or empty)'}"),
+        ("its id", identity.database_id() or "none"),
         ("accounts", accounts),
         ("jobs", jobs),
     ):
@@ -44,20 +45,20 @@ def show() -> None:
 def adopt(yes: bool) -> None:
     """Bind folder and database to each other, whatever they were bound to: former partners of either fit no longer."""
     folder, files, unnamed = _found()
-    accounts, jobs = identity.population()
-    pair = f"{folder} with {files} files and {database.name()} with {accounts} accounts and {jobs} jobs"
+    accounts, jobs = identity.count_rows()
+    pair = f"{folder} with {files} files and {database.url_to_show()} with {accounts} accounts and {jobs} jobs"
     lost = f"; {unnamed} files that no row names go to lost/ at the next sweep" if unnamed else ""
     if not yes:
         click.echo("Stop every server of either first.")
         click.confirm(f"Bind {pair} to each other{lost}?", abort=True)
-    instances.prepare(current_app._get_current_object(), adopt=True)  # type: ignore[attr-defined]
+    folders.prepare(current_app._get_current_object(), adopt=True)  # type: ignore[attr-defined]
     click.echo(f"bound {pair} to each other{lost}")
 
 
 def _found() -> tuple[Path, int, int]:
     """Return the folder, and the counts of its files and of those that no row names; refuse where there is nothing."""
     folder = Path(current_app.instance_path)
-    files, unnamed = identity.files(folder)
-    if not files and identity.of_folder(folder) is None and not identity.is_there():
+    files, unnamed = identity.count_files(folder)
+    if not files and identity.folder_id(folder) is None and not identity.database_exists():
         raise click.ClickException(f"there is no instance in {folder}")
     return folder, files, unnamed

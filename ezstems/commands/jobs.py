@@ -13,7 +13,7 @@ from ezstems.commands import account, table, with_instance
 from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.clock import Clock
+from ezstems.jobs.clock import TrustedClock
 from ezstems.models import FAILED, STATES, Job
 
 
@@ -78,7 +78,7 @@ def delete(job_ids: tuple[str, ...]) -> None:
     """Delete jobs in whatever state, and their files; one that is being separated stops within seconds."""
     archive = _archive()
     for job in [found(job_id) for job_id in job_ids]:
-        if not retention.let_go(archive, job, Job.delete):
+        if not retention.expire_and_delete(archive, job, Job.delete):
             raise click.ClickException(f"job {job.id} expired or was deleted before")
         click.echo(f"job {job.id} is deleted")
 
@@ -88,10 +88,10 @@ def delete(job_ids: tuple[str, ...]) -> None:
 @with_instance
 def prune(believe: bool) -> None:
     """Delete the files of jobs past their retention now."""
-    archive, hours, clock = _archive(), current_app.config["EZSTEMS_RETENTION_HOURS"], Clock()
+    archive, hours, clock = _archive(), current_app.config["EZSTEMS_RETENTION_HOURS"], TrustedClock()
     click.echo(f"{retention.sweep(archive, hours, clock, believe=believe)} jobs expired")
     if clock.moment is not None and clock.moment.is_doubted:
-        click.echo(clock.moment.story())
+        click.echo(clock.moment.explain())
     if lost := list(archive.lost.files()):
         size_mb = sum(file.size_bytes for file in lost) / 1e6
         first, last = (pick(file.since for file in lost) + timedelta(hours=hours) for pick in (min, max))

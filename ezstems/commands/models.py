@@ -9,11 +9,11 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ezstems import privileges
 from ezstems.audio import fetch as fetching
 from ezstems.audio import weights
 from ezstems.commands import table, with_app, with_instance
 from ezstems.errors import FetchFailed, ModelMissing
+from ezstems.instance import privileges
 
 NAMES = [f"{stems}stems" for stems in weights.STEMS]
 
@@ -66,4 +66,4 @@ def fetch(names: tuple[str, ...]) -> None:
 
 def _as_whose_it_is(folder: Path) -> AbstractContextManager[None]:
     """Write into a folder of the instance as its owner, and into another one as who called: others may share that."""
-    return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.outside()
+    return nullcontext() if folder.is_relative_to(current_app.instance_path) else privileges.as_caller()

@@ -28,7 +28,7 @@ def restore(file: Path, folder: Path, incomplete: bool) -> None:
     try:
         with stoppable():
             restored = restores.restore(file, folder.resolve(), incomplete=incomplete)
-    except restores.Unfit as error:
+    except restores.BadBackup as error:
         raise click.ClickException(f"{file} can't be restored: {error}") from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or folder}: {error.strerror}") from error

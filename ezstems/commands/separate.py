@@ -11,35 +11,45 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ezstems import log, privileges
+from ezstems import log
 from ezstems.audio import clipping
-from ezstems.audio.outputs import OUTPUTS
-from ezstems.audio.separate import CUTOFFS, STEMS, Separation
+from ezstems.audio.parameters import PARAMETERS
+from ezstems.audio.separate import Separation
 from ezstems.commands import with_app
 from ezstems.errors import BadInput, DecodingFailed, EncodingFailed
+from ezstems.instance import privileges
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each parameter of a separation."""
+    for name, parameter in reversed(PARAMETERS.items()):
+        first = next(iter(parameter.choices))
+        default, told = (None, f"Default: {parameter.setting}, or {first}.") if parameter.setting else (first, None)
+        words = click.Choice([*parameter.choices], case_sensitive=False)
+        command = click.option(f"--{name}", type=words, default=default, show_default=True, help=told)(command)
+    return command
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--stems", type=click.Choice([str(stems) for stems in STEMS]), default="2", show_default=True)
-@click.option("--output", type=click.Choice(OUTPUTS, case_sensitive=False), default=OUTPUTS[0], show_default=True)
-@click.option("--cutoff", type=click.Choice(CUTOFFS, case_sensitive=False), help="Default: EZSTEMS_CUTOFF, or full.")
+@_options
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True)
 @with_app
-def separate(files: tuple[Path, ...], stems: str, output: str, cutoff: str | None, directory: Path) -> None:
+def separate(files: tuple[Path, ...], directory: Path, **asked: str | None) -> None:
     """Write each FILE's stems to DIRECTORY/<name of FILE>/."""
     log.configure("error")  # a file that can't be read is told in one line, without ffmpeg's own words
     names = [file.stem for file in files]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.ClickException(f"{', '.join(twice)}: several files of this name would write to the same folder")
     separator = current_app.config["SEPARATOR"]
+    options = {name: PARAMETERS[name].parse(word or "", current_app.config) for name, word in asked.items()}
     console, failed = Console(stderr=True), False
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with privileges.outside(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with privileges.as_caller(), Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         for file in files:
             bar = bars.add_task(file.name, total=100)
             show = partial(_show, bars, bar)
-            work = partial(separator, stems=int(stems), cutoff=cutoff, output=output, progress=show)
+            work = partial(separator, **options, progress=show)
             try:
                 made = _write(work, file, directory / file.stem)
             except (BadInput, DecodingFailed, EncodingFailed) as error:

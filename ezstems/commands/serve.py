@@ -12,6 +12,6 @@ def serve(bind: str | None) -> None:
     if bind is not None:
         os.environ["EZSTEMS_BIND"] = bind
     # Imported here: it makes the instance, by the settings of this moment.
-    from ezstems.serving import Gunicorn
+    from ezstems.server.application import Gunicorn
 
     Gunicorn(prog="ezstems serve").run()

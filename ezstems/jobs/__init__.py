@@ -2,27 +2,29 @@
 
 from ezstems.audio import clipping
 from ezstems.audio.decode import SAMPLE_RATE_HZ
-from ezstems.audio.kinds import DEMUXERS
+from ezstems.audio.kinds import UPLOAD_EXTENSIONS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
+from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.stem import StemFile
 from ezstems.jobs.worker import Worker, current_worker
+from ezstems.jobs.zip_entry import ZipEntry
 
 __all__ = [
     "CUTOFFS",
     "DAMAGED_RESULT",
-    "DEMUXERS",
     "FORMATS",
     "Format",
     "Incoming",
     "OUTPUTS",
+    "PARAMETERS",
     "SAMPLE_RATE_HZ",
     "STEMS",
-    "StemFile",
+    "UPLOAD_EXTENSIONS",
     "Worker",
+    "ZipEntry",
     "clipping",
     "current_worker",
     "job_happened",

@@ -1,4 +1,4 @@
-"""What becomes a job: whether its account and the box can take one more, and the moment from which it is durable."""
+"""Admission: whether account and box can take another job, and how an upload becomes a durable one."""
 
 import logging
 import secrets
@@ -23,7 +23,7 @@ AWAY = "uploads or results are not there, or read-only, or not on the disk of th
 
 
 class Admission:
-    """Hold the bounds of one process, and enter what is within them."""
+    """Admit jobs to one process's queue, within its bounds."""
 
     def __init__(self, app: Flask, archive: Archive, queue: JobQueue) -> None:
         self._app = app
@@ -31,7 +31,7 @@ class Admission:
         self._queue = queue
         self._obstacle: str | None = None
 
-    def require_turn(self, user_id: int, jobs: int) -> None:
+    def require_account_room(self, user_id: int, jobs: int) -> None:
         """Raise TooManyJobs when that many unfinished jobs are more than an account may have."""
         most = self._app.config["EZSTEMS_ACCOUNT_JOBS"]
         if jobs > most:
@@ -42,18 +42,18 @@ class Admission:
 
     def require_room(self, expected_bytes: int = 0) -> None:
         """Raise ServerFull when the queue or the disk can't take another job, or the database holds none."""
-        self._app.extensions[database.EXTENSION].require()
+        self._app.extensions[database.WATCH].require()
         if self._queue.full:
             raise ServerFull("The queue is full. Try again later.")
         if not self._archive.writable():
             log.error("refused: %s", AWAY)
-            raise disk.dead()
+            raise disk.unwritable_error()
         if not self.has_room(expected_bytes):
-            raise disk.refusal()
+            raise disk.full_error()
 
     def may_begin(self) -> bool:
-        """Tell whether a job may begin: on a disk that is full, or away, what was accepted waits for better times."""
-        if self._app.extensions[database.EXTENSION].is_lost():
+        """Tell whether a job may begin: while the disk is full, or away, accepted jobs wait."""
+        if self._app.extensions[database.WATCH].is_lost():
             return False
         before, self._obstacle = self._obstacle, None
         if not self._archive.writable():
@@ -67,11 +67,11 @@ class Admission:
         return self._obstacle is None
 
     def has_room(self, expected_bytes: int = 0) -> bool:
-        """Tell whether the disk keeps its reserve beside so many bytes."""
+        """Tell whether the disk has room for so many bytes beside EZSTEMS_MIN_FREE_MB."""
         return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
 
-    def enter(self, incoming: Incoming, job: Job, extension: str) -> None:
-        """Give a job its id, its row and its upload's place: durable when this returns, without a trace otherwise."""
+    def store(self, incoming: Incoming, job: Job, extension: str) -> None:
+        """Store a job's row and upload under a new id: both are durable when this returns, or neither is there."""
         second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
             job.second = second = Job.free_second(job.stems, second)
@@ -90,8 +90,8 @@ class Admission:
                     raise
         try:
             # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
-            self.require_turn(job.user_id, Job.unfinished(job.user_id))
-            self._archive.keep(incoming, job.filename)
+            self.require_account_room(job.user_id, Job.unfinished(job.user_id))
+            self._archive.store_upload(incoming, job.filename)
             db.session.commit()
         except BaseException:
             filename = job.filename

@@ -1,7 +1,7 @@
-"""The files of the jobs: the only place that knows where one lies.
+"""The files of the jobs, and where each lies, which no other module knows.
 
-A file is written under a name that ends in `.part` and bears its worker's id, synced, then renamed: nothing is
-readable half-written, and what a dead worker left behind can be told from what a live one is writing.
+A file is written under a name with its worker's id and `.part`, synced, then renamed: nothing is readable half-written,
+and what a dead worker left is told from what a live one is writing.
 """
 
 import glob
@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 
 from ezstems.audio.files import sync, sync_bytes
 from ezstems.audio.peaks import Peaks
-from ezstems.disk import full_refused, is_alive
+from ezstems.disk import is_writable, raising_server_full
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.lost import Lost, changed_at
+from ezstems.jobs.lost import LostFiles, changed_at
 from ezstems.jobs.mounts import Mounts
-from ezstems.jobs.stem import StemFile
+from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import COMPLETED, Job, utcnow
 
 PART = ".part"
@@ -30,15 +30,15 @@ COPY_BYTES = 256 << 10  # zipfile's own blocks of 8 KiB take twice the time
 SYNC_BYTES = 8 << 20
 
 
-def is_final(name: str) -> bool:
+def is_finished_name(name: str) -> bool:
     """Tell whether a path below an instance folder is a finished upload's or result's."""
     path = PurePosixPath(name)
     in_place = len(path.parts) == 2 and path.parts[0] in (UPLOADS, RESULTS) and path.name not in (".", "..")
     return in_place and path.suffix != PART and str(path) == name
 
 
-def kept(instance: Path) -> Iterator[Path]:
-    """Yield the finished uploads and results of an instance folder, which may lack the folders for them."""
+def finished_files(instance: Path) -> Iterator[Path]:
+    """Yield the finished uploads and results of an instance folder; it may lack the folders for them."""
     for folder in (instance / UPLOADS, instance / RESULTS):
         if folder.is_dir():
             yield from (path for path in folder.iterdir() if path.suffix != PART and path.is_file())
@@ -49,43 +49,41 @@ class Archive:
 
     def __init__(self, instance: Path, owner: str) -> None:
         self._owner = owner
-        self._uploads = instance / UPLOADS
-        self._results = instance / RESULTS
-        for folder in (self._uploads, self._results):
-            with suppress(FileExistsError):  # a link to a disk that isn't there
+        self._folders = self._uploads, self._results = instance / UPLOADS, instance / RESULTS
+        for folder in self._folders:
+            with suppress(FileExistsError):  # a link to a disk that is away
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._mounts = Mounts(instance, (self._uploads, self._results))
-        self.lost = Lost(instance / "lost", (self._uploads, self._results))
+        self._mounts = Mounts(instance, self._folders)
+        self.lost = LostFiles(instance / "lost", self._folders)
 
     def free_bytes(self) -> int:
-        """Return the free space of the disk that holds uploads and results, whichever has less; 0 without one."""
+        """Return the free space of the disk of uploads or results, whichever has less; 0 where one is away."""
         try:
-            return min(shutil.disk_usage(folder).free for folder in (self._uploads, self._results))
-        except OSError:  # it isn't there, or it fails
+            return min(shutil.disk_usage(folder).free for folder in self._folders)
+        except OSError:  # the disk is away, or fails
             return 0
 
     def writable(self) -> bool:
-        """Tell that uploads and results are there and may be written."""
+        """Tell whether uploads and results are there and can be written to."""
         mode = os.W_OK | os.X_OK
-        folders = self._uploads, self._results
-        return all(self._mounts.is_there(folder, mode) and is_alive(folder) for folder in folders)
+        return all(self._mounts.is_there(folder, mode) and is_writable(folder) for folder in self._folders)
 
-    def has_uploads(self) -> bool:
-        """Tell that the uploads' folder is there and may be entered."""
+    def can_read_uploads(self) -> bool:
+        """Tell whether the uploads are there and can be read."""
         return self._mounts.is_there(self._uploads, os.R_OK | os.X_OK)
 
-    def incoming(self) -> Incoming:
-        """Open a new, nameless upload."""
+    def new_upload(self) -> Incoming:
+        """Open a new upload, which has no final name yet."""
         return Incoming(self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}")
 
-    def keep(self, incoming: Incoming, filename: str) -> None:
-        """Give a finished upload its name, durably; raise ServerFull when the disk has no room."""
+    def store_upload(self, incoming: Incoming, filename: str) -> None:
+        """Rename a finished upload to its final name, durably; raise ServerFull when the disk has no room."""
         source = self.source(filename)
         job_id = self.job_id(source)
-        # What bears the id of a job that begins is of another one, of which the database has lost the row.
+        # A file with a new job's id is of an older one, whose row the database has lost.
         for left in (source, self.result(job_id), self.peaks(job_id)):
             self._put_aside(left)
-        with full_refused():
+        with raising_server_full():
             incoming.path.replace(source)
             sync(self._uploads)
 
@@ -106,17 +104,17 @@ class Archive:
         """Return where the peaks of a job's stems lie, as JSON, once it is complete."""
         return self._results / f"{job_id}.peaks"
 
-    def stem(self, job_id: str, name: str) -> StemFile:
+    def stem(self, job_id: str, name: str) -> ZipEntry:
         """Open one stem inside a job's ZIP; raise FileNotFoundError without a ZIP, KeyError without that stem."""
-        return StemFile(self.result(job_id), name)
+        return ZipEntry(self.result(job_id), name)
 
     @contextmanager
     def workspace(self, job_id: str) -> Iterator[Path]:
-        """Lend a folder for a job's stems; it is gone afterwards, however the block ends."""
+        """Lend a folder for a job's stems, and delete it in the end."""
         folder = self._results / f"{self._owner}.{job_id}{PART}"
         shutil.rmtree(folder, ignore_errors=True)
         for left in (self.result(job_id), self.peaks(job_id)):
-            self._put_aside(left)  # of a run that ended just before its row could say so
+            self._put_aside(left)  # by a run that ended just before its row could say so
         folder.mkdir()
         try:
             yield folder
@@ -133,9 +131,7 @@ class Archive:
     ) -> int:
         """Move finished stems into the job's ZIP and put their peaks beside it; return the ZIP's size in bytes.
 
-        Calls `progress` for each block.
-
-        Finished audio doesn't deflate, so it is stored as it is, which is what `stem` relies on.
+        Calls `progress` for each block. Encoded audio doesn't deflate, so it is stored as it is: `stem` relies on that.
         """
         part, peaks_part = (self._results / f"{self._owner}.{job_id}.{kind}{PART}" for kind in ("zip", "peaks"))
         try:
@@ -159,7 +155,7 @@ class Archive:
                         stem.unlink()
                 handle.flush()
                 for pending in syncs:
-                    pending.result()  # an error is told once, to whoever syncs first
+                    pending.result()  # the system reports an error once, to the first who syncs
                     progress()
                 os.fsync(handle.fileno())
                 size_bytes = handle.tell()
@@ -175,10 +171,10 @@ class Archive:
 
     def _put_aside(self, path: Path) -> None:
         if path.exists():
-            self.lost.put(path, utcnow())
+            self.lost.put_aside(path, utcnow())
 
-    def hold(self, path: Path) -> Path:
-        """Link a file under a name of this owner; what it holds stays there until `clean`, whoever deletes the file."""
+    def link(self, path: Path) -> Path:
+        """Link a file under a name of this owner, which keeps its content until `remove_unfinished`."""
         held = path.with_name(f"{self._owner}.{path.name}{PART}")
         held.hardlink_to(path)
         return held
@@ -193,13 +189,13 @@ class Archive:
         self.remove_result(job_id)
 
     def remove_result(self, job_id: str) -> None:
-        """Delete what a job was packed into."""
+        """Delete a job's ZIP and peaks."""
         for path in (self.result(job_id), self.peaks(job_id)):
             path.unlink(missing_ok=True)
 
-    def clean(self, owner: str) -> None:
-        """Delete what a dead worker left half-written."""
-        for folder in (self._uploads, self._results):
+    def remove_unfinished(self, owner: str) -> None:
+        """Delete the unfinished files of an owner."""
+        for folder in self._folders:
             for left in folder.glob(f"{glob.escape(owner)}.*{PART}"):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
@@ -207,18 +203,15 @@ class Archive:
                     left.unlink(missing_ok=True)
 
     def files_of(self, job: Job) -> dict[Path, int | None]:
-        """Return where a job's files must lie now, each with its size where that is known."""
+        """Return the paths of the files that a job must have now, each with its size where that is known."""
         if job.status == COMPLETED:
             return {self.result(job.id): job.result_bytes, self.peaks(job.id): None}
         return {self.source(job.filename): job.size_bytes}
 
-    def finished(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
-        """Yield the files with final names that, by none of the clocks, were changed a while ago at most.
-
-        One from the future, which a clock that went back has left, was not.
-        """
-        for folder in (self._uploads, self._results):
-            with suppress(FileNotFoundError, PermissionError):  # a disk that isn't there: nothing of it is known
+    def finished_before(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
+        """Yield the finished files that are older than an age by all of some clocks, or as far in the future."""
+        for folder in self._folders:
+            with suppress(FileNotFoundError, PermissionError):  # a disk that is away
                 for entry in folder.iterdir():
                     with suppress(FileNotFoundError):  # somebody deletes it at the same time
                         if entry.suffix != PART and entry.is_file():

@@ -1,4 +1,4 @@
-"""A backup of a live instance: one tar, in which rows and files belong together and nothing is half there."""
+"""Back up a live instance into one tar, in which rows and files match and nothing is half-written."""
 
 import fcntl
 import os
@@ -16,11 +16,11 @@ from ezstems.audio.files import sync
 from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.recovery import Life
+from ezstems.jobs.recovery import WorkerLock
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
+from ezstems.models.instance import ID_FILE
 
 DATABASE = "ezstems.sqlite3"
-ID_FILE = "instance_id"
 COPY_BYTES = 1 << 20
 
 
@@ -30,11 +30,11 @@ def write(target: Path, instance: Path, min_free_bytes: int) -> tuple[int, int]:
     Raises:
         ServerFull: it would leave less than the least free space.
     """
-    with beside(target) as folder, _links(instance) as archive:
+    with folder_beside(target) as folder, _archive_of_links(instance) as archive:
         database, id_file, tar = folder / DATABASE, folder / ID_FILE, folder / "tar"
-        jobs, lacking, held = _freeze(archive, database)
+        jobs, lacking, held = _snapshot(archive, database)
         # An id of its own: unpacked, it is whole, and belongs to no other folder or database.
-        id_file.write_text(renew(database))
+        id_file.write_text(give_new_id(database))
         files = [(database, DATABASE), (id_file, ID_FILE)]
         files += [(link, str(path.relative_to(instance))) for link, path in held]
         files += [(path, path.name) for name in ("secret_key", "config.py") if (path := instance / name).exists()]
@@ -50,8 +50,8 @@ def write(target: Path, instance: Path, min_free_bytes: int) -> tuple[int, int]:
     return jobs, lacking
 
 
-def renew(database: Path) -> str:
-    """Give a copied database, which nobody has open, an id that no other has; return it."""
+def give_new_id(database: Path) -> str:
+    """Give a copied database, which nobody has open, a new id; return it."""
     new = uuid.uuid4().hex
     with closing(sqlite3.connect(database)) as copy:
         copy.execute("UPDATE instances SET id = ?", (new,))
@@ -60,12 +60,12 @@ def renew(database: Path) -> str:
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """Lend an empty folder beside the target, under one name, so that what a killed backup left goes with the next."""
+def folder_beside(target: Path) -> Iterator[Path]:
+    """Lend an empty folder beside the target, under a fixed name: the next one deletes what a killed one left."""
     folder = target.with_name(f".{target.name}.part")
     parent = os.open(target.parent, os.O_RDONLY)
     try:
-        fcntl.flock(parent, fcntl.LOCK_EX)  # two backups into the same file take turns
+        fcntl.flock(parent, fcntl.LOCK_EX)  # two backups into one folder wait for each other
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         try:
@@ -85,19 +85,19 @@ def _require_room(target: Path, needed_bytes: int, min_free_bytes: int) -> None:
 
 
 @contextmanager
-def _links(instance: Path) -> Iterator[Archive]:
-    """Lend an archive for links to files; they go in the end, or with whichever worker finds this process dead."""
+def _archive_of_links(instance: Path) -> Iterator[Archive]:
+    """Lend an archive for links; they are deleted in the end, or by the worker that finds this process dead."""
     owner = f"backup-{uuid.uuid4().hex}"
-    archive, life = Archive(instance, owner), Life(instance, owner)
-    life.begin()
+    archive, lock = Archive(instance, owner), WorkerLock(instance, owner)
+    lock.acquire()
     try:
         yield archive
     finally:
-        archive.clean(owner)
-        life.vanish()
+        archive.remove_unfinished(owner)
+        lock.remove()
 
 
-def _freeze(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
+def _snapshot(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
     """Copy the database and link the files of its jobs at one moment.
 
     Return how many jobs have files, how many lack the one they need, and the links with their files.
@@ -106,7 +106,7 @@ def _freeze(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path
     held: list[tuple[Path, Path]] = []
     jobs = lacking = 0
     with db.engine.connect() as lock, closing(sqlite3.connect(snapshot)) as copy:
-        # No job begins, ends or goes while this is held, and so no file that a row speaks of.
+        # While this is held, no job begins, ends or is deleted, nor any file that a row names.
         lock.exec_driver_sql("BEGIN IMMEDIATE")
         kept = select(Job.id, Job.filename, Job.status).where(Job.expired_at.is_(None))
         for job_id, filename, status in lock.execute(kept):
@@ -114,7 +114,7 @@ def _freeze(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path
             links = []
             for path in done if status == COMPLETED else (archive.source(filename),):
                 with suppress(FileNotFoundError):  # a failed job's upload, or the peaks of an old one
-                    links.append((archive.hold(path), path))
+                    links.append((archive.link(path), path))
             held += links
             needed = archive.result(job_id) if status == COMPLETED else archive.source(filename)
             is_whole = needed in (path for _, path in links)
@@ -127,7 +127,7 @@ def _freeze(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path
             source.close()
         lock.rollback()
         copy.execute("PRAGMA journal_mode=DELETE")  # one file
-        # What runs now begins anew there, and nobody's crash has stopped it.
+        # What runs now begins anew in the copy; no crash has stopped it.
         copy.execute(
             "UPDATE jobs SET status = ?, owner = NULL, progress = 0, started_at = NULL WHERE status IN (?, ?)",
             (QUEUED, QUEUED, PROCESSING),

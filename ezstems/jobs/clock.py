@@ -1,8 +1,8 @@
-"""The time by which songs expire: the wall clock's, unless that jumped ahead by more than they are kept.
+"""The trusted time, by which songs expire: the wall clock's, unless that jumped ahead by more than the retention.
 
-How much time has really passed is known while a process runs; while none does, only the last time that a sweep trusted
-is. A jump ahead beyond the retention is doubted: the trusted time goes on from the last one as the real time does until
-the new clock has held for one retention, or nothing is left that would expire by the jump. A clock that goes back is
+A running process knows how much time has passed; a new one knows the last trusted time, which the instance's row holds.
+A jump ahead beyond the retention is doubted: the trusted time goes on from the last one, as real time does, until the
+wall clock has held for one retention, or nothing is left that would expire by the jump. A clock that goes back is
 believed: nothing expires by that.
 """
 
@@ -16,26 +16,26 @@ from ezstems.models import Instance, Job, utcnow
 
 log = logging.getLogger(__name__)
 
-# The clock that goes on while the machine sleeps, where there is one.
+# A clock that goes on while the machine sleeps, where the system has one.
 REAL = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-# A sweep looks every few minutes: so much later than the last trusted time may something have happened by that clock.
+# A sweep reads the clock every few minutes: within so long after the last trusted time, jobs may have ended.
 SLACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Hold what the wall clock says, and the time by which songs expire: earlier where that clock is doubted."""
+    """Hold the wall clock's time and the trusted one, which is earlier where that clock is doubted."""
 
     wall: datetime
     trusted: datetime
 
     @property
     def is_doubted(self) -> bool:
-        """Tell whether the wall clock isn't believed."""
+        """Tell whether the wall clock is doubted."""
         return self.trusted < self.wall
 
-    def story(self) -> str:
-        """Say what is doubted, and what the operator may do."""
+    def explain(self) -> str:
+        """Say how far the clock is ahead, and what the operator may do."""
         ahead = self.wall - self.trusted
         return (
             f"the clock says {self.wall} UTC, {ahead.days} days and {ahead.seconds // 3600} hours ahead of the last "
@@ -43,8 +43,8 @@ class Moment:
         )
 
 
-class Clock:
-    """Tell the trusted time to one process; what all processes share is in the instance's row."""
+class TrustedClock:
+    """Keep the trusted time of one process; the processes share it in the instance's row."""
 
     def __init__(self) -> None:
         self.moment: Moment | None = None  # of the last look
@@ -54,11 +54,11 @@ class Clock:
         self._row: datetime | None = None  # the row's time at the last look
         self._doubted_since_seconds: float | None = None
 
-    def look(self, retention: timedelta, at_stake: Callable[[datetime], bool], *, believe: bool = False) -> Moment:
-        """Return the time; `at_stake` tells whether something finished up to a time would expire by a jump."""
-        wall, real_seconds, row = utcnow(), time.clock_gettime(REAL), Instance.last_seen()
+    def read(self, retention: timedelta, at_stake: Callable[[datetime], bool], *, believe: bool = False) -> Moment:
+        """Return the present time; `at_stake` tells whether something that ended by a time would expire by a jump."""
+        wall, real_seconds, row = utcnow(), time.clock_gettime(REAL), Instance.trusted_time()
         passed = timedelta(seconds=real_seconds - self._real_seconds)
-        trusted = self._go_on(passed, row) or Job.newest() or wall
+        trusted = self._go_on(passed, row) or Job.last_created_at() or wall
         moment = Moment(wall, wall)
         if wall - trusted <= retention:
             if self._doubted_since_seconds is not None:
@@ -73,19 +73,19 @@ class Clock:
             self._doubted_since_seconds = None
         elif self._doubted_since_seconds is None:
             self._doubted_since_seconds = real_seconds
-            log.error("%s", moment.story())
+            log.error("%s", moment.explain())
         self._trusted, self._wall = trusted if moment.is_doubted else wall, wall
         self._real_seconds, self._row, self.moment = real_seconds, row, moment
         return moment
 
-    def note(self, moment: Moment) -> bool:
-        """Store the trusted time for other processes, and for the next start; tell whether it is there."""
-        Instance.see(moment.trusted, moment.wall)
-        self._row = Instance.last_seen()
+    def store(self, moment: Moment) -> bool:
+        """Store the trusted time for other processes and the next start; tell whether the row holds it."""
+        Instance.note_trusted_time(moment.trusted, moment.wall)
+        self._row = Instance.trusted_time()
         return self._row is not None and self._row <= moment.wall
 
     def _go_on(self, passed: timedelta, row: datetime | None) -> datetime | None:
-        """Return the trusted time before the wall clock is looked at, as far as it is known."""
+        """Return the trusted time without the wall clock; None where nothing is known."""
         if self._trusted is None:
             return row
         going_on = self._trusted + passed

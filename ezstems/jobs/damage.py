@@ -1,4 +1,4 @@
-"""What lies on the disk against what its row says: an upload before its separation, a result before it is sent."""
+"""Check files against their rows: an upload before its separation, a result before it is sent."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ DAMAGED_RESULT = "The stems were damaged or lost on the server's disk. Nothing i
 
 
 def require_upload(path: Path, size_bytes: int, sha256: str | None) -> None:
-    """Raise DamagedFile unless an upload is what came in; an old one has no checksum."""
+    """Raise DamagedFile unless an upload is as it came in; an old one has no checksum."""
     try:
         with path.open("rb", buffering=0) as file:
             found_bytes = os.fstat(file.fileno()).st_size
@@ -35,8 +35,8 @@ def require_upload(path: Path, size_bytes: int, sha256: str | None) -> None:
 
 
 def require_result(path: Path, size_bytes: int | None) -> None:
-    """Raise DamagedFile unless a ZIP is there, as long as it was packed; an old one's size isn't known."""
-    with reading(), path.open("rb") as file:
+    """Raise DamagedFile unless a ZIP has the size that it was packed to; an old one's isn't known."""
+    with raising_damaged_result(), path.open("rb") as file:
         found_bytes = os.fstat(file.fileno()).st_size
         if size_bytes is None:
             ZipFile(file).close()
@@ -45,8 +45,8 @@ def require_result(path: Path, size_bytes: int | None) -> None:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Turn whatever a ZIP that is damaged, lost or not readable raises into DamagedFile."""
+def raising_damaged_result() -> Iterator[None]:
+    """Raise DamagedFile for whatever a ZIP raises that is damaged, lost or not readable."""
     try:
         yield
     except (OSError, BadZipFile, KeyError, ValueError, NotImplementedError) as error:

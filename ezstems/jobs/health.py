@@ -6,64 +6,47 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems.database_watch import LOST, DatabaseWatch
 from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.readiness import Readiness
-from ezstems.jobs.sweeper import Sweeper
+from ezstems.jobs.background import EngineLoader
+from ezstems.jobs.retention import Sweeper
 from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import QUEUED, Job
-from ezstems.watch import LOST, DatabaseWatch
 
 log = logging.getLogger(__name__)
 
 
-class Health:
-    """Ask those who know in one worker process."""
-
-    def __init__(
-        self,
-        archive: Archive,
-        admission: Admission,
-        watch: DatabaseWatch,
-        watchdog: Watchdog,
-        readiness: Readiness,
-        sweeper: Sweeper,
-        model: Callable[[], str],
-    ) -> None:
-        self._archive = archive
-        self._admission = admission
-        self._watch = watch
-        self._watchdog = watchdog
-        self._readiness = readiness
-        self._sweeper = sweeper
-        self._model = model
-
-    def describe(self) -> dict[str, Any]:
-        """Return the box's status, how much waits, the model, and how much disk is free."""
-        health: dict[str, Any] = {
-            "status": "ok",
-            "queue_length": None,
-            "model": None,
-            "free_disk_bytes": self._archive.free_bytes(),
-        }
-        if self._watch.is_lost():
-            return health | {"status": "no database", "message": LOST}
-        try:
-            health["queue_length"] = Job.unfinished_by_status()[QUEUED]
-            health["model"] = self._model()
-            self._admission.require_room()
-        except SQLAlchemyError:
-            log.exception("the database failed")
-            health |= {"status": "no database", "message": "The database failed; the log says how."}
-        except ConfigurationError as error:
-            health |= {"status": "no model", "message": str(error)}
-        except ServerFull as error:
-            health |= {"status": "full", "message": str(error)}
-        if stalled := self._watchdog.stalled():
-            health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
-        if self._readiness.broken:
-            health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
-        if problems := self._sweeper.problems():
-            health["problems"] = problems
-        return health
+def health_of(
+    archive: Archive,
+    admission: Admission,
+    database_watch: DatabaseWatch,
+    watchdog: Watchdog,
+    engine: EngineLoader,
+    sweeper: Sweeper,
+    model: Callable[[], str],
+) -> dict[str, Any]:
+    """Return the box's status, how much waits, the model, and how much disk is free."""
+    health: dict[str, Any] = {"status": "ok", "queue_length": None, "model": None}
+    health["free_disk_bytes"] = archive.free_bytes()
+    if database_watch.is_lost():
+        return health | {"status": "no database", "message": LOST}
+    try:
+        health["queue_length"] = Job.unfinished_by_status()[QUEUED]
+        health["model"] = model()
+        admission.require_room()
+    except SQLAlchemyError:
+        log.exception("the database failed")
+        health |= {"status": "no database", "message": "The database failed; the log says how."}
+    except ConfigurationError as error:
+        health |= {"status": "no model", "message": str(error)}
+    except ServerFull as error:
+        health |= {"status": "full", "message": str(error)}
+    if stalled := watchdog.stalled():
+        health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
+    if engine.failed:
+        health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
+    if problems := sweeper.problems():
+        health["problems"] = problems
+    return health

@@ -1,6 +1,6 @@
-"""What no row names: it is put aside, taken back when a row names it again, and deleted after a retention.
+"""Lost files, which no row names: put aside, taken back when a row names them again, deleted after a retention.
 
-The database may be a new one, a restored one or the wrong one; then what it doesn't name are somebody's songs.
+The database may be new, restored or the wrong one; then the files that it doesn't name are somebody's songs.
 """
 
 import errno
@@ -25,7 +25,7 @@ _AGAIN = re.compile(r"~[0-9]+$")
 
 @dataclass(frozen=True)
 class LostFile:
-    """Describe a file that was put aside: where it lies, where it came from, its size, and since when it lies there."""
+    """Describe a lost file: where it lies, where it came from, its size, and when it was lost."""
 
     path: Path
     home: Path
@@ -33,20 +33,20 @@ class LostFile:
     since: datetime
 
 
-class Lost:
-    """Keep the files that no row names, in a folder a home."""
+class LostFiles:
+    """Keep the lost files, in a folder for each home, the folder that they came from."""
 
     def __init__(self, folder: Path, homes: tuple[Path, ...]) -> None:
-        """Remember the folder and the homes; nothing is made before there is something to keep."""
+        """Hold the folder and the homes; the folder is made for the first lost file."""
         self.folder = folder
         self._homes = homes
 
-    def put(self, path: Path, now: datetime) -> bool:
-        """Put a file of a home aside, lost since now; False, and it stays, where that is impossible or it is gone."""
+    def put_aside(self, path: Path, now: datetime) -> bool:
+        """Put a file of a home aside, as lost now; return False where it is gone, or can't be moved and stays."""
         try:
             folder = self._folder_of(path.parent)
             seconds = _seconds(now)
-            os.utime(path, (seconds, seconds))  # first: where this can't be told, it must stay
+            os.utime(path, (seconds, seconds))  # first: a file whose time can't be set must stay
             aside = _claim(folder, path.name)
             try:
                 _move(path, aside)
@@ -62,13 +62,13 @@ class Lost:
         return True
 
     def files(self) -> Iterator[LostFile]:
-        """Yield what lies here."""
+        """Yield the lost files."""
         for home in self._homes:
             try:
                 paths = sorted((self.folder / home.name).iterdir())
             except FileNotFoundError:
                 continue
-            except OSError as error:  # no reason to let nothing expire
+            except OSError as error:  # must not keep other files from being deleted
                 log.warning("%s can't be looked into: %s", self.folder / home.name, error.strerror)
                 continue
             for path in paths:
@@ -77,9 +77,9 @@ class Lost:
                     yield LostFile(path, home / _AGAIN.sub("", path.name), stat.st_size, changed_at(stat))
 
     def take_back(self, home: Path, size_bytes: int | None, files: Iterable[LostFile] | None = None) -> bool:
-        """Put the newest file that once lay there back, one of this size where that is known; False without one.
+        """Move the newest file from a home back there, one of this size where that is known; return False without one.
 
-        Whoever takes many back tells which files may be it: to look through all of them takes long.
+        `files` are those to choose from: to look through all takes long, if many are taken back.
         """
         found = [
             file
@@ -97,8 +97,8 @@ class Lost:
         log.warning("%s, which a job names, was taken back from %s", home.name, file.path)
         return True
 
-    def date(self, file: LostFile, since: datetime) -> None:
-        """Let a file count as lost since another time."""
+    def set_since(self, file: LostFile, since: datetime) -> None:
+        """Set the time at which a file was lost."""
         with suppress(FileNotFoundError):
             os.utime(file.path, (_seconds(since), _seconds(since)))
 
@@ -118,7 +118,7 @@ class Lost:
 
 
 def _claim(folder: Path, name: str) -> Path:
-    """Take a free name with an empty file, so that nobody else's is overwritten."""
+    """Create an empty file under a free name, so that no other is overwritten."""
     for number in count():
         path = folder / (f"{name}~{number}" if number else name)
         with suppress(FileExistsError):
@@ -150,7 +150,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def changed_at(stat: os.stat_result) -> datetime:
-    """Return when a file was last changed, as the rows have their times."""
+    """Return when a file was last changed, in UTC without a zone, as the rows have it."""
     return datetime.fromtimestamp(stat.st_mtime, timezone.utc).replace(tzinfo=None)
 
 

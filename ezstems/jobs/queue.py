@@ -10,22 +10,22 @@ from ezstems.errors import ServerFull
 
 log = logging.getLogger(__name__)
 
-LOOK_FOR_ROOM_EVERY_SECONDS = 1.0
+ASK_EVERY_SECONDS = 1.0  # whether a job may start
 
 
 class JobQueue:
     """Run numbered jobs in the order of their numbers, a few at a time.
 
-    A seat is taken before a job is made durable and becomes its place when it is put, so that no accepted job
-    ever finds the queue full. The order is that of the numbers, not of the calls of `put`: two uploads may
-    commit in one order and arrive here in the other. Without room for its work none starts; all keep their places.
+    A seat is reserved before a job is made durable and becomes its place when it is added, so that no accepted job
+    ever finds the queue full. The order is that of the numbers, not of the calls of `add`: two uploads may commit in
+    one order and arrive here in the other. While `may_start` says no, none starts, and all keep their places.
     """
 
     def __init__(
-        self, run: Callable[[int], None], *, threads: int, seats: int, room: Callable[[], bool] = lambda: True
+        self, run: Callable[[int], None], *, threads: int, seats: int, may_start: Callable[[], bool] = lambda: True
     ) -> None:
         self._run = run
-        self._room = room
+        self._may_start = may_start
         self._seats = seats
         self._reserved = 0
         self._waiting: list[int] = []
@@ -55,8 +55,8 @@ class JobQueue:
         with self._lock:
             self._reserved -= 1
 
-    def put(self, number: int, *, reserved: bool = False) -> None:
-        """Line a job up, unless it is here already, in its reserved seat or, accepted long ago, beyond the seats.
+    def add(self, number: int, *, reserved: bool = False) -> None:
+        """Add a job, unless it is here already, in its reserved seat or, accepted long ago, beyond the seats.
 
         Raises:
             RuntimeError: the system has no thread for it now.
@@ -82,8 +82,8 @@ class JobQueue:
         with self._lock:
             return self._waiting.copy()
 
-    def drop(self, number: int) -> None:
-        """Take a job out of the line; harmless when it isn't waiting, or no longer."""
+    def remove(self, number: int) -> None:
+        """Remove a waiting job; do nothing when it isn't waiting."""
         with self._lock:
             if self._place(number) is not None:
                 self._waiting.remove(number)
@@ -105,8 +105,8 @@ class JobQueue:
 
     def _run_next(self) -> None:
         with self._lock:
-            while self._waiting and not self._closed and not self._room():
-                self._changed.wait(LOOK_FOR_ROOM_EVERY_SECONDS)
+            while self._waiting and not self._closed and not self._may_start():
+                self._changed.wait(ASK_EVERY_SECONDS)
             if self._closed or not self._waiting:
                 return
             number = self._waiting.pop(0)

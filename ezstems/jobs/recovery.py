@@ -1,6 +1,6 @@
-"""Who lives and who doesn't: a worker's life is a lock on a file, which the kernel drops however the process ends.
+"""Adopt the jobs of dead workers. A worker is alive while it locks a file: the kernel drops the lock with the process.
 
-A file that is gone says nothing by itself: somebody may have cleared the folder under a live worker, which makes its
+A missing file alone is no proof of death: somebody may have cleared the folder under a live worker, which makes its
 file anew. A job that ran when its worker died may be why it died: it is adopted as a suspect.
 """
 
@@ -16,31 +16,31 @@ from sqlalchemy import select
 
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.events import tell
+from ezstems.jobs.events import record_event
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job
 
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-HELD, FREE, DOUBTFUL = "held", "free", "doubtful"  # there is no file, or another one in its place
-# A live worker looks after its file every round; in so many, even a busy one has.
+HELD, FREE, DOUBTFUL = "held", "free", "doubtful"  # doubtful: there is no file, or a copy in its place
+# A live worker renews its file every round; in so many rounds, even a busy one has.
 DOUBTFUL_ROUNDS = 10
 
 
-class Life:
-    """Hold a worker's lock from its start to its end."""
+class WorkerLock:
+    """Hold a worker's lock from its start to its end, and find the workers whose lock nobody holds."""
 
     def __init__(self, instance: Path, owner: str) -> None:
         self._folder = instance / "workers"
         self._path = self._folder / f"{owner}{LOCK}"
-        self._owner = owner
+        self.owner = owner
         self._descriptor: int | None = None
-        self._closed_to_us: set[str] = set()
+        self._foreign: set[str] = set()
         self._doubtful = Counter[str]()  # rounds in a row
-        self._complained = False
+        self._has_complained = False
 
-    def begin(self) -> None:
-        """Take the lock under a name nobody looks at, then show it: a visible lock is always held."""
+    def acquire(self) -> None:
+        """Lock a file under a hidden name, then rename it: a visible file is always locked."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         hidden = self._path.with_suffix(".new")
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
@@ -51,61 +51,61 @@ class Life:
                 with suppress(OSError):
                     os.fchown(descriptor, whose.st_uid, whose.st_gid)
             with suppress(OSError):  # a full disk must not keep finished jobs from being downloaded
-                os.write(descriptor, _mark(descriptor))
+                os.write(descriptor, _inode(descriptor))
             hidden.rename(self._path)
         except BaseException:
             os.close(descriptor)
             raise
-        self.end()
+        self.release()
         self._descriptor = descriptor
 
     def renew(self) -> None:
-        """Make the lock anew where its file is gone, or another's: each round, before others take this one for dead."""
-        if self._descriptor is None or self._is_shown():
+        """Make the lock anew where its file is gone or replaced, before others take this worker for dead."""
+        if self._descriptor is None or self._is_in_place():
             return
         try:
-            self.begin()
+            self.acquire()
         except OSError as error:
-            if not self._complained:
-                log.error("worker %s: its lock %s is gone and can't be made anew: %s", self._owner, self._path, error)
-            self._complained = True
+            if not self._has_complained:
+                log.error("worker %s: its lock %s is gone and can't be made anew: %s", self.owner, self._path, error)
+            self._has_complained = True
         else:
-            self._complained = False
-            log.error("worker %s: its lock %s was gone and is made anew; who deletes these?", self._owner, self._path)
+            self._has_complained = False
+            log.error("worker %s: its lock %s was gone and is made anew; who deletes these?", self.owner, self._path)
 
-    def _is_shown(self) -> bool:
+    def _is_in_place(self) -> bool:
         assert self._descriptor is not None
         try:
             return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
 
-    def end(self) -> None:
-        """Drop the lock; whoever finds the file free adopts what is left."""
+    def release(self) -> None:
+        """Drop the lock; the worker that finds the file free adopts the jobs."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def vanish(self) -> None:
-        """Drop the lock and its file: nothing is left to adopt."""
+    def remove(self) -> None:
+        """Delete the file and drop the lock: nothing is left to adopt."""
         self._path.unlink(missing_ok=True)
-        self.end()
+        self.release()
 
-    def dead(self) -> Iterator[str]:
-        """Yield the workers whose lock is free; each stays locked while the caller deals with it."""
+    def dead_owners(self) -> Iterator[str]:
+        """Yield the workers whose lock is free; each stays locked until the caller asks for the next."""
         owners = {path.stem for path in self._folder.glob(f"*{LOCK}")}
         owners.update(db.session.scalars(select(Job.owner).where(Job.status.in_((QUEUED, PROCESSING))).distinct()))
         doubtful = Counter[str]()
-        for owner in sorted(owner for owner in owners if owner not in (None, self._owner)):
-            with self._try(owner) as state:
-                if state == DOUBTFUL and self._can_show():
+        for owner in sorted(owner for owner in owners if owner not in (None, self.owner)):
+            with self._probe(owner) as state:
+                if state == DOUBTFUL and self._can_be_made():
                     doubtful[owner] = self._doubtful[owner] + 1
                 if state == FREE or doubtful[owner] > DOUBTFUL_ROUNDS:
                     yield owner
         self._doubtful = doubtful
 
-    def _can_show(self) -> bool:
-        """Tell that a live worker can make its lock anew: on a full disk, it can't."""
+    def _can_be_made(self) -> bool:
+        """Tell whether a live worker could make its lock anew: on a full disk, it can't."""
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             probe = self._path.with_suffix(".probe")
@@ -116,7 +116,7 @@ class Life:
         return True
 
     @contextmanager
-    def _try(self, owner: str) -> Iterator[str]:
+    def _probe(self, owner: str) -> Iterator[str]:
         path = self._folder / f"{owner}{LOCK}"
         try:
             descriptor = os.open(path, os.O_RDWR)
@@ -124,8 +124,8 @@ class Life:
             yield DOUBTFUL
             return
         except PermissionError:
-            if owner not in self._closed_to_us:  # once: this is looked at every few seconds
-                self._closed_to_us.add(owner)
+            if owner not in self._foreign:  # warn once, not every round
+                self._foreign.add(owner)
                 log.warning("%s belongs to another user; nothing is adopted from there", path)
             yield HELD
             return
@@ -140,32 +140,32 @@ class Life:
             os.close(descriptor)
 
 
-def _mark(descriptor: int) -> bytes:
-    """Return what tells a lock from its copies: the number of its file."""
+def _inode(descriptor: int) -> bytes:
+    """Return the inode of a file, which is written into it: a copy has another."""
     return b"%d" % os.fstat(descriptor).st_ino
 
 
 def _is_copy(descriptor: int) -> bool:
-    """Tell that a file was never locked by its owner; an empty one was, on a full disk."""
-    told = os.read(descriptor, 64)
-    return told.isdigit() and told != _mark(descriptor)
+    """Tell whether a file is a copy of a lock; an empty one is a lock that was made on a full disk."""
+    written = os.read(descriptor, 64)
+    return written.isdigit() and written != _inode(descriptor)
 
 
-def adopt(life: Life, owner: str, archive: Archive) -> None:
-    """Take over the unfinished jobs of dead workers, and those that an operator set back."""
-    _adopt_from(None, owner, archive)
-    for dead in life.dead():
-        archive.clean(dead)
-        _adopt_from(dead, owner, archive)
+def adopt(lock: WorkerLock, archive: Archive) -> None:
+    """Adopt the unfinished jobs of dead workers, and those that an operator retries."""
+    _adopt_from(None, lock.owner)
+    for dead in lock.dead_owners():
+        archive.remove_unfinished(dead)
+        _adopt_from(dead, lock.owner)
         done = select(Job.filename).where(Job.owner == dead, Job.status == COMPLETED, Job.expired_at.is_(None))
         for filename in db.session.scalars(done).all():
             archive.remove_source(filename)  # it died between the job's end and this
 
 
-def _adopt_from(dead: str | None, owner: str, archive: Archive) -> None:
+def _adopt_from(dead: str | None, owner: str) -> None:
     theirs = Job.owner.is_(None) if dead is None else Job.owner == dead
     unfinished = select(Job.number).where(theirs, Job.status.in_((QUEUED, PROCESSING)))
     for number in db.session.scalars(unfinished.order_by(Job.number)).all():
         if Job.adopt(number, dead, owner):
             job = db.session.get_one(Job, number)
-            tell("adopted", job.id, f", {job.status}", level=logging.WARNING, crashes=job.crashes)
+            record_event("adopted", job.id, f", {job.status}", level=logging.WARNING, crashes=job.crashes)

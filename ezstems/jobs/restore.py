@@ -1,4 +1,4 @@
-"""A backup made an instance folder again: checked before it is written, and there as a whole or not at all."""
+"""Restore a backup into an instance folder: checked before it is written, there as a whole or not at all."""
 
 import os
 import shutil
@@ -15,9 +15,10 @@ from alembic.util import CommandError
 from ezstems.audio.files import sync
 from ezstems.database import MIGRATIONS
 from ezstems.errors import EzStemsError
-from ezstems.jobs.archive import RESULTS, UPLOADS, is_final
-from ezstems.jobs.backup import COPY_BYTES, DATABASE, ID_FILE, beside, renew
+from ezstems.jobs.archive import RESULTS, UPLOADS, is_finished_name
+from ezstems.jobs.backup import COPY_BYTES, DATABASE, folder_beside, give_new_id
 from ezstems.models import COMPLETED, FAILED
+from ezstems.models.instance import ID_FILE
 
 CONFIG = "config.py"
 KNOWN = (DATABASE, ID_FILE, "secret_key", CONFIG)
@@ -25,13 +26,13 @@ KNOWN = (DATABASE, ID_FILE, "secret_key", CONFIG)
 END = bytes(2 * tarfile.BLOCKSIZE)
 # What the database takes beside itself while it is checked, and at the first start.
 SPARE_BYTES = 16 << 20
-OWN_DATABASE = """
+USE_RESTORED_DATABASE = """
 # Restored: the database is the one in this folder, whatever is named above.
 EZSTEMS_DATABASE_URL = None
 """
 
 
-class Unfit(EzStemsError):
+class BadBackup(EzStemsError):
     """Say why a file can't be restored."""
 
 
@@ -49,17 +50,17 @@ def restore(file: Path, folder: Path, *, incomplete: bool = False) -> Restored:
     """Make a folder, which must not be there or be empty, the instance that a backup holds.
 
     Raises:
-        Unfit: the file is no backup, or not a whole one, or the folder can't be made of it.
+        BadBackup: the file is no backup, or not a whole one, or the folder can't be made of it.
     """
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise Unfit(f"{folder} is there already and no empty folder")
+        raise BadBackup(f"{folder} is there already and no empty folder")
     if folder.is_mount():
-        raise Unfit(f"{folder} is a disk's root; name a folder on it")
-    with _opened(file) as tar, beside(folder) as part:
+        raise BadBackup(f"{folder} is a disk's root; name a folder on it")
+    with _opened(file) as tar, folder_beside(folder) as part:
         entries = _entries(tar, file)
         needed, free = sum(entry.size for entry in entries.values()) + SPARE_BYTES, shutil.disk_usage(part).free
         if needed > free:
-            raise Unfit(f"it takes {needed >> 20} MiB of the {free >> 20} MiB that are free in {folder.parent}")
+            raise BadBackup(f"it takes {needed >> 20} MiB of the {free >> 20} MiB that are free in {folder.parent}")
         made = part / "instance"
         for path in (made, made / UPLOADS, made / RESULTS):
             path.mkdir(mode=0o700)
@@ -68,44 +69,44 @@ def restore(file: Path, folder: Path, *, incomplete: bool = False) -> Restored:
         for entry in entries.values():
             _extract(tar, entry, made)
         if is_bound:
-            (made / ID_FILE).write_text(renew(made / DATABASE))  # the same backup may be restored twice
+            (made / ID_FILE).write_text(give_new_id(made / DATABASE))  # the same backup may be restored twice
             sync(made / ID_FILE)
-        is_config_changed = _own_database(made / CONFIG)
+        is_config_changed = _use_restored_database(made / CONFIG)
         _hand_over(made, folder if folder.exists() else folder.parent)
         for path in (made / UPLOADS, made / RESULTS, made):
             sync(path)
         made.rename(folder)
         sync(folder.parent)
-    return Restored(accounts, jobs, sum(map(is_final, entries)), is_config_changed)
+    return Restored(accounts, jobs, sum(map(is_finished_name, entries)), is_config_changed)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tarfile.TarFile]:
-    """Lend the tar; whatever it turns out not to be is told in our words."""
+    """Lend the tar; raise BadBackup where it turns out to be none, or damaged."""
     try:
         with tarfile.TarFile(file) as tar:
             yield tar
     except tarfile.TarError as error:
-        raise Unfit("it is damaged, cut off, or no tar that `ezstems backup` wrote") from error
+        raise BadBackup("it is damaged, cut off, or no tar that `ezstems backup` wrote") from error
 
 
 def _entries(tar: tarfile.TarFile, file: Path) -> dict[str, tarfile.TarInfo]:
-    """Return the entries by their names, all of which a backup of ours may have; read no more than their heads."""
+    """Return the entries by name, from their headers alone; refuse what `ezstems backup` doesn't write."""
     entries: dict[str, tarfile.TarInfo] = {}
     end = 0
     for entry in tar:
-        if not entry.isreg() or entry.issparse() or not (entry.name in KNOWN or is_final(entry.name)):
-            raise Unfit(f"{entry.name!r} is nothing that `ezstems backup` writes")
+        if not entry.isreg() or entry.issparse() or not (entry.name in KNOWN or is_finished_name(entry.name)):
+            raise BadBackup(f"{entry.name!r} is nothing that `ezstems backup` writes")
         if entry.name in entries:
-            raise Unfit(f"{entry.name!r} is in it twice")
+            raise BadBackup(f"{entry.name!r} is in it twice")
         entries[entry.name] = entry
         end = entry.offset_data + -(-entry.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     with file.open("rb") as raw:
         raw.seek(end)
         if raw.read(len(END)) != END:
-            raise Unfit("it is damaged or cut off")
+            raise BadBackup("it is damaged or cut off")
     if DATABASE not in entries:
-        raise Unfit(f"{DATABASE} is not in it")
+        raise BadBackup(f"{DATABASE} is not in it")
     return entries
 
 
@@ -119,11 +120,11 @@ def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None
 
 
 def _check(database: Path, entries: dict[str, tarfile.TarInfo], incomplete: bool) -> tuple[int, int, bool]:
-    """Check the database, and that the files its rows speak of are there; return accounts, jobs, and has it an id."""
+    """Check the database and the files that its rows need; return its accounts, its jobs, and whether it has an id."""
     try:
         with closing(sqlite3.connect(database)) as rows:
             if rows.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
-                raise Unfit("its database is damaged")
+                raise BadBackup("its database is damaged")
             _require_known(rows.execute("SELECT version_num FROM alembic_version").fetchall())
             accounts = rows.execute("SELECT count(*) FROM users").fetchone()[0]
             jobs = rows.execute("SELECT count(*) FROM jobs").fetchone()[0]
@@ -131,12 +132,12 @@ def _check(database: Path, entries: dict[str, tarfile.TarInfo], incomplete: bool
             ids = [row[0] for row in rows.execute("SELECT id FROM instances")] if tables else []
             lacking = list(_lacking(rows, entries))
     except sqlite3.Error as error:
-        raise Unfit("its database is damaged, or not one of EzStems") from error
+        raise BadBackup("its database is damaged, or not one of EzStems") from error
     if len(ids) > 1 or bool(ids) != (ID_FILE in entries):
-        raise Unfit(f"its database and its {ID_FILE} don't belong together")
+        raise BadBackup(f"its database and its {ID_FILE} don't belong together")
     if lacking and not incomplete:
-        raise Unfit(f"{len(lacking)} files that its rows speak of are not in it, or not whole, {lacking[0]} for one; "
-                    "--incomplete restores the others")  # fmt: skip
+        which = f"{len(lacking)} files that its rows speak of are not in it, or not whole, {lacking[0]} for one"
+        raise BadBackup(f"{which}; --incomplete restores the others")
     return accounts, jobs, bool(ids)
 
 
@@ -146,11 +147,12 @@ def _require_known(versions: list[tuple[str]]) -> None:
     except CommandError:
         found = []
     if len(found) != 1:
-        raise Unfit("its database is of a newer version of EzStems, or damaged; restore with the version that wrote it")
+        remedy = "restore with the version that wrote it"
+        raise BadBackup(f"its database is of a newer version of EzStems, or damaged; {remedy}")
 
 
 def _lacking(rows: sqlite3.Connection, entries: dict[str, tarfile.TarInfo]) -> Iterator[str]:
-    """Yield the files that rows need and the tar doesn't hold in their size."""
+    """Yield the files that rows need and the tar lacks, or holds in another size."""
     query = "SELECT id, filename, size_bytes, status FROM jobs WHERE expired_at IS NULL AND status != ?"
     for job_id, filename, size_bytes, status in rows.execute(query, (FAILED,)):
         name = f"{RESULTS}/{job_id}.zip" if status == COMPLETED else f"{UPLOADS}/{filename}"
@@ -158,19 +160,19 @@ def _lacking(rows: sqlite3.Connection, entries: dict[str, tarfile.TarInfo]) -> I
             yield name
 
 
-def _own_database(config: Path) -> bool:
-    """Let a `config.py` that names a database name none, so that the restored one is used."""
+def _use_restored_database(config: Path) -> bool:
+    """Override the database that a `config.py` names, so that the restored one is used; tell whether it named one."""
     if not config.exists() or b"DATABASE_URL" not in config.read_bytes():
         return False
     with config.open("a") as lines:
-        lines.write(OWN_DATABASE)
+        lines.write(USE_RESTORED_DATABASE)
         lines.flush()
         os.fsync(lines.fileno())
     return True
 
 
 def _hand_over(made: Path, whose: Path) -> None:
-    """Give everything to whom a folder belongs, where root restores for a service's user."""
+    """Give all files to the owner of a folder, where root restores for a service's user."""
     if os.geteuid() == 0:
         owner = whose.stat()
         for path in (made, *made.rglob("*")):

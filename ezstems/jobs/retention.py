@@ -1,6 +1,7 @@
-"""What must go: expired results, what an account deletes, and, much later, files that no row names."""
+"""Retention: expire results, delete what an account deletes and, much later, files that no row names."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,52 +14,101 @@ from sqlalchemy.exc import OperationalError
 
 from ezstems import disk
 from ezstems.database import db
+from ezstems.errors import DamagedFile
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.clock import SLACK, Clock, Moment
-from ezstems.jobs.events import tell
+from ezstems.jobs.clock import SLACK, Moment, TrustedClock
+from ezstems.jobs.damage import require_result
+from ezstems.jobs.events import record_event
 from ezstems.jobs.lost import LostFile
-from ezstems.models import Job
+from ezstems.models import COMPLETED, Job
 
 log = logging.getLogger(__name__)
 
+SWEEP_EVERY_SECONDS = 600.0
+# So soon it shows that what was missing is back.
+SWEEP_DAMAGED_EVERY_SECONDS = 60.0
 # A file gets its final name just before its row is committed; an hour is far longer than that takes.
 ORPHAN_AGE_SECONDS = 3600.0
 # What ended so much later than now ended by a clock that went back since.
 AHEAD = timedelta(minutes=1)
 
 
-def sweep(archive: Archive, retention_hours: float, clock: Clock | None = None, *, believe: bool = False) -> int:
+class Sweeper:
+    """Sweep for one process every few minutes, and look whether the results are still whole."""
+
+    def __init__(self, archive: Archive, retention_hours: float) -> None:
+        self._archive = archive
+        self._retention_hours = retention_hours
+        self._clock = TrustedClock()
+        self._swept_seconds = float("-inf")
+        self._damaged: frozenset[str] = frozenset()
+
+    def sweep_when_due(self) -> None:
+        """Sweep, unless that was done a while ago."""
+        every_seconds = SWEEP_DAMAGED_EVERY_SECONDS if self._damaged else SWEEP_EVERY_SECONDS
+        if time.monotonic() - self._swept_seconds < every_seconds:
+            return
+        self._swept_seconds = time.monotonic()
+        sweep(self._archive, self._retention_hours, self._clock)
+        self._damaged = self._find_damaged()
+
+    def problems(self) -> list[str]:
+        """Say what is wrong with what is kept."""
+        count = len(self._damaged)
+        if not count:
+            return []
+        are = "1 result is" if count == 1 else f"{count} results are"
+        return [f"{are} damaged or missing on the server's disk; the log names the jobs."]
+
+    def _find_damaged(self) -> frozenset[str]:
+        """Return the ids of the jobs whose results aren't there, or whole; log those that are newly so."""
+        damaged = set()
+        kept = Job.kept().with_only_columns(Job.id, Job.result_bytes, Job.number).where(Job.status == COMPLETED)
+        for job_id, result_bytes, number in db.session.execute(kept).all():
+            try:
+                require_result(self._archive.result(job_id), result_bytes)
+            except DamagedFile as error:
+                if Job.is_gone(number):
+                    continue  # it expired, or was deleted, meanwhile
+                damaged.add(job_id)
+                if job_id not in self._damaged:
+                    log.error("job %s: its result is damaged or lost: %s", job_id, error.__cause__,
+                              extra={"job_id": job_id})  # fmt: skip
+        return frozenset(damaged)
+
+
+def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None = None, *, believe: bool = False) -> int:
     """Expire finished jobs past their retention and delete their files; return how many there were.
 
     What no row names is put aside, and deleted when it was lost for as long.
     """
-    clock, retention = clock or Clock(), timedelta(hours=retention_hours)
-    moment = clock.look(retention, partial(_is_at_stake, archive), believe=believe)
-    with _unless_full():
+    clock, retention = clock or TrustedClock(), timedelta(hours=retention_hours)
+    moment = clock.read(retention, partial(_is_at_stake, archive), believe=believe)
+    with _despite_a_full_disk():
         # First that the clock went back, then how the rows follow it: the other way round, after a crash between both
         # and by a clock that is right again, they would look old.
-        if clock.note(moment):
-            _date(archive, moment.wall + AHEAD, datetime.max, moment.wall)
+        if clock.store(moment):
+            _redate(archive, moment.wall + AHEAD, datetime.max, moment.wall)
     if moment.is_doubted:
         # These ended by the doubted clock. Where it jumped again, or was doubted over many starts, nobody knows when.
-        with _unless_full():
-            _date(archive, moment.trusted + min(SLACK, retention), moment.wall - retention, moment.trusted)
-    take_back(archive)
+        with _despite_a_full_disk():
+            _redate(archive, moment.trusted + min(SLACK, retention), moment.wall - retention, moment.trusted)
+    restore_lost_files(archive)
     expired, over = 0, moment.trusted - retention
     for job in db.session.scalars(Job.kept().where(Job.finished_at <= over)).all():
         job_id = job.id
-        if let_go(archive, job, Job.expire):
-            tell("expired", job_id)
+        if expire_and_delete(archive, job, Job.expire):
+            record_event("expired", job_id)
             expired += 1
     for file in archive.lost.files():
         if file.since <= over:
             archive.lost.delete(file)
-    _put_aside(archive, moment)
+    _put_aside_unnamed(archive, moment)
     return expired
 
 
-def take_back(archive: Archive) -> None:
-    """Put back what was lost and is named by a row again, as by that of the right database."""
+def restore_lost_files(archive: Archive) -> None:
+    """Put back the lost files that a row names again, as when the right database is back."""
     lost = defaultdict[Path, list[LostFile]](list)
     for file in archive.lost.files():
         lost[file.home].append(file)
@@ -69,8 +119,8 @@ def take_back(archive: Archive) -> None:
             archive.lost.take_back(home, files[home], candidates)
 
 
-def let_go(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
-    """Note in a job's row that its files go, then delete them; False, and nothing deleted, when they went before."""
+def expire_and_delete(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
+    """Note in a job's row that its files go, then delete them; return False where they were deleted before."""
     number, job_id, filename = job.number, job.id, job.filename
     # The row first: a client must never be sent to a file that is going.
     try:
@@ -78,7 +128,7 @@ def let_go(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
     except OperationalError as error:
         if not disk.is_full(error):
             raise
-        # Except where the disk has no room even for that: these files are what fills it.
+        # Except where the disk has no room even for the row: these files are what fills it.
         db.session.rollback()
         archive.remove(job_id, filename)
         noted = note(number)
@@ -93,29 +143,29 @@ def _is_at_stake(archive: Archive, until: datetime) -> bool:
     return db.session.scalar(ended) is not None or any(file.since <= until for file in archive.lost.files())
 
 
-def _put_aside(archive: Archive, moment: Moment) -> None:
-    for path in archive.finished((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS)):
+def _put_aside_unnamed(archive: Archive, moment: Moment) -> None:
+    for path in archive.finished_before((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS)):
         # By its id, which has an index: looked for by name, a thousand files would read a hundred million rows.
         job_id = archive.job_id(path)
         job = db.session.execute(select(Job.filename, Job.expired_at).where(Job.id == job_id)).one_or_none()
         if job is None or path not in (archive.source(job.filename), archive.result(job_id), archive.peaks(job_id)):
-            archive.lost.put(path, moment.wall)
+            archive.lost.put_aside(path, moment.wall)
         elif job.expired_at is not None:
             log.warning("removed %s, whose job expired or was deleted", path.name)
             path.unlink(missing_ok=True)
 
 
-def _date(archive: Archive, after: datetime, until: datetime, now: datetime) -> None:
-    """Let what is kept, and was finished or lost between two times, count as finished or lost now."""
-    Job.date(after, until, now)
+def _redate(archive: Archive, after: datetime, until: datetime, now: datetime) -> None:
+    """Set the time of what was finished or lost between two times, and is kept, to now."""
+    Job.redate(after, until, now)
     for file in archive.lost.files():
         if after < file.since <= until:
-            archive.lost.date(file, now)
+            archive.lost.set_since(file, now)
 
 
 @contextmanager
-def _unless_full() -> Iterator[None]:
-    """Go on where the disk has no room even for a row: what is deleted makes some."""
+def _despite_a_full_disk() -> Iterator[None]:
+    """Go on where the disk has no room even for a row: what is deleted later makes some."""
     try:
         yield
     except OperationalError as error:

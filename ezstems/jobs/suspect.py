@@ -1,4 +1,4 @@
-"""A job whose process died while it ran is tried in a process of its own, which it alone can take down."""
+"""Separate a suspect, a job whose process died while it ran, in a child process: it can crash nothing else."""
 
 import logging
 import multiprocessing
@@ -22,26 +22,26 @@ from ezstems.models import CRASHED
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_SECONDS = 0.25
-# Who kills everything may have come to the child first: so long its parent has to die, too, before the job is blamed.
+# Whoever kills all processes may kill the child first: wait so long for the parent's end before the job is blamed.
 BLAME_AFTER_SECONDS = 1.5
 OUTPUT_BYTES = 64 << 10
-ROOMS = Path(__file__).resolve().parents[2]  # where the package lies
+SEARCH_FOLDER = Path(__file__).resolve().parents[2]  # which holds the package
 
 
-class ChildsStack(Exception):
-    """Hold the stack of an error in another process, for the log."""
+class ChildTraceback(Exception):
+    """Hold the traceback of an error in a child process, for the log."""
 
     def __str__(self) -> str:
         return f"in its own process:\n{self.args[0]}"
 
 
-class Solo:
-    """Separate in a child process, one at a time: what a child needs of memory, another one might have died of."""
+class IsolatedSeparator:
+    """Separate in a child process, one at a time: two might die for want of memory."""
 
     def __init__(self, separate: Callable[..., Separation]) -> None:
-        """Remember what separates; it is pickled for the child."""
+        """Hold the separator, which is pickled for the child."""
         self._separate = separate
-        self._turn = threading.Lock()
+        self._one_at_a_time = threading.Lock()
 
     def __call__(
         self,
@@ -58,19 +58,19 @@ class Solo:
         Raises:
             SeparatorCrashed: the child died by itself.
         """
-        while not self._turn.acquire(timeout=LOOK_EVERY_SECONDS):
+        while not self._one_at_a_time.acquire(timeout=LOOK_EVERY_SECONDS):
             progress(0.0)
-            _heed(stopping)
+            _raise_if_stopping(stopping)
         try:
             level = logging.getLogger().getEffectiveLevel()
-            with Child(job_id, (level, self._separate, source, directory, options)) as child:
-                return child.follow(progress, stopping)
+            with SeparatorProcess(job_id, (level, self._separate, source, directory, options)) as child:
+                return child.relay(progress, stopping)
         finally:
-            self._turn.release()
+            self._one_at_a_time.release()
 
 
-class Child:
-    """Run the process of one job; a context that leaves none behind."""
+class SeparatorProcess:
+    """Run the child process of one job; a context that leaves none behind."""
 
     def __init__(self, job_id: str, task: tuple[Any, ...]) -> None:
         self._job_id = job_id
@@ -84,7 +84,7 @@ class Child:
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "ezstems.audio.solo", str(theirs.fileno()), str(os.getpid())],
-                    cwd=ROOMS,  # `-m` looks for modules where it runs, and must find none but the package's
+                    cwd=SEARCH_FOLDER,  # `-m` finds modules where it runs, and must find the package's alone
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -100,12 +100,12 @@ class Child:
         try:
             self._pipe.send(task)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it has died; whoever follows it finds out
+            pass  # it has died, as `relay` finds out
         except BaseException:
             self.__exit__()
             raise
 
-    def __enter__(self) -> "Child":
+    def __enter__(self) -> "SeparatorProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,8 +114,8 @@ class Child:
         self._process.stdout.close()  # type: ignore[union-attr]
         self._pipe.close()
 
-    def follow(self, progress: Callable[[float], None], stopping: Callable[[], bool]) -> Separation:
-        """Pass on what the child tells until it has ended; return or raise what it did."""
+    def relay(self, progress: Callable[[float], None], stopping: Callable[[], bool]) -> Separation:
+        """Relay the child's progress and log until it ends; return its separation or raise its error."""
         output = self._process.stdout
         sources: list[Any] = [self._pipe, output]
         while True:
@@ -126,20 +126,20 @@ class Child:
                 try:
                     kind, *values = self._pipe.recv()
                 except (EOFError, ConnectionResetError):
-                    raise self._death(stopping) from None
+                    raise self._error_of_death(stopping) from None
                 if kind == DONE:
                     return values[0]
                 if kind == FAILED:
-                    raise _told(*values)
+                    raise _with_traceback(*values)
                 self._ready |= kind == READY
                 if kind == LOGGED:
                     log_as(*values, job_id=self._job_id)
                 if kind == PROGRESS:
                     progress(*values)
-            _heed(stopping)
+            _raise_if_stopping(stopping)
 
     def _log_output(self) -> bool:
-        """Log what the child wrote past its logger, a line each; False at the end."""
+        """Log each line that the child wrote to its standard output or error; return False at the end."""
         block = os.read(self._process.stdout.fileno(), OUTPUT_BYTES)  # type: ignore[union-attr]
         *lines, self._rest = (self._rest + (block or b"\n")).split(b"\n")
         if len(self._rest) > OUTPUT_BYTES:
@@ -149,14 +149,14 @@ class Child:
             log.warning("%s", message, extra={"job_id": self._job_id})
         return bool(block)
 
-    def _death(self, stopping: Callable[[], bool]) -> Exception:
+    def _error_of_death(self, stopping: Callable[[], bool]) -> Exception:
         self._process.kill()  # where it only closed its pipe
         code = self._process.wait()
         while wait([self._process.stdout], 0) and self._log_output():  # type: ignore[list-item]
             pass
         deadline = time.monotonic() + BLAME_AFTER_SECONDS
         while time.monotonic() < deadline:
-            _heed(stopping)
+            _raise_if_stopping(stopping)
             time.sleep(0.05)
         if not self._ready:
             return RuntimeError(f"the process for job {self._job_id} ended with {code} before it could begin")
@@ -164,13 +164,13 @@ class Child:
         return SeparatorCrashed(CRASHED)
 
 
-def _heed(stopping: Callable[[], bool]) -> None:
+def _raise_if_stopping(stopping: Callable[[], bool]) -> None:
     if stopping():
         raise Interrupted("stopped")
 
 
-def _told(error: BaseException, cause: OSError | None, stack: str) -> BaseException:
-    """Return a child's error as if it were raised here, with the stack that it had there."""
+def _with_traceback(error: BaseException, cause: OSError | None, stack: str) -> BaseException:
+    """Return a child's error with the traceback that it had there."""
     error.__cause__ = cause
-    (cause or error).__cause__ = ChildsStack(stack)
+    (cause or error).__cause__ = ChildTraceback(stack)
     return error

@@ -1,6 +1,6 @@
-"""Which running jobs make progress: one that makes none for long fails, and what can't be stopped ends with its worker.
+"""Watch the progress of running jobs: one that stalls fails; one that can't be stopped ends with its worker process.
 
-Only time in which the housekeeper came round counts: a process that stood still, with all its threads, hurts nobody.
+Only time in which the housekeeper ran counts: a process that was stopped as a whole is no stalled job.
 """
 
 import logging
@@ -10,82 +10,82 @@ import traceback
 from collections.abc import Callable
 
 from ezstems.database import db
-from ezstems.jobs.events import log_as, tell
+from ezstems.jobs.events import log_as, record_event
 from ezstems.models import STALLED, Job
 
 log = logging.getLogger(__name__)
 
-# A round that took longer was no round: the machine slept, or had no time for anybody.
+# A longer round doesn't count: the machine slept, or was overloaded.
 LONGEST_ROUND_SECONDS = 4.0
-# What was told to stop does so at its next tile; a library's call that never returns can only end with its process.
+# A separation stops at its next tile; a library's call that never returns ends only with its process.
 STOP_SECONDS = 30.0
 
 
-class Watch:
-    """Hold when a running job last made progress."""
+class RunningJob:
+    """Hold how long a running job has made no progress."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.job_id = ""
-        self.stalled = False  # for the separation: stop
-        self.failed = False
+        self.stalled = False  # the separation must stop
+        self.failed = False  # and its row says so
         self.idle_seconds = 0.0
         self.thread = threading.get_ident()
-        self._moved = True
+        self._progressed = True
 
-    def move(self, *_: object) -> None:
-        """Note some progress."""
-        self._moved = True
+    def note_progress(self, *_: object) -> None:
+        """Note that the job makes progress."""
+        self._progressed = True
 
-    def pass_time(self, seconds: float) -> None:
-        """Count time in which the job could have made progress."""
-        self.idle_seconds = self.idle_seconds + seconds if self.failed or not self._moved else 0.0
-        self._moved = False
+    def add_idle_time(self, seconds: float) -> None:
+        """Add time since the last call, in which the job could have made progress."""
+        self.idle_seconds = self.idle_seconds + seconds if self.failed or not self._progressed else 0.0
+        self._progressed = False
 
 
 class Watchdog:
     """Run jobs and watch them; `replace` has the process replaced by another one, where that is possible."""
 
-    def __init__(self, run: Callable[[int, Watch], None], owner: str, stall_seconds: float) -> None:
+    def __init__(self, run: Callable[[int, RunningJob], None], owner: str, stall_seconds: float) -> None:
         self._run = run
         self._owner = owner
         self._stall_seconds = stall_seconds
-        self._watches: dict[int, Watch] = {}
+        self._running: dict[int, RunningJob] = {}
         self._replaced = False
         self.replace: Callable[[], None] = lambda: None
 
     def __call__(self, number: int) -> None:
         """Run a job to its end."""
-        watch = self._watches[number] = Watch(number)
+        running = self._running[number] = RunningJob(number)
         try:
-            self._run(number, watch)
+            self._run(number, running)
         finally:
-            del self._watches[number]
+            del self._running[number]
 
     def stalled(self) -> str | None:
-        """Return the id of a job that makes no progress, None where all do."""
-        return next((watch.job_id for watch in list(self._watches.values()) if watch.stalled), None)
+        """Return the id of a stalled job, None where there is none."""
+        return next((job.job_id for job in list(self._running.values()) if job.stalled), None)
 
-    def look(self, seconds: float) -> None:
-        """Count so many seconds since the last look, and end what stalls; within the app's context."""
-        for watch in list(self._watches.values()):
-            watch.pass_time(seconds if seconds <= LONGEST_ROUND_SECONDS else 0.0)
-            if watch.failed:
-                if watch.idle_seconds >= STOP_SECONDS and not self._replaced:
+    def check(self, seconds: float) -> None:
+        """Fail each job that stalls, so many seconds after the last check; call it within the app's context."""
+        for running in list(self._running.values()):
+            running.add_idle_time(seconds if seconds <= LONGEST_ROUND_SECONDS else 0.0)
+            if running.failed:
+                if running.idle_seconds >= STOP_SECONDS and not self._replaced:
                     self._replaced = True
-                    log.critical("job %s: can't be stopped; worker %s ends", watch.job_id, self._owner)
+                    log.critical("job %s: can't be stopped; worker %s ends", running.job_id, self._owner)
                     self.replace()
-            elif watch.idle_seconds >= self._stall_seconds:
-                self._fail(watch)
+            elif running.idle_seconds >= self._stall_seconds:
+                self._fail(running)
 
-    def _fail(self, watch: Watch) -> None:
-        job = db.session.get(Job, watch.number)
-        watch.job_id = watch.job_id if job is None else job.id
-        watch.stalled = True
-        frame = sys._current_frames().get(watch.thread)
+    def _fail(self, running: RunningJob) -> None:
+        job = db.session.get(Job, running.number)
+        running.job_id = running.job_id if job is None else job.id
+        running.stalled = True
+        frame = sys._current_frames().get(running.thread)
         stack = "".join(traceback.format_stack(frame)) if frame else None
-        message = f"job {watch.job_id}: no progress for {watch.idle_seconds:.0f} s; here it stands"
-        log_as(__name__, logging.ERROR, message, stack, job_id=watch.job_id)
-        if Job.fail(watch.number, self._owner, STALLED):
-            tell("failed", watch.job_id, f": {STALLED}", level=logging.ERROR, reason=STALLED)
-        watch.failed, watch.idle_seconds = True, 0.0
+        message = f"job {running.job_id}: no progress for {running.idle_seconds:.0f} s; here it stands"
+        log_as(__name__, logging.ERROR, message, stack, job_id=running.job_id)
+        if Job.fail(running.number, self._owner, STALLED):
+            record_event("failed", running.job_id, f": {STALLED}", level=logging.ERROR, reason=STALLED)
+        running.failed, running.idle_seconds = True, 0.0

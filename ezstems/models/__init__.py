@@ -1,4 +1,4 @@
-"""The rows: users, their sessions, API keys and jobs, and the attempts of whoever is none."""
+"""The tables: users, their sessions, API keys and jobs, attempts, and the instance."""
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call

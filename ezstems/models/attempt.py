@@ -1,4 +1,4 @@
-"""Attempts at what must not be tried without end: counted in windows, in one place for every process."""
+"""Attempts at logins and registrations, counted in windows for all processes together."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import AHEAD, changed, utcnow
+from ezstems.models.rows import AHEAD, update_one, utcnow
 
 # Whoever comes from a million addresses, or with a million names, fills no more rows than these.
 SLOTS = 2**18
@@ -43,7 +43,7 @@ class Attempt(db.Model):  # type: ignore[name-defined]
             here, over = (cls.kind == kind, cls.slot == slot), cls._is_over(now, ends_at)
             counted = update(cls).where(*here, or_(over, cls.count < limit))
             began = case((over, 1), else_=cls.count + 1), case((over, ends_at), else_=cls.ends_at)
-            if changed(counted.values(count=began[0], ends_at=began[1])):
+            if update_one(counted.values(count=began[0], ends_at=began[1])):
                 return 0
             ends = db.session.scalar(select(cls.ends_at).where(*here))
             if ends is not None:
@@ -68,12 +68,12 @@ class Attempt(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def note(cls, kind: str, slot: int, window_seconds: int) -> None:
-        """Count one attempt in a window that begins now, whatever was counted before."""
+        """Begin a window with one attempt now, whatever was counted before."""
         here = update(cls).where(cls.kind == kind, cls.slot == slot)
-        if not changed(here.values(count=1, ends_at=utcnow() + timedelta(seconds=window_seconds))):
+        if not update_one(here.values(count=1, ends_at=utcnow() + timedelta(seconds=window_seconds))):
             cls.wait_seconds(kind, slot, 1, window_seconds)
 
     @classmethod
     def take_back(cls, kind: str, slot: int) -> None:
-        """Count an attempt no longer: it was none."""
-        changed(update(cls).where(cls.kind == kind, cls.slot == slot, cls.count > 0).values(count=cls.count - 1))
+        """Uncount an attempt that turned out to be none."""
+        update_one(update(cls).where(cls.kind == kind, cls.slot == slot, cls.count > 0).values(count=cls.count - 1))

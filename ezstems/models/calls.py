@@ -1,11 +1,12 @@
-"""The calls that keys make in their windows, counted: those that arrive together share one transaction.
+"""Count the calls of keys in their windows, those that arrive together in one transaction.
 
-SQLite has one writer at a time, and whoever finds it busy sleeps before it looks again. So of the threads that want to
-count one does, for all that wait by then; the next batch has gathered meanwhile.
+SQLite has one writer at a time, and a thread that finds it busy sleeps before it tries again. So one thread counts for
+all that wait by then, and the next batch gathers meanwhile.
 """
 
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, bindparam, case, or_, select, update
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ezstems.database import db, relax
+from ezstems.database import db, skip_fsync_once
 from ezstems.models.key import ApiKey
 from ezstems.models.rows import AHEAD, utcnow
 
@@ -58,13 +59,12 @@ class Call:
     key_id: int
     most: int
     window_seconds: int
-    window: Window | None = None
-    error: BaseException | None = None
-    leads: bool = False
-    woken: threading.Event = field(default_factory=threading.Event)
+    counted: "Future[Window | None]" = field(default_factory=Future)
+    # Set when the call is counted, or when it is the one that counts those that wait.
+    go_on: threading.Event = field(default_factory=threading.Event)
 
 
-class Tally:
+class CallCounter:
     """Count the calls that arrive in this process, one batch after the other."""
 
     def __init__(self) -> None:
@@ -76,62 +76,59 @@ class Tally:
         """Count a call in an atomic UPDATE of its key; None when the key was deactivated meanwhile."""
         with self._lock:
             self._waiting.append(call)
-            call.leads = not self._counting
-            self._counting = True
-        if not call.leads:
-            call.woken.wait()
-        if call.leads:
-            self._lead()
-        if call.error is not None:
-            # A copy: raised by many threads, one would gather the stack traces of them all.
-            raise copy(call.error).with_traceback(None) from call.error.__cause__
-        return call.window
+            if not self._counting:
+                self._counting = True
+                call.go_on.set()
+        call.go_on.wait()
+        if not call.counted.done():
+            self._count_waiting()
+        return call.counted.result()
 
-    def _lead(self) -> None:
-        batch = list[Call]()
+    def _count_waiting(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
         try:
-            with self._lock:
-                batch, self._waiting = self._waiting, []
-            self._execute(batch)
+            for call, window in self._execute(batch):
+                call.counted.set_result(window)
         except BaseException as error:  # whatever it was, everybody's call ends with it
-            for call in batch:
-                call.error = error
             db.session.rollback()
-        finally:
-            with self._lock:
-                self._counting = bool(self._waiting)
-                if self._counting:
-                    self._waiting[0].leads = True
-                    self._waiting[0].woken.set()
             for call in batch:
-                call.woken.set()
+                # A copy: raised by many threads, one would gather the stack traces of them all.
+                own = copy(error).with_traceback(None)
+                own.__cause__ = error.__cause__
+                call.counted.set_exception(own)
+        with self._lock:
+            self._counting = bool(self._waiting)
+            for call in (*batch, *self._waiting[:1]):
+                call.go_on.set()
 
-    def _execute(self, batch: Iterable[Call]) -> None:
-        now = utcnow()
-        relax()  # a power cut may forget some calls
+    def _execute(self, batch: Iterable[Call]) -> list[tuple[Call, Window | None]]:
+        now, found = utcnow(), []
+        skip_fsync_once()  # a power cut may forget some calls
         for call in sorted(batch, key=lambda call: call.key_id):  # where rows are locked: by all in the same order
             before = now - timedelta(seconds=call.window_seconds)
             values = {"key_id": call.key_id, "most": call.most, "now": now, "before": before, "ahead": now + AHEAD}
             row = db.session.execute(_COUNTING, values).one_or_none()
             counted = row is not None
             row = row or db.session.execute(_LOOKING, values).one_or_none()
-            call.window = Window(counted, *row) if row is not None else None
+            found.append((call, Window(counted, *row) if row is not None else None))
         db.session.commit()
+        return found
 
 
-_tallies: WeakKeyDictionary[Engine, Tally] = WeakKeyDictionary()
-_tallies_lock = threading.Lock()
+_counters: WeakKeyDictionary[Engine, CallCounter] = WeakKeyDictionary()
+_counters_lock = threading.Lock()
 
 
-def tally() -> Tally:
-    """Return the tally of this process for the app's database."""
-    with _tallies_lock:
-        return _tallies.setdefault(db.engine, Tally())
+def current_counter() -> CallCounter:
+    """Return this process's counter for the app's database."""
+    with _counters_lock:
+        return _counters.setdefault(db.engine, CallCounter())
 
 
 def count_call(key: ApiKey, default_limit: int, window_seconds: int) -> Window | None:
     """Count a call unless the window's are used up; None when the key was deactivated meanwhile."""
-    window = tally().count(Call(key.id, key.limit(default_limit), window_seconds))
+    window = current_counter().count(Call(key.id, key.limit(default_limit), window_seconds))
     if window is not None:
         set_committed_value(key, "window_started_at", window.started_at)
         set_committed_value(key, "window_calls", window.calls)

@@ -1,4 +1,4 @@
-"""The instance: which folder the rows belong to, and when its clock was last looked at."""
+"""The instance: the id of the folder that the rows belong to, and the last trusted time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,7 +7,9 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import changed
+from ezstems.models.rows import update_one
+
+ID_FILE = "instance_id"  # holds the same id in the instance folder
 
 
 class Instance(db.Model):  # type: ignore[name-defined]
@@ -24,12 +26,12 @@ class Instance(db.Model):  # type: ignore[name-defined]
         return db.session.scalars(select(cls.id)).all()
 
     @classmethod
-    def last_seen(cls) -> datetime | None:
-        """Return the last time that was trusted."""
+    def trusted_time(cls) -> datetime | None:
+        """Return the last trusted time; None before the first sweep."""
         return db.session.scalar(select(cls.seen_at))
 
     @classmethod
-    def see(cls, trusted: datetime, wall: datetime) -> None:
-        """Note the time that is trusted now, unless another process trusts a later one that the wall clock allows."""
+    def note_trusted_time(cls, trusted: datetime, wall: datetime) -> None:
+        """Store the trusted time, unless another process trusts a later one that the wall clock allows."""
         earlier = or_(cls.seen_at.is_(None), cls.seen_at < trusted, cls.seen_at > wall)
-        changed(update(cls).where(earlier).values(seen_at=trusted))
+        update_one(update(cls).where(earlier).values(seen_at=trusted))

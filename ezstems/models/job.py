@@ -20,9 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ezstems.database import db, relax
+from ezstems.database import db, skip_fsync_once
 from ezstems.models.instance import Instance
-from ezstems.models.rows import changed, utcnow
+from ezstems.models.rows import update_one, utcnow
 from ezstems.models.user import User
 
 QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
@@ -102,7 +102,7 @@ class Job(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def unfinished(cls, user_id: int) -> int:
-        """Count an account's jobs that wait or run."""
+        """Count the jobs of an account that wait or run."""
         unfinished = select(func.count()).where(cls.user_id == user_id, cls.status.in_((QUEUED, PROCESSING)))
         return db.session.scalars(unfinished).one()
 
@@ -114,86 +114,81 @@ class Job(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def is_gone(cls, number: int) -> bool:
-        """Tell whether a job's files are gone or must go: it, or its account, was deleted, or it has expired."""
+        """Tell whether a job, or its account, was deleted, or the job has expired."""
         return db.session.scalar(select(cls.number).where(cls.number == number, cls.expired_at.is_(None))) is None
 
     @classmethod
-    def is_known(cls, number: int) -> bool:
-        """Tell whether a job has a row."""
-        return db.session.scalar(select(cls.number).where(cls.number == number)) is not None
-
-    @classmethod
-    def places(cls, numbers: Collection[int]) -> dict[int, int]:
-        """Return the places of queued jobs, each among the rows of its owner, 1 being the next to run."""
-        place = func.row_number().over(partition_by=cls.owner, order_by=cls.number)
-        queued = select(cls.number, place.label("place")).where(cls.status == QUEUED).subquery()
+    def positions(cls, numbers: Collection[int]) -> dict[int, int]:
+        """Return the positions of queued jobs, each among its owner's rows; 1 is the next to run."""
+        position = func.row_number().over(partition_by=cls.owner, order_by=cls.number)
+        queued = select(cls.number, position.label("position")).where(cls.status == QUEUED).subquery()
         asked = select(queued).where(queued.c.number.in_(numbers))
-        return {row.number: row.place for row in db.session.execute(asked)}
+        return {row.number: row.position for row in db.session.execute(asked)}
 
     @classmethod
-    def newest(cls) -> datetime | None:
-        """Return when the last upload came."""
+    def last_created_at(cls) -> datetime | None:
+        """Return when the last upload was made."""
         return db.session.scalar(select(cls.created_at).order_by(cls.number.desc()).limit(1))
 
     @classmethod
     def _is_kept(cls) -> tuple[ColumnElement[bool], ...]:
-        """Return the conditions that a job is over and its files are still kept."""
+        """Return the conditions that a job has ended and its files are kept."""
         return cls.status.in_((COMPLETED, FAILED)), cls.expired_at.is_(None)
 
     @classmethod
     def kept(cls) -> Select[tuple["Job"]]:
-        """Select the jobs that are over and whose files are still kept."""
+        """Select the jobs that have ended and whose files are kept."""
         return select(cls).where(*cls._is_kept())
 
     @classmethod
-    def date(cls, after: datetime, until: datetime, now: datetime) -> None:
-        """Let jobs that are kept, and that ended between two times, count as ended now."""
+    def redate(cls, after: datetime, until: datetime, now: datetime) -> None:
+        """Set the end of the kept jobs that ended between two times to now."""
         between = cls.finished_at > after, cls.finished_at <= until
         db.session.execute(update(cls).where(*cls._is_kept(), *between).values(finished_at=now))
         db.session.commit()
 
     @classmethod
-    def move(cls, number: int, *conditions: Any, **values: Any) -> bool:
-        """Change one row if it still meets the conditions, commit, and tell whether it did."""
-        return changed(update(cls).where(cls.number == number, *conditions).values(**values))
+    def update_if(cls, number: int, *conditions: Any, **values: Any) -> bool:
+        """Update one row if it meets the conditions, commit, and tell whether it did."""
+        return update_one(update(cls).where(cls.number == number, *conditions).values(**values))
 
     @classmethod
     def claim(cls, number: int, owner: str) -> bool:
         """Move queued → processing."""
-        return cls.move(
+        return cls.update_if(
             number, cls.status == QUEUED, cls.owner == owner, status=PROCESSING, progress=0, started_at=utcnow()
         )
 
     @classmethod
     def report(cls, number: int, owner: str, progress: int) -> bool:
-        """Note how far a running separation is, in percent."""
-        relax()  # nobody misses the number after a power cut
-        return cls.move(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
+        """Store how far a running separation is, in percent."""
+        skip_fsync_once()  # nobody misses the number after a power cut
+        return cls.update_if(number, cls.status == PROCESSING, cls.owner == owner, progress=progress)
 
     @classmethod
     def complete(cls, number: int, owner: str, *, clipped: Mapping[str, int], **facts: Any) -> bool:
         """Move processing → completed, with what is known of the result."""
         values = {"status": COMPLETED, "progress": 100, "finished_at": _ended_at()} | facts
         values["clipped"] = json.dumps(clipped) if clipped else None
-        return cls.move(number, cls.status == PROCESSING, cls.owner == owner, **values)
+        return cls.update_if(number, cls.status == PROCESSING, cls.owner == owner, **values)
 
     @classmethod
     def fail(cls, number: int, owner: str, error: str) -> bool:
         """Move processing → failed."""
-        return cls.move(
+        return cls.update_if(
             number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=_ended_at()
         )
 
     @classmethod
     def interrupt(cls, number: int, owner: str) -> bool:
         """Move processing → queued after an orderly stop, to the place that the number gives it."""
-        return cls.move(number, cls.status == PROCESSING, cls.owner == owner, status=QUEUED, progress=0, crashes=0)
+        return cls.update_if(number, cls.status == PROCESSING, cls.owner == owner, status=QUEUED, progress=0, crashes=0)
 
     @classmethod
     def adopt(cls, number: int, dead: str | None, owner: str) -> bool:
-        """Take over a dead owner's job: queued stays so; processing becomes it, and a suspect."""
+        """Give a dead owner's job another one: queued stays queued; processing → queued, as a suspect."""
         theirs = cls.owner == dead if dead is not None else cls.owner.is_(None)
-        return cls.move(
+        return cls.update_if(
             number,
             theirs,
             cls.status.in_((QUEUED, PROCESSING)),
@@ -207,20 +202,20 @@ class Job(db.Model):  # type: ignore[name-defined]
     def retry(cls, number: int) -> bool:
         """Move failed → queued, for any live worker to adopt."""
         unfinished = {"error": None, "crashes": 0, "progress": 0, "started_at": None, "finished_at": None}
-        return cls.move(
+        return cls.update_if(
             number, cls.status == FAILED, cls.expired_at.is_(None), status=QUEUED, owner=None, **unfinished
         )
 
     @classmethod
     def expire(cls, number: int) -> bool:
-        """Note that a finished job's files are past their retention."""
-        return cls.move(number, *cls._is_kept(), expired_at=utcnow())
+        """Mark a job that has ended as expired: its files go."""
+        return cls.update_if(number, *cls._is_kept(), expired_at=utcnow())
 
     @classmethod
     def delete(cls, number: int) -> bool:
-        """Note that a job was deleted and its files go; one that isn't finished has failed by that."""
+        """Mark a job as deleted: its files go, and one that hasn't ended has failed by that."""
         unfinished, now = cls.status.in_((QUEUED, PROCESSING)), utcnow()
-        return cls.move(
+        return cls.update_if(
             number,
             cls.expired_at.is_(None),
             status=case((unfinished, FAILED), else_=cls.status),
@@ -233,4 +228,4 @@ class Job(db.Model):  # type: ignore[name-defined]
 def _ended_at() -> datetime:
     """Return when a job ends now: not before the last trusted time, lest it expires when a clock is right again."""
     now = utcnow()
-    return max(now, Instance.last_seen() or now)
+    return max(now, Instance.trusted_time() or now)

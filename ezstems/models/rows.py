@@ -1,4 +1,4 @@
-"""What every row needs: the time as the columns hold it, and UPDATEs that tell whether they changed a row."""
+"""What every table needs: the time as the columns hold it, and UPDATEs that tell whether they changed a row."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -16,8 +16,8 @@ def utcnow() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
 
 
-def changed(statement: Update) -> bool:
-    """Execute an UPDATE of at most one row, commit, and tell whether it changed one: who did, won."""
+def update_one(statement: Update) -> bool:
+    """Execute an UPDATE of at most one row, commit, and tell whether it changed one."""
     result = db.session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, CursorResult)
     db.session.commit()

@@ -1,4 +1,4 @@
-"""Sessions of the website: who is logged in, until when; what a browser holds is good only while its row is here."""
+"""Sessions of the website: who is logged in, until when; a browser's token is valid only while its row is here."""
 
 import hashlib
 import logging
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
 from ezstems.models.instance import Instance
-from ezstems.models.rows import AHEAD, changed, utcnow
+from ezstems.models.rows import AHEAD, update_one, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Session(db.Model):  # type: ignore[name-defined]
 
     @staticmethod
     def new_token() -> str:
-        """Make what a browser will hold."""
+        """Return a new token."""
         return secrets.token_hex(32)
 
     @staticmethod
@@ -48,12 +48,12 @@ class Session(db.Model):  # type: ignore[name-defined]
         return (cls.token_hash == cls.digest(token)) & (cls.seen_at > _idle_since())
 
     def see(self) -> None:
-        """Note that the session is in use."""
+        """Store that the session is in use."""
         now = utcnow()
         if now - SEEN_EVERY < self.seen_at <= now + AHEAD:
             return
         try:
-            changed(update(Session).where(Session.token_hash == self.token_hash).values(seen_at=utcnow()))
+            update_one(update(Session).where(Session.token_hash == self.token_hash).values(seen_at=utcnow()))
         except OperationalError:
             # A full disk must not keep anybody from what is there; the next request tries again.
             db.session.rollback()
@@ -72,7 +72,7 @@ class Session(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def prune(cls, user_id: int) -> None:
-        """Drop what nobody used for long, and an account's sessions beyond the most that it may have."""
+        """Delete all sessions that are idle, and an account's beyond the most that it may have."""
         now = utcnow()
         # A clock that was ahead must not keep them for ever.
         db.session.execute(update(cls).where(cls.seen_at > now + AHEAD).values(seen_at=now))
@@ -83,6 +83,6 @@ class Session(db.Model):  # type: ignore[name-defined]
 
 
 def _idle_since() -> datetime:
-    """Return since when what isn't used has been idle for too long; a clock that isn't trusted yet logs nobody out."""
+    """Return the time before which a session's last use is too long ago; an untrusted clock logs nobody out."""
     now = utcnow()
-    return min(now, Instance.last_seen() or now) - IDLE
+    return min(now, Instance.trusted_time() or now) - IDLE

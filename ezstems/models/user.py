@@ -25,7 +25,7 @@ ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 # An unknown address is checked against this, so that it takes as long as a wrong password: `generate_password_hash`'s
 # own method, and what no password hashes to.
 _NOBODY = "scrypt:32768:8:1$nobody$none"
-# A hash takes 32 MB and a tenth of a second by design: many logins at once shall take neither all memory nor all cores.
+# A hash takes 32 MB and a tenth of a second by design: many logins at once must take neither all memory nor all cores.
 _HASHING = threading.BoundedSemaphore(2)
 HASHING_WAIT_SECONDS = 5.0
 
@@ -88,7 +88,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
 
     def set_password(self, password: str) -> None:
         """Keep the salted hash of a password, and end every session."""
-        with _turn_to_hash():
+        with _hashing_slot():
             self.password_hash = generate_password_hash(password)
         if self.id is not None:
             Session.end_all(self.id)
@@ -125,13 +125,13 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
 
 
 def _matches(password_hash: str, password: str) -> bool:
-    with _turn_to_hash():
+    with _hashing_slot():
         return check_password_hash(password_hash, password)
 
 
 @contextmanager
-def _turn_to_hash() -> Iterator[None]:
-    db.session.commit()  # whoever waits for a turn holds no connection of the database, nor others up
+def _hashing_slot() -> Iterator[None]:
+    db.session.commit()  # releases the database connection before it blocks
     if not _HASHING.acquire(timeout=HASHING_WAIT_SECONDS):
         raise ServerFull("Too many passwords are being checked at this moment. Try again later.", 10)
     try:

@@ -38,6 +38,7 @@ TITLES = {
     405: "Method not allowed",
     500: "Internal server error",
 }
+MALFORMED = "The request is not valid HTTP, or its address or a header is too long."
 NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php and keys.php."
 BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10
 # A header that belongs to an error's meaning; any other a library may have set is left out.
@@ -105,10 +106,10 @@ def _text(status: int, error: HTTPException) -> str:
 
 def _database(error: SQLAlchemyError) -> ResponseReturnValue:
     if disk.is_full(error):
-        return _domain(disk.refusal())
-    if disk.is_dead(error):
+        return _domain(disk.full_error())
+    if disk.is_unwritable(error):
         log.error("the database can't be written to: %s", error.orig if isinstance(error, OperationalError) else error)
-        return _domain(disk.dead())
+        return _domain(disk.unwritable_error())
     if database.is_busy(error):
         log.error("the database is busy: %s", error.orig if isinstance(error, OperationalError) else error)
         return _domain(errors.ServerBusy(BUSY, BUSY_RETRY_SECONDS))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from werkzeug.http import dump_options_header
 
 from ezstems.errors import BadInput
-from ezstems.jobs import DEMUXERS
+from ezstems.jobs import UPLOAD_EXTENSIONS
 
 MAX_NAME = 255
 # Of a title in UTF-8: with a stem's name and the extension it stays below the 255 bytes of a file system.
@@ -47,7 +47,7 @@ class SavedName(NamedTuple):
         return dump_options_header("attachment", names)
 
 
-def mended(disposition: str) -> str:
+def escape_filename(disposition: str) -> str:
     """Escape what a client left as it was in a part's quoted filename: quotes, and the backslashes of a path."""
     begin = _FILENAME.search(disposition)
     quoted = begin and _QUOTED.match(disposition, begin.end())
@@ -57,18 +57,18 @@ def mended(disposition: str) -> str:
     return f'{disposition[: quoted.start()]}"{escaped}"{disposition[quoted.end() :]}'
 
 
-def named(filename: str) -> tuple[str, str]:
+def upload_name(filename: str) -> tuple[str, str]:
     """Return the client's name of the file, without any folder, and its extension in lower case."""
     if len(filename) <= MAX_ENCODED:
         filename = _WORDS.sub(lambda words: _decoded(words[0]), filename)
     name = _visible(re.split(r"[/\\]", filename)[-1]).strip()[-MAX_NAME:]
     extension = PurePosixPath(name).suffix[1:].lower()
-    if extension not in DEMUXERS:
+    if extension not in UPLOAD_EXTENSIONS:
         raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
     return name, extension
 
 
-def saved(original_name: str, job_id: str, ending: str) -> SavedName:
+def saved_name(original_name: str, job_id: str, ending: str) -> SavedName:
     """Name a file after the upload it came of; where ASCII loses letters, the job's id keeps two names apart."""
     title = _safe(PurePosixPath(original_name).stem) or job_id
     letters = "".join(each for each in unicodedata.normalize("NFKD", title) if not unicodedata.combining(each))

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from ezstems.disk import allocate
 from ezstems.jobs import current_worker, job_happened
 from ezstems.models import PROCESSING, QUEUED, Job
-from ezstems.web.requests import request_answered
+from ezstems.web.request_log import request_answered
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ def init_app(app: Flask) -> None:
 def metrics() -> Response:
     """Tell everything that is known now, in Prometheus's text format."""
     registry = CollectorRegistry()
-    registry.register(Present())
-    registry.register(Past(current_app.extensions[EXTENSION].folder))
+    registry.register(CurrentMetrics())
+    registry.register(CountedMetrics(current_app.extensions[EXTENSION].folder))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -131,8 +131,8 @@ class Metrics:
         request_answered.connect(request, weak=False)
 
 
-class Past(Collector):
-    """Add up what all processes counted."""
+class CountedMetrics(Collector):
+    """Collect what all processes counted, added up."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -143,8 +143,8 @@ class Past(Collector):
         yield from MultiProcessCollector.merge([str(path) for path in self._folder.glob("*.db")])
 
 
-class Present(Collector):
-    """Look up what is: right in every process, whatever became of the others."""
+class CurrentMetrics(Collector):
+    """Collect what can be looked up: right in every process, whatever became of the others."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield what can be known; without a database, that is less."""

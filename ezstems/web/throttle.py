@@ -13,7 +13,7 @@ from ezstems.models import Attempt, User
 ADDRESSES = 3
 DAY_SECONDS = 86_400
 # So long an address is known to an account after its last login: whoever guesses elsewhere doesn't lock that one out.
-HOME_SECONDS = 30 * DAY_SECONDS
+KNOWN_ADDRESS_SECONDS = 30 * DAY_SECONDS
 # Whoever has one of these has all of them: an IPv6 network is given out whole.
 NETWORK_BITS = 64
 
@@ -23,16 +23,16 @@ def log_in(email: str, password: str) -> User | None:
     settings = current_app.config
     limit, window = settings["EZSTEMS_LOGIN_ATTEMPTS"], settings["EZSTEMS_LOGIN_WINDOW_SECONDS"]
     address, account = _network(), email.strip().lower()
-    home = f"{account} {address}"
+    pair = f"{account} {address}"
     told = "There were too many wrong passwords from your network"
     from_address = _counted("login from", address, limit, window, told)
     to_account = _counted("login to", account, ADDRESSES * limit, window, "There were too many logins to this account")
-    at_home = Attempt.is_counted("login at home", _slot(home), HOME_SECONDS)
-    with from_address, nullcontext() if at_home else to_account:
+    is_known = Attempt.is_counted("login at home", _slot(pair), KNOWN_ADDRESS_SECONDS)
+    with from_address, nullcontext() if is_known else to_account:
         user = User.with_password(email, password)
     if user is not None:
         Attempt.take_back("login from", _slot(address))
-        Attempt.note("login at home", _slot(home), HOME_SECONDS)
+        Attempt.note("login at home", _slot(pair), KNOWN_ADDRESS_SECONDS)
     return user
 
 

@@ -94,7 +94,7 @@ def test_the_start_puts_back_what_a_killed_fetch_moved_away(tmp_path: Path) -> N
     write_checkpoint(models / ".2stems.old")
     write_checkpoint(models / ".4stems.old")
     write_checkpoint(models / "4stems")
-    with fetch.turn(models / fetch.LOCK):
+    with fetch.exclusive_lock(models / fetch.LOCK):
         fetch.recover(models)
         assert not (models / "2stems").exists(), "a fetch is at work"
     fetch.recover(models)

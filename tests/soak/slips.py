@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from ezstems.jobs.runner import BROKEN
+from ezstems.jobs.outcome import BROKEN
 from tests.servers import ROOT, Server
 
 FILES = ("uploads", "results")

@@ -5,11 +5,10 @@ from flask import Blueprint, Response
 from ezstems.errors import NotReady
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, FAILED, Job
-from ezstems.web import files
-from ezstems.web.api.jobs import called_job
 from ezstems.web.auth import key_required
-from ezstems.web.filenames import SavedName, saved
-from ezstems.web.stored import stored
+from ezstems.web.filenames import SavedName, saved_name
+from ezstems.web.job_lookup import called_job
+from ezstems.web.send import files_of, send
 
 blueprint = Blueprint("download", __name__)
 
@@ -24,8 +23,8 @@ def download() -> Response:
 def zipped(job: Job) -> Response:
     """Answer with a job's ZIP under a name made from the uploaded file's own."""
     require_completed(job)
-    with stored(job):
-        return files.send(current_worker().result(job), "application/zip", saved_name(job, f"{job.stems}stems.zip"))
+    with files_of(job):
+        return send(current_worker().result(job), "application/zip", named_after(job, f"{job.stems}stems.zip"))
 
 
 def require_completed(job: Job) -> None:
@@ -36,6 +35,6 @@ def require_completed(job: Job) -> None:
         raise NotReady(f"Job {job.id} is {job.status}, not completed. Ask status.php again in a few seconds.")
 
 
-def saved_name(job: Job, ending: str) -> SavedName:
-    """Name a file of a job for who saves it."""
-    return saved(job.original_name, job.id, ending)
+def named_after(job: Job, ending: str) -> SavedName:
+    """Name a file of a job after its upload, for who saves it."""
+    return saved_name(job.original_name, job.id, ending)

@@ -11,7 +11,7 @@ from ezstems.errors import BadInput, NotFound
 from ezstems.models import MAX_KEY_NAME, ApiKey, User
 from ezstems.web import auth
 from ezstems.web.answers import message, success, timestamp
-from ezstems.web.api.jobs import last_argument
+from ezstems.web.job_lookup import last_argument
 
 blueprint = Blueprint("keys", __name__)
 

@@ -7,8 +7,8 @@ from flask import Blueprint, Response
 from ezstems.jobs import current_worker
 from ezstems.models import COMPLETED, FAILED, PROCESSING
 from ezstems.web.answers import success, timestamp
-from ezstems.web.api.jobs import called_job, endpoint_url
 from ezstems.web.auth import key_required
+from ezstems.web.job_lookup import called_job, endpoint_url
 
 blueprint = Blueprint("status", __name__)
 

@@ -2,29 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from types import MappingProxyType
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
-from ezstems.jobs import CUTOFFS, OUTPUTS, STEMS, current_worker
+from ezstems.jobs import PARAMETERS, current_worker
 from ezstems.models import Job, User
 from ezstems.web.answers import success
-from ezstems.web.api.form import UploadForm
-from ezstems.web.api.jobs import endpoint_url
+from ezstems.web.api.upload_form import UploadForm
 from ezstems.web.auth import key_required
-from ezstems.web.filenames import named
+from ezstems.web.filenames import upload_name
+from ezstems.web.job_lookup import endpoint_url
 
 blueprint = Blueprint("upload", __name__)
 
-CUTOFF_NAMES = {name.lower(): name for name in CUTOFFS} | {
-    "11": "11kHz",
-    "11000": "11kHz",
-    "16": "16kHz",
-    "16000": "16kHz",
-}
-# What PHP allows around a number.
-_BLANK = " \t\n\r\v\f"
 # Boundaries, headers and the small fields around a file.
 OVERHEAD_BYTES = 1024 * 1024
 
@@ -59,22 +52,13 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
         form.read(request)
         check(form.fields)
         incoming = form.require_file()
-        name, extension = named(form.filename)
-        options = chosen(form.fields, current_app.config["EZSTEMS_CUTOFF"])
+        name, extension = upload_name(form.filename)
+        options = chosen(form.fields, current_app.config)
         if incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")
         return worker.submit(user, incoming, name=name, extension=extension, **options)
 
 
-def chosen(fields: Mapping[str, str], cutoff: str = CUTOFFS[0]) -> dict[str, Any]:
+def chosen(fields: Mapping[str, str], settings: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Parse the parameters beside the file; an optional one that is blank is as good as missing."""
-    stems = fields.get("stems", "").strip(_BLANK)
-    if stems not in map(str, STEMS):
-        raise BadInput(f"stems={stems[:64]!r} must be 2, 4 or 5.")
-    cutoff = fields.get("cutoff", "").strip(_BLANK) or cutoff
-    if not cutoff.isascii() or cutoff.lower() not in CUTOFF_NAMES:  # the Kelvin sign's lower case is a k
-        raise BadInput(f"cutoff={cutoff[:64]!r} must be one of {', '.join(CUTOFFS)}.")
-    output = fields.get("output", "").strip(_BLANK) or OUTPUTS[0]
-    if output.lower() not in OUTPUTS:
-        raise BadInput(f"output={output[:64]!r} must be one of {', '.join(OUTPUTS)}.")
-    return {"stems": int(stems), "cutoff": CUTOFF_NAMES[cutoff.lower()], "output": output.lower()}
+    return {name: parameter.parse(fields.get(name, ""), settings) for name, parameter in PARAMETERS.items()}

@@ -2,7 +2,19 @@
 
 from flask import Flask
 
-from ezstems.web.site import account, docs, landing, login, manual, notice, password, register, songs, stems, upload
+from ezstems.web.site import (
+    account,
+    docs,
+    landing,
+    login,
+    manual,
+    model_notice,
+    password,
+    register,
+    songs,
+    stems,
+    upload,
+)
 
 # Forms are small; uploads have their own limits.
 MAX_FORM_BYTES = 1024 * 1024
@@ -11,6 +23,6 @@ MAX_FORM_BYTES = 1024 * 1024
 def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
-    app.add_template_global(notice.bundled_models)
+    app.add_template_global(model_notice.bundled_models)
     for page in (landing, register, login, password, account, upload, songs, stems, docs, manual):
         app.register_blueprint(page.blueprint)

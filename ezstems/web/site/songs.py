@@ -14,9 +14,9 @@ from ezstems.database import db
 from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_worker
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
-from ezstems.web.api.jobs import expired, job_of
 from ezstems.web.errors import wants_json
-from ezstems.web.stored import stored
+from ezstems.web.job_lookup import expired, job_of
+from ezstems.web.send import files_of
 
 blueprint = Blueprint("songs", __name__)
 
@@ -82,7 +82,7 @@ def song(job_id: str) -> str:
     """Show one song."""
     job = job_of(current_user, job_id)
     if job.status == COMPLETED:
-        with stored(job):
+        with files_of(job):
             current_worker().result(job)
     return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
 
@@ -92,7 +92,7 @@ def song(job_id: str) -> str:
 def delete(job_id: str) -> ResponseReturnValue:
     """Delete a song in whatever state, and its files."""
     job = job_of(current_user, job_id)
-    if not current_worker().cancel(job):
+    if not current_worker().delete(job):
         raise expired(job)
     return message("The song was deleted.") if wants_json() else redirect(url_for(".library"), 303)
 

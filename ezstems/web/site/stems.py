@@ -6,10 +6,9 @@ from flask_login import current_user, login_required
 from ezstems.errors import NotFound
 from ezstems.jobs import FORMATS, STEMS, current_worker
 from ezstems.models import Job
-from ezstems.web import files
-from ezstems.web.api.download import require_completed, saved_name, zipped
-from ezstems.web.api.jobs import job_of
-from ezstems.web.stored import stored
+from ezstems.web.api.download import named_after, require_completed, zipped
+from ezstems.web.job_lookup import job_of
+from ezstems.web.send import files_of, send
 
 blueprint = Blueprint("stems", __name__)
 
@@ -19,10 +18,10 @@ blueprint = Blueprint("stems", __name__)
 def peaks(job_id: str) -> Response:
     """Answer with the peaks of every stem, for the mixer's waveforms."""
     job = _completed(job_id)
-    with stored(job):
+    with files_of(job):
         current_worker().result(job)
         try:
-            return files.send(current_worker().peaks(job), "application/json")
+            return send(current_worker().peaks(job), "application/json")
         except FileNotFoundError:
             why = "it was separated before these were measured, or the server's disk lost them"
             raise NotFound(f"Job {job.id} has no waveforms: {why}.") from None
@@ -36,9 +35,9 @@ def stem(job_id: str, name: str) -> Response:
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
     output = FORMATS[job.output]
-    name_of_file = saved_name(job, output.filename(name)) if request.args.get("download") == "1" else None
-    with stored(job):
-        return files.send(current_worker().stem(job, name), output.media_type, name_of_file)
+    name_of_file = named_after(job, output.filename(name)) if request.args.get("download") == "1" else None
+    with files_of(job):
+        return send(current_worker().stem(job, name), output.media_type, name_of_file)
 
 
 @blueprint.get("/songs/<job_id>/zip")

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
 from ezstems.errors import BadInput, ServerFull, TooManyJobs
-from ezstems.jobs import CUTOFFS, DEMUXERS, FORMATS, STEMS
+from ezstems.jobs import PARAMETERS, UPLOAD_EXTENSIONS
 from ezstems.models import Job
 from ezstems.web.answers import success
 from ezstems.web.api.upload import receive
@@ -69,11 +69,8 @@ def _check(token: str) -> None:
 def _page(error: str | None = None) -> str:
     return render_template(
         "upload.html",
-        stems=tuple(STEMS),
-        cutoffs=CUTOFFS,
-        cutoff=current_app.config["EZSTEMS_CUTOFF"],
-        outputs=FORMATS,
+        parameters=PARAMETERS.values(),
         max_bytes=current_user.max_upload_bytes,
-        extensions=tuple(DEMUXERS),
+        extensions=UPLOAD_EXTENSIONS,
         error=error,
     )

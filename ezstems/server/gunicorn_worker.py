@@ -1,10 +1,15 @@
-"""The gunicorn worker: its threads get whole heads of requests, and clients that dawdle wait elsewhere."""
+"""The gunicorn worker: gunicorn's own with threads, none of which waits for a request's head or for an idle client.
+
+To gunicorn's it adds: a head is gathered without a thread; an answered connection that must be closed lingers without
+one; where as many clients are connected as may be, the one that was waited for longest makes room; a thread reads and
+writes through a `ClientSocket`, which waits only so long. gunicorn promises nothing of what this is built on:
+tests/test_gunicorn.py names it all, and fails when a release changes it.
+"""
 
 import errno
 import logging
 import selectors
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,10 +20,10 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from ezstems.errors import ConfigurationError
-from ezstems.web import expectation, malformed
-from ezstems.web.patience import PatientSocket
-from ezstems.web.seats import Seats
+from ezstems.server import expectation, malformed
+from ezstems.server.client_socket import ClientSocket
+from ezstems.server.seats import Seats
+from ezstems.server.worker_process import repeat_until_done
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +35,13 @@ HEAD_END = b"\r\n\r\n"
 # A client may still be sending when it was answered; closed at once, its connection would be reset under the answer.
 LINGER_SECONDS = 2.0
 LINGER_BLOCK_BYTES = 64 * 1024
-AGAIN_SECONDS = 5.0
 NO_FILES = errno.EMFILE, errno.ENFILE
 
 
 class Connection(TConn):
     """Hold a client's socket, and what it has sent of a request's head."""
 
-    def __init__(self, cfg: Any, client: PatientSocket, address: Any, server: Any) -> None:
+    def __init__(self, cfg: Any, client: ClientSocket, address: Any, server: Any) -> None:
         super().__init__(cfg, client, address, server)
         self.head = bytearray()
         self.data_ready = True  # a thread need not wait for the first byte
@@ -58,7 +62,7 @@ class Connection(TConn):
         self.head.clear()
 
 
-class Worker(ThreadWorker):
+class GunicornWorker(ThreadWorker):
     """Serve with threads, as gthread does, but let none of them wait for a head, a slow client or a close."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -68,27 +72,10 @@ class Worker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         """Make the app."""
-        self.insist(super().load_wsgi)
-
-    def insist(self, act: Callable[[], None]) -> None:
-        """Do what a worker can't begin without until it succeeds, or the worker is to stop.
-
-        The master has found the settings right. What keeps a worker that comes later from starting (a full disk, a
-        database that is held) passes, or its operator mends it; a worker that ended now would take the server with it.
-        """
-        while self.alive:
-            try:
-                return act()
-            except (ConfigurationError, OSError) as error:
-                log.error("this worker can't start, and tries again every %g seconds: %s", AGAIN_SECONDS, error)
-            again = time.monotonic() + AGAIN_SECONDS
-            while self.alive and time.monotonic() < again:
-                self.notify()
-                time.sleep(0.1)
-        sys.exit(0)
+        repeat_until_done(self, super().load_wsgi)
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Have a thread for every slow client that may be waited for, beside the others."""
+        """Have a thread for every seat, beside the others."""
         return ThreadPoolExecutor(self.cfg.threads + self._seats.count)
 
     def accept(self, listener: Any) -> None:
@@ -105,18 +92,15 @@ class Worker(ThreadWorker):
         if self.nr_conns + 1 >= self.worker_connections:
             self._make_room()
         self.nr_conns += 1
-        self._await_head(
-            Connection(self.cfg, PatientSocket(accepted, self._seats), address, listener.getsockname())
-        )
+        self._await_head(Connection(self.cfg, ClientSocket(accepted, self._seats), address, listener.getsockname()))
 
-    def on_client_socket_readable(self, conn: Connection, client: PatientSocket) -> None:
+    def on_client_socket_readable(self, conn: Connection, client: ClientSocket) -> None:
         """Begin the next request of a connection that was kept."""
         if client.fileno() >= 0:  # or its place was given away a moment ago
-            self.poller.unregister(client)
-            self.keepalived_conns.remove(conn)
+            self._forget(conn, self.keepalived_conns)
             self._await_head(conn)
 
-    def on_pending_socket_readable(self, conn: Connection, client: PatientSocket) -> None:
+    def on_pending_socket_readable(self, conn: Connection, client: ClientSocket) -> None:
         """Gather more of a head; give the connection to a thread when it is whole."""
         if client.fileno() >= 0 and (go_on := self._gather(conn)):
             self._forget(conn, self.pending_conns)
@@ -124,11 +108,11 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: Connection) -> Any:
         """Answer a request, in a thread."""
-        conn.sock.renew()
+        conn.sock.begin_request()
         try:
             return super().handle(conn)
         finally:
-            conn.sock.leave()
+            conn.sock.end_request()
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Let the app, not gunicorn, tell a client that waits with its body to go on."""
@@ -160,10 +144,8 @@ class Worker(ThreadWorker):
     def _await_head(self, conn: Connection) -> None:
         if go_on := self._gather(conn):  # most heads come in one piece
             go_on(conn)
-            return
-        conn.timeout = time.monotonic() + HEAD_SECONDS
-        self.pending_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        else:
+            self._await(conn, self.pending_conns, HEAD_SECONDS, self.on_pending_socket_readable)
 
     def _gather(self, conn: Connection) -> Callable[[Connection], None] | None:
         try:
@@ -178,12 +160,10 @@ class Worker(ThreadWorker):
         except OSError:
             self._drop(conn)
             return
-        conn.timeout = time.monotonic() + LINGER_SECONDS
-        self._lingering.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, conn))
+        self._await(conn, self._lingering, LINGER_SECONDS, self._discard)
         self._discard(conn, conn.sock)
 
-    def _discard(self, conn: Connection, client: PatientSocket) -> None:
+    def _discard(self, conn: Connection, client: ClientSocket) -> None:
         if client.fileno() < 0:
             return
         try:
@@ -195,6 +175,13 @@ class Worker(ThreadWorker):
         if ended:
             self._forget(conn, self._lingering)
             self._drop(conn)
+
+    def _await(
+        self, conn: Connection, waiting: "deque[Connection]", seconds: float, act: Callable[..., None]
+    ) -> None:
+        conn.timeout = time.monotonic() + seconds
+        waiting.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(act, conn))
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest for its client; False when none waits."""

@@ -7,12 +7,11 @@ from typing import Any
 
 from gunicorn.util import write_nonblock
 
+from ezstems.web.errors import MALFORMED, TITLES
 from ezstems.web.headers import EVERY
 
 log = logging.getLogger(__name__)
 
-TITLE = "Bad request"
-TEXT = "The request is not valid HTTP, or its address or a header is too long."
 HEADERS = "".join(f"{name}: {value}\r\n" for name, value in (EVERY | {"Cache-Control": "no-store"}).items())
 
 
@@ -21,7 +20,7 @@ def answer(client: Any, address: Any, error: Exception) -> None:
     request_id = uuid.uuid4().hex
     extra = {"request_id": request_id}
     log.warning("%s: malformed request: %s: %a", (address or ("-",))[0], type(error).__name__, str(error), extra=extra)
-    body = json.dumps({"error": TITLE, "message": TEXT}).encode()
+    body = json.dumps({"error": TITLES[400], "message": MALFORMED}).encode()
     head = (
         "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"{HEADERS}Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n\r\n"

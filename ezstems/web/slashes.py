@@ -16,7 +16,7 @@ def init_app(app: Flask) -> None:
 
 
 class SlashMerger:
-    """Stand around the app."""
+    """Merge the slashes of every path before the app sees it."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""The instance folder: whatever it lacks is made, and the database migrated, before anything else looks at it.
+"""Prepare the instance folder: make what it lacks and migrate its database, before anything else opens them.
 
-Before that, folder and database are looked at, and refused untouched where they aren't one instance's.
+Where folder and database aren't one instance's, both are refused and left untouched.
 """
 
 import logging
@@ -13,9 +13,10 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
-from ezstems import database, disk, identity
-from ezstems.audio.files import turn
+from ezstems import database, disk
+from ezstems.audio.files import exclusive_lock
 from ezstems.errors import ConfigurationError
+from ezstems.instance import identity
 
 log = logging.getLogger(__name__)
 
@@ -25,32 +26,32 @@ _served: dict[Path, str | None] = {}
 
 
 def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
-    """Make the folder, the secret key and the tables; processes that start at once take turns.
+    """Make the folder, the secret key and the tables; processes that start together do it one after the other.
 
-    Without `make`, what isn't there is refused instead. With `adopt`, folder and database are bound to each other,
-    whatever they were bound to; otherwise those that aren't one instance's are refused, and nothing of them changes.
+    Without `make`, refuse where there is no instance. With `adopt`, bind folder and database to each other, whatever
+    they were bound to; otherwise refuse, and change, none that aren't one instance's.
     """
     folder = Path(app.instance_path)
     make = make and folder not in _served
     try:
         if folder.exists():
-            disk.give_up_reserve(folder)
+            disk.release_reserve(folder)
         with app.app_context():
-            if folder in _served and identity.of_folder(folder) != _served[folder]:
+            if folder in _served and identity.folder_id(folder) != _served[folder]:
                 gone = f"the instance that this server was started with is no longer in {folder}"
                 raise ConfigurationError(f"{gone}: put it back, or restart the server")
             if not make:
-                _require(folder)
+                _require_instance(folder)
             if not adopt:
-                identity.require_own(folder)
+                identity.refuse_foreign_database(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with turn(folder / ".lock"), app.app_context():
+        with exclusive_lock(folder / ".lock"), app.app_context():
             if not adopt:
                 identity.require_match(folder)
             _make_private(folder)
             disk.keep_reserve(folder)
             app.config["SECRET_KEY"] = _secret_key(folder / "secret_key")
-            if (file := database.file()) and not file.exists():
+            if (file := database.sqlite_file()) and not file.exists():
                 # Hashes of passwords and keys; SQLite gives its other files the same mode.
                 os.close(os.open(file, os.O_CREAT, 0o600))
             try:
@@ -58,7 +59,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
             except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
                 hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
                 raise ConfigurationError(f"the database can't be migrated: {hint}") from error
-            database.current_watch().keep(folder / identity.FILE, identity.bind(folder, anew=adopt))
+            database.current_watch().watch_id(folder / identity.ID_FILE, identity.bind(folder, anew=adopt))
     except OSError as error:
         where = f"{error.filename or folder}: {error.strerror}"
         raise ConfigurationError(f"the instance folder {folder} must be writable: {where}") from error
@@ -71,13 +72,13 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
         raise ConfigurationError(f"the database {file} can't be opened or migrated: {why}") from error
 
 
-def serve(folder: Path) -> None:
-    """Make, or take, no other instance in this one's place from now on, in forks too: it may come back."""
-    _served[folder] = identity.of_folder(folder)
+def hold(folder: Path) -> None:
+    """Refuse any other instance in this folder from now on, in forks too: what was moved away may come back."""
+    _served[folder] = identity.folder_id(folder)
 
 
 def _make_private(folder: Path) -> None:
-    """Shut other users of the machine out of the locks: whoever holds one keeps starts waiting, or passes for a worker.
+    """Close the locks to the machine's other users, who could block a start with one, or pose as a worker.
 
     An earlier version, or a command of a lax umask, may have left them open.
     """
@@ -88,10 +89,10 @@ def _make_private(folder: Path) -> None:
             path.chmod(mode & 0o700)
 
 
-def _require(folder: Path) -> None:
-    if not identity.is_there():
+def _require_instance(folder: Path) -> None:
+    if not identity.database_exists():
         identity.require_match(folder)  # songs without their database are more than no instance
-        where = f"there is no instance in {folder}: the database {database.name()} is not there, or empty"
+        where = f"there is no instance in {folder}: the database {database.url_to_show()} is not there, or empty"
         raise ConfigurationError(f"{where}; EZSTEMS_INSTANCE names the folder, a server's start fills it")
 
 

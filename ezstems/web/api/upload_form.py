@@ -8,8 +8,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from ezstems.errors import BadInput, UploadTooLarge
-from ezstems.jobs import Incoming
-from ezstems.web.filenames import mended
+from ezstems.jobs import PARAMETERS, Incoming
+from ezstems.web.filenames import escape_filename
 
 BLOCK_BYTES = 256 * 1024
 # One block in flight, headers of a part, and a boundary that spans two blocks.
@@ -19,7 +19,7 @@ MAX_PARTS = 100
 # Taking headers apart is slow: half a second a megabyte.
 MAX_HEADERS_BYTES = 64 * 1024
 # All others are read past: they may be of any length.
-FIELDS = ("stems", "cutoff", "output", "csrf_token")
+FIELDS = (*PARAMETERS, "csrf_token")
 BROKEN = "The body is not valid multipart/form-data, or it ended early."
 NO_FILE = "The part file is missing: the audio file, sent as multipart/form-data."
 NO_FILENAME = 'The part file has no filename: choose a file, or name it as in filename="song.mp3".'
@@ -43,7 +43,7 @@ class Decoder(MultipartDecoder):
             data = data.decode("cp1252", "replace").encode()
         headers = super()._parse_headers(data)
         if (disposition := headers.get("Content-Disposition")) is not None:
-            headers["Content-Disposition"] = mended(disposition)
+            headers["Content-Disposition"] = escape_filename(disposition)
         return headers
 
 

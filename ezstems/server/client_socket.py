@@ -1,4 +1,4 @@
-"""A client's socket that waits for it only so long, and only in a share of the threads."""
+"""A client's socket that waits for its client only so long, and, once the client is slow, only in a seat."""
 
 import errno
 import logging
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from ezstems.web.expectation import Expectation
-from ezstems.web.seats import Seats
+from ezstems.server.expectation import Expectation
+from ezstems.server.seats import Seats
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ KNOWN_REST_SECONDS, STRANGER_REST_SECONDS = 300.0, 30.0
 
 
 class TooSlow(BrokenPipeError):
-    """The client has been waited for long enough; to gunicorn it has gone."""
+    """Say that the client has been waited for long enough; to gunicorn it has gone."""
 
     text = "the client is too slow"
 
@@ -39,13 +39,13 @@ class TooSlow(BrokenPipeError):
         super().__init__(errno.EPIPE, self.text)
 
 
-class Crowded(TooSlow):
-    """The client is slow, and so are as many others as may be waited for."""
+class TooManySlow(TooSlow):
+    """Say that the client is slow, and that as many others are as may be waited for."""
 
     text = "the client is slow, and so are as many others as may be waited for"
 
 
-class Patience:
+class WaitBudget:
     """Hold how many seconds a client may still be waited for: waiting spends them, bytes earn them again."""
 
     def __init__(self, seconds: float, bytes_per_second: float) -> None:
@@ -61,33 +61,39 @@ class Patience:
         self.left_seconds = min(self._most_seconds, self.left_seconds + size_bytes / self._bytes_per_second)
 
 
-class PatientSocket(socket.socket):
-    """Read and write as a blocking socket does, until patience ends; TooSlow ends the connection, or the upload."""
+class ClientSocket(socket.socket):
+    """Read and write as a blocking socket does, within a budget; TooSlow ends the connection, or the upload."""
 
     def __init__(self, accepted: socket.socket, seats: Seats) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self._seats = seats
-        self._leave_seat: Callable[[], None] | None = None
-        self.renew()
+        self._give_back: Callable[[], None] | None = None  # the seat, where the request has one
+        self.begin_request()
 
-    def renew(self) -> None:
-        """Begin a request, of a stranger as far as is known."""
-        self.leave()
+    def begin_request(self) -> None:
+        """Treat the client as a stranger, as far as is known."""
+        self.end_request()
         self.expectation: Expectation | None = None
         self._account_id: int | None = None
         self._ends_at = math.inf
-        self._cut: TooSlow | None = None
-        self._quick, self._patience = Patience(*STRANGER_QUICK), Patience(*STRANGER)
+        self._error: TooSlow | None = None
+        self._quick, self._budget = WaitBudget(*STRANGER_QUICK), WaitBudget(*STRANGER)
+
+    def end_request(self) -> None:
+        """Give back the seat, if the request took one."""
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
 
     def trust(self, account_id: int) -> None:
-        """Give the present request the patience that an account's gets."""
+        """Give the present request the budget that an account's gets."""
         if self._account_id is None:
             self._account_id = account_id
-            self._quick, self._patience = Patience(*QUICK), Patience(*KNOWN)
+            self._quick, self._budget = WaitBudget(*QUICK), WaitBudget(*KNOWN)
 
     @contextmanager
-    def hurry(self) -> Iterator[None]:
-        """Have an end of waiting for what nobody reads."""
+    def draining(self) -> Iterator[None]:
+        """Bound, while the block runs, the whole time for what nobody reads."""
         rest = STRANGER_REST_SECONDS if self._account_id is None else KNOWN_REST_SECONDS
         self._ends_at = time.monotonic() + rest
         try:
@@ -95,21 +101,15 @@ class PatientSocket(socket.socket):
         finally:
             self._ends_at = math.inf
 
-    def leave(self) -> None:
-        """Give back the seat, if the request took one."""
-        if self._leave_seat is not None:
-            self._leave_seat()
-            self._leave_seat = None
-
     def settimeout(self, value: float | None) -> None:
-        """Tell waiting from not waiting at all; how long is a matter of patience."""
+        """Block or not; how long a blocking call may take is the budget's alone."""
         super().settimeout(0.0 if value == 0 else None)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Return what has arrived; wait for it, unless the socket is non-blocking."""
         if self.gettimeout() == 0:
             return super().recv(size, flags)
-        data = self._patiently(select.POLLIN, partial(super().recv, size, flags | socket.MSG_DONTWAIT))
+        data = self._when_ready(select.POLLIN, partial(super().recv, size, flags | socket.MSG_DONTWAIT))
         self._earn(len(data))
         return data
 
@@ -119,12 +119,12 @@ class PatientSocket(socket.socket):
             return super().sendall(data, flags)
         rest = memoryview(data)
         while rest:
-            sent = self._patiently(select.POLLOUT, partial(super().send, rest, flags | socket.MSG_DONTWAIT))
+            sent = self._when_ready(select.POLLOUT, partial(super().send, rest, flags | socket.MSG_DONTWAIT))
             self._earn(sent)
             rest = rest[sent:]
         return None
 
-    def _patiently(self, event: int, act: Callable[[], Done]) -> Done:
+    def _when_ready(self, event: int, act: Callable[[], Done]) -> Done:
         while True:
             try:
                 return act()
@@ -134,46 +134,45 @@ class PatientSocket(socket.socket):
     def _wait(self, event: int) -> None:
         poller = select.poll()
         poller.register(self, event)
-        while True:
+        ready = False
+        while not ready:
             began = time.monotonic()
-            seconds = min(self._patience.left_seconds, self._ends_at - began)
+            seconds = min(self._budget.left_seconds, self._ends_at - began)
             if seconds <= 0:
-                self._cut_off(TooSlow())
-            if self._leave_seat is None and self._quick.left_seconds <= 0:
-                self._sit_down()
-            if self._cut is not None:
-                raise self._cut
-            if self._leave_seat is None:
+                self._give_up(TooSlow())
+            if self._give_back is None and self._quick.left_seconds <= 0:
+                self._take_seat()
+            if self._error is not None:
+                raise self._error
+            if self._give_back is None:
                 seconds = min(seconds, self._quick.left_seconds)
             ready = self._poll(poller, seconds)
             waited = time.monotonic() - began
             self._quick.spend(waited)
-            self._patience.spend(waited)
-            if ready:
-                return
+            self._budget.spend(waited)
 
-    def _sit_down(self) -> None:
-        self._leave_seat = self._seats.take(self._account_id)
-        if self._leave_seat is None:
-            self._cut_off(Crowded())
+    def _take_seat(self) -> None:
+        self._give_back = self._seats.take(self._account_id)
+        if self._give_back is None:
+            self._give_up(TooManySlow())
 
     def _poll(self, poller: "select.poll", seconds: float) -> bool:
-        if self._leave_seat is not None or self._account_id is not None:
+        if self._give_back is not None or self._account_id is not None:
             return bool(poller.poll(seconds * 1000))
-        leave_place = self._seats.stand()
-        if leave_place is None:
-            self._cut_off(Crowded())
+        give_back = self._seats.take_brief()
+        if give_back is None:
+            self._give_up(TooManySlow())
             return False
         try:
             return bool(poller.poll(seconds * 1000))
         finally:
-            leave_place()
+            give_back()
 
-    def _cut_off(self, error: TooSlow) -> None:
-        if self._cut is None:
+    def _give_up(self, error: TooSlow) -> None:
+        if self._error is None:
             log.info("a request is cut off: %s", error.text)
-            self._cut = error
+            self._error = error
 
     def _earn(self, size_bytes: int) -> None:
         self._quick.earn(size_bytes)
-        self._patience.earn(size_bytes)
+        self._budget.earn(size_bytes)

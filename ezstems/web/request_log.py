@@ -36,7 +36,7 @@ class RequestIdFilter(logging.Filter):
 
 def init_app(app: Flask) -> None:
     """Name each request first, and log it last."""
-    app.wsgi_app = Recorder(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = RequestRecorder(app.wsgi_app)  # type: ignore[method-assign]
 
     @app.before_request
     def begin() -> None:
@@ -61,15 +61,15 @@ def account_id() -> int | None:
     return None
 
 
-class Recorder:
-    """Stand around the app, where every answer passes: files, errors, and what a client doesn't wait for."""
+class RequestRecorder:
+    """Record every request of the app: files, errors, and what a client doesn't wait for."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request, and record it when the server closes the answer."""
-        answer = Answer(environ)
+        answer = RecordedAnswer(environ)
 
         def start(status: str, *rest: Any) -> Any:
             answer.status = int(status[:3])
@@ -83,7 +83,7 @@ class Recorder:
         return answer
 
 
-class Answer:
+class RecordedAnswer:
     """Pass an answer's blocks on; count those that the server came to send."""
 
     def __init__(self, environ: dict[str, Any]) -> None:

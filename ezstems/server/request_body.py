@@ -8,9 +8,9 @@ from gunicorn.http.errors import ParseException
 
 from ezstems.database import db
 from ezstems.errors import BadInput, ServerFull
-from ezstems.web.expectation import Expectation
-from ezstems.web.patience import Crowded
-from ezstems.web.requests import account_id
+from ezstems.server.client_socket import TooManySlow
+from ezstems.server.expectation import Expectation
+from ezstems.web.request_log import account_id
 
 # A client that is still sending when its connection closes sees a broken pipe instead of the answer. Larger bodies
 # than these are not waited for: 512 MiB is well above the largest upload of any plan.
@@ -22,8 +22,8 @@ BROKEN = "The body is malformed, arrived too slowly, or ended early."
 CROWDED = "Too many requests arrive slowly at this moment. Try again later."
 
 
-class Body:
-    """Read what gunicorn reads from the socket; what can't be read is the client's fault."""
+class RequestBody:
+    """Read a body from the client's socket; tell the client's failures from the server's."""
 
     def __init__(self, stream: Any, socket: Any) -> None:
         self._stream = stream
@@ -37,11 +37,11 @@ class Body:
         require_plain()
         self._begun = True
         self.trust_known()
-        db.session.commit()  # whoever waits for a client holds no connection of the database
+        db.session.commit()  # release the database connection before blocking on the socket
         return self._take(size, self._socket.expectation)
 
     def drain(self) -> None:
-        """Throw away what is left, as long as the client sends it, and for so long in all."""
+        """Read the rest and throw it away, as long as the client sends it, and for so long in all."""
         db.session.rollback()  # the view is done: what it left open was not to be kept
         expectation = self._socket.expectation
         if not self._begun and expectation is not None:
@@ -49,12 +49,12 @@ class Body:
                 return  # the answer spares it the body
             expectation.drop()
         left = MAX_BYTES
-        with suppress(BadInput, ServerFull), self._socket.hurry():
+        with suppress(BadInput, ServerFull), self._socket.draining():
             while left > 0 and (block := self._take(BLOCK_BYTES)):
                 left -= len(block)
 
     def trust_known(self) -> None:
-        """Have the patience with the client that an account's gets, if it was found to be one's with calls left."""
+        """Wait for the client as for an account's, if its key was found valid and has calls left."""
         known = account_id()
         if known is not None and not g.get("is_rate_limited"):
             self._socket.trust(known)
@@ -64,7 +64,7 @@ class Body:
             if expectation is not None:
                 expectation.meet()
             return self._stream.read(size)
-        except Crowded as error:
+        except TooManySlow as error:
             raise ServerFull(CROWDED) from error
         except (OSError, ParseException) as error:
             raise BadInput(BROKEN) from error
@@ -83,12 +83,12 @@ def init_app(app: Flask) -> None:
 
     @app.before_request
     def guard() -> None:
-        if "gunicorn.socket" in request.environ:
-            request.environ["wsgi.input"] = Body(request.environ["wsgi.input"], request.environ["gunicorn.socket"])
+        if (client := request.environ.get("gunicorn.socket")) is not None:
+            request.environ["wsgi.input"] = RequestBody(request.environ["wsgi.input"], client)
 
     @app.after_request
     def drain(response: Response) -> Response:
-        if isinstance(body := request.environ["wsgi.input"], Body):
+        if isinstance(body := request.environ["wsgi.input"], RequestBody):
             body.trust_known()
             if 0 < (request.content_length or "Transfer-Encoding" in request.headers) <= MAX_BYTES:
                 body.drain()

@@ -1,30 +1,30 @@
-"""The seats of requests that wait for slow clients: each takes a thread, and the others must not run out of them."""
+"""Seats: how many requests may wait for slow clients at a time. Each takes a thread; the others are for everybody."""
 
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
 
-# Requests that may wait for slow clients at a time; each takes a thread. Strangers have seats of their own.
+# Strangers have seats of their own.
 KNOWN_SEATS, STRANGER_SEATS = 48, 16
 # No account takes all seats.
 ACCOUNT_SEATS = 16
-# Strangers that may be waited for at a time before they take a seat: there is no end of them.
-STANDING = 32
+# For strangers that are waited for, but not yet so long that they count as slow: there is no end of them.
+BRIEF_SEATS = 32
 
 
 class Seats:
-    """Bound how many requests wait for slow clients, so that the other threads are there for everybody else."""
+    """Count the seats that are taken, and refuse one more than there are."""
 
     def __init__(
         self,
         known: int = KNOWN_SEATS,
         strangers: int = STRANGER_SEATS,
         account: int = ACCOUNT_SEATS,
-        standing: int = STANDING,
+        brief: int = BRIEF_SEATS,
     ) -> None:
-        self.count = known + strangers + standing
-        self._most: dict[str | int, int] = {"known": known, "strangers": strangers, "standing": standing}
+        self.count = known + strangers + brief
+        self._most: dict[str | int, int] = {"known": known, "strangers": strangers, "brief": brief}
         self._most_of_account = account
         self._taken: Counter[str | int] = Counter()
         self._lock = Lock()
@@ -33,12 +33,12 @@ class Seats:
         """Take a seat for an account's request, or a stranger's; return what gives it back, None when all are taken."""
         return self._take("strangers") if account_id is None else self._take("known", account_id)
 
-    def stand(self) -> Callable[[], None] | None:
-        """Take one of the places of strangers that are waited for without a seat."""
-        return self._take("standing")
+    def take_brief(self) -> Callable[[], None] | None:
+        """Take a seat for a stranger that isn't slow yet; return as `take` does."""
+        return self._take("brief")
 
     def free(self, kind: str) -> int:
-        """Tell how many places of a kind are free."""
+        """Tell how many seats of a kind are free."""
         return self._most[kind] - self._taken[kind]
 
     def _take(self, *counts: str | int) -> Callable[[], None] | None:

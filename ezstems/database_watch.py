@@ -1,7 +1,7 @@
-"""The watch over the files that this process has open: an operator may replace or delete them while it runs.
+"""The watch over the database's files: an operator may replace or delete them while this process has them open.
 
-SQLite goes on writing to a file that nobody finds again, and says nothing. Its `-wal` and `-shm` it deletes itself, but
-only as the last connection of all processes closes: while this process has one, they are as fixed as the database.
+SQLite would go on writing to a file that nobody finds again, and say nothing. It deletes its `-wal` and `-shm` itself,
+but only as the last connection of all processes closes: while this process has one, they stay as the database does.
 """
 
 import logging
@@ -16,31 +16,31 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 60
 LOST = "The server's database was replaced or deleted while it ran. Its operator must restart the server."
-Identity = tuple[int, ...]
+FileIdentity = tuple[int, ...]
 
 
 class DatabaseWatch:
-    """Remember which files lie at some paths, and tell when others do, or none."""
+    """Remember which files lie at some paths, and notice when others do, or none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files: dict[Path, Identity] = {}
+        self._files: dict[Path, FileIdentity] = {}
         self._id_file: Path | None = None
         self._id: str | None = None
         self._wrong_ids: Sequence[str] | None = None
         self._database: Path | None = None
-        self._companions: dict[Path, Identity | None] = {}
+        self._companions: dict[Path, FileIdentity | None] = {}
         self._connections = 0
-        self._told: str | None = None
+        self._reported: str | None = None
 
-    def keep(self, id_file: Path, instance_id: str) -> None:
-        """Remember the file of the instance's id, which nobody writes to, and the id."""
+    def watch_id(self, id_file: Path, instance_id: str) -> None:
+        """Watch the file of the instance's id, which nobody writes to, and the id."""
         with self._lock:
             self._files[id_file] = _identity(id_file, with_time=True) or ()
             self._id_file, self._id = id_file, instance_id
 
     def opened(self, database: Path) -> None:
-        """Note that SQLite has a connection more, to the file at a path."""
+        """Count a connection more that SQLite has to the file at a path."""
         with self._lock:
             self._connections += 1
             if self._connections == 1:
@@ -50,23 +50,23 @@ class DatabaseWatch:
             self._files.setdefault(database, _identity(database) or ())
 
     def closed(self) -> None:
-        """Note that SQLite has a connection less; the last of all takes `-wal` and `-shm` with it."""
+        """Count a connection less; the last of all deletes `-wal` and `-shm`."""
         with self._lock:
             self._connections -= 1
             if self._connections == 0:
                 self._companions = {}
 
-    def confirm(self, ids: Sequence[str]) -> bool:
-        """Tell whether the ids that the database holds now are the one it had: it may have been given away."""
+    def check_ids(self, ids: Sequence[str]) -> bool:
+        """Tell whether the database still holds the id that it had: another folder may have been bound to it."""
         with self._lock:
             self._wrong_ids = None if list(ids) == [self._id] else ids
         return not self.is_lost()
 
     def is_lost(self) -> bool:
-        """Tell whether what this process has open is no longer what lies on the disk; log it once."""
+        """Tell whether this process has other files open than lie on the disk; log the change once."""
         with self._lock:
-            why, before = self._why(), self._told
-            self._told = why
+            why, before = self._reason(), self._reported
+            self._reported = why
         if why and not before:
             log.error("%s; nothing more is accepted or begun: put it back, or restart the server", why)
         elif before and not why:
@@ -74,28 +74,28 @@ class DatabaseWatch:
         return why is not None
 
     def require(self) -> None:
-        """Raise DatabaseLost where what is written would be lost."""
+        """Raise DatabaseLost where a write would be lost."""
         if self.is_lost():
             raise DatabaseLost(LOST, RETRY_AFTER_SECONDS)
 
-    def _why(self) -> str | None:
+    def _reason(self) -> str | None:
         for path, opened in self._files.items():
             now = _identity(path, with_time=path == self._id_file)
             if now != opened and not self._is_touched(path, now, opened):
-                return _story(path, now)
+                return _describe(path, now)
         for path, opened_then in self._companions.items():
             now = _identity(path)
             if opened_then is None:
                 self._companions[path] = now  # a new database gets them with its first table
             elif now != opened_then:
-                return _story(path, now)
+                return _describe(path, now)
         if self._wrong_ids is not None:
             held = ", ".join(self._wrong_ids) or "none"
             return f"the database was bound to another folder, or overwritten: its id is {held}, not {self._id}"
         return None
 
-    def _is_touched(self, path: Path, now: Identity | None, opened: Identity) -> bool:
-        """Tell whether the file of the id has another time and nothing else; go by the new time then."""
+    def _is_touched(self, path: Path, now: FileIdentity | None, opened: FileIdentity) -> bool:
+        """Tell whether the id's file has another time and nothing else; remember the new time then."""
         if path != self._id_file or now is None or now[:-1] != opened[:-1] or _text(path) != self._id:
             return False
         self._files[path] = now
@@ -106,7 +106,7 @@ def _stat(path: Path) -> os.stat_result:
     return path.stat()
 
 
-def _story(path: Path, now: Identity | None) -> str:
+def _describe(path: Path, now: FileIdentity | None) -> str:
     return f"{path} was {'replaced' if now else 'deleted, or put out of reach,'} while it was in use"
 
 
@@ -117,13 +117,13 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _identity(path: Path, with_time: bool = False) -> Identity | None:
-    """Return what tells a file from another one at its path; None where none can be found.
+def _identity(path: Path, with_time: bool = False) -> FileIdentity | None:
+    """Return what identifies the file at a path; None where there is none.
 
-    No other file gets the number of one that is open; of a closed one, the time tells.
+    No other file gets the inode of one that is open; a closed one is identified by its time, too.
     """
     try:
         found = _stat(path)
-    except OSError:  # or it is out of reach: its folder was closed, its disk has gone
+    except OSError:  # or it can't be reached: its folder is closed, its disk is gone
         return None
     return (found.st_dev, found.st_ino, *((int(found.st_mtime),) if with_time else ()))

@@ -1,4 +1,4 @@
-"""One stem inside a stored ZIP, read in place: a window on the file, not a copy."""
+"""One entry of a ZIP that stores it as it is, read in place without a copy."""
 
 import io
 import os
@@ -11,8 +11,8 @@ from zipfile import ZipFile
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
-class StemFile(io.RawIOBase):
-    """Read the bytes of one entry and nothing beside them.
+class ZipEntry(io.RawIOBase):
+    """Read the bytes of one entry alone.
 
     It has no `fileno` on purpose: a server would send from that to the end of the whole file.
     """
@@ -32,19 +32,19 @@ class StemFile(io.RawIOBase):
         self._start = entry.header_offset + _LOCAL_HEADER.size + sum(lengths)
         self._at = 0
         self.size_bytes = entry.file_size
-        # The stem's own checksum, and when it was made.
+        # The entry's own checksum, and when the ZIP was made.
         self.etag = f"{entry.CRC:08x}-{entry.file_size:x}-{os.fstat(descriptor).st_mtime_ns:x}"
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can be sought."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with what comes next; 0 at the stem's end."""
+        """Fill a buffer with the next bytes, and return how many; 0 at the entry's end."""
         assert self._file is not None
         descriptor, view = self._file.fileno(), memoryview(buffer)[: max(0, self.size_bytes - self._at)]
         count = os.preadv(descriptor, [view], self._start + self._at) if len(view) else 0
@@ -52,15 +52,15 @@ class StemFile(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place in the stem; beyond its end there is nothing to read."""
+        """Set the position in the entry, and return it; beyond the end there is nothing to read."""
         at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size_bytes}[whence]
         if at < 0:
-            raise ValueError(f"offset={offset} leads before the stem's beginning")
+            raise ValueError(f"offset={offset} leads before the entry's beginning")
         self._at = at
         return at
 
     def tell(self) -> int:
-        """Return the place in the stem."""
+        """Return the position in the entry."""
         return self._at
 
     def close(self) -> None:

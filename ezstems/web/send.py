@@ -1,5 +1,8 @@
-"""Files as answers: whole, by a range, or not again when the client has them."""
+"""Send files: whole, by a range, or not again when the client has them; say truly why one can't be sent."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -8,8 +11,13 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.utils import send_file
 from werkzeug.wsgi import FileWrapper
 
-from ezstems.jobs import StemFile
+from ezstems.errors import DamagedFile
+from ezstems.jobs import DAMAGED_RESULT, ZipEntry
+from ezstems.models import Job
 from ezstems.web.filenames import SavedName
+from ezstems.web.job_lookup import expired
+
+log = logging.getLogger(__name__)
 
 # Conditions that Werkzeug would answer with a code (412, or 304 to who didn't ask by ETag) the contract doesn't know.
 _IGNORED_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_MODIFIED_SINCE")
@@ -23,7 +31,7 @@ class Blocks(FileWrapper):
         super().__init__(file, BLOCK_BYTES)
 
 
-def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = None) -> Response:
+def send(file: Path | ZipEntry, mimetype: str, saved_name: SavedName | None = None) -> Response:
     """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved.
 
     Raises FileNotFoundError.
@@ -33,14 +41,14 @@ def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = No
         request.environ | {"wsgi.file_wrapper": Blocks},
         mimetype,
         conditional=False,
-        etag=file.etag if isinstance(file, StemFile) else True,
+        etag=file.etag if isinstance(file, ZipEntry) else True,
         max_age=0,
         response_class=Response,
     )
     assert isinstance(response, Response)
     if saved_name is not None:
         response.headers["Content-Disposition"] = saved_name.disposition()
-    if isinstance(file, StemFile):
+    if isinstance(file, ZipEntry):
         response.content_length = file.size_bytes
     response.cache_control.private = True
     # Past Werkzeug's shortcut for whole files, so that the end of the answer is noticed, and logged.
@@ -52,6 +60,19 @@ def send(file: Path | StemFile, mimetype: str, saved_name: SavedName | None = No
         response.close()
         raise
     return response
+
+
+@contextmanager
+def files_of(job: Job) -> Iterator[None]:
+    """Answer 404 where a completed job's files went meanwhile, and 500 where they are damaged or lost."""
+    try:
+        yield
+    except (OSError, DamagedFile) as error:
+        if Job.is_gone(job.number):  # between the row's read and the file's opening
+            raise expired(job) from None
+        why = error.__cause__ if isinstance(error, DamagedFile) else error
+        log.error("job %s: its result can't be sent: %s", job.id, why, extra={"job_id": job.id})
+        raise DamagedFile(DAMAGED_RESULT) from error
 
 
 def _environ(length: int) -> dict[str, Any]:
