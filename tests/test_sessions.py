@@ -39,7 +39,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     def move(by: timedelta) -> None:
         for module in ("session", "user"):
             monkeypatch.setattr(f"ezstems.models.{module}.utcnow", lambda: now + by)
-        monkeypatch.setattr(models.Instance, "last_seen", lambda: now + by)  # and the clock is trusted
+        monkeypatch.setattr(models.Instance, "trusted_time", lambda: now + by)  # and the clock is trusted
 
     return move
 
