@@ -91,6 +91,7 @@ def test_an_installed_server_works_from_anywhere_and_keeps_its_songs_apart(
 
 
 def test_the_readme_leaves_out_what_the_lock_does() -> None:
-    (excluded,) = re.findall(r"--excludes <\(printf '%s\\n' ([^)]+)\)", (ROOT / "ezstems/docs/deployment.md").read_text())
+    text = (ROOT / "ezstems/docs/deployment.md").read_text()
+    (excluded,) = re.findall(r"--excludes <\(printf '%s\\n' ([^)]+)\)", text)
     (unused,) = re.findall(r"^UNUSED := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(unused.split()) <= set(excluded.replace("\\\n", " ").split())
