@@ -5,15 +5,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.10 python3 python,$(shell \
-	$(name) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' 2>/dev/null && echo $(name))))
+TOOLS := $(VENV)/.tools
+# The machine's own Python where it will do. 3.14 comes after the others: TensorFlow, the reference, isn't made for it.
+SUITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
+	$$name -c '$(SUITS)' 2>/dev/null && { echo $$name; break; }; done)
+# Every file that the locks name is pinned with its hashes and was resolved for these Pythons; Spleeter alone says that it
+# isn't made for 3.12 and later, yet all of it that is used works there.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
+LOCK_INSTALL := $(INSTALL) --require-hashes --ignore-requires-python
 RUFF := $(BIN)/ruff check --no-cache --target-version py310 --line-length 120 --select E,F,I,UP,B,SIM,C4,PIE,RET,PTH
 
-# What Spleeter pins beside Flask 3 can't be met, and most of it is never imported: these take the pins' place.
-OVERRIDES := tensorflow==2.21.0\nnumpy>=2\npandas>=2.2
-UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry
+# What Spleeter pins beside Flask 3 can't be met, and most of it is never imported: these take the pins' place. Whatever
+# asks for `tensorflow` gets it where `tensorflow-cpu` doesn't exist, and nowhere both, which would share a folder.
+CPU := sys_platform == "linux" and platform_machine == "x86_64"
+OVERRIDES := numpy>=2\npandas>=2.2; python_version < "3.14"\n
+OVERRIDES := $(OVERRIDES)tensorflow==2.21.0; python_version < "3.14" and (sys_platform != "linux" or platform_machine != "x86_64")\n
+UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry tensorflow-io-gcs-filesystem libclang
+COMPILE := uv pip compile setup.cfg --extra build --universal --python-version 3.10 --generate-hashes --quiet --no-header
 
-.PHONY: run setup test lint bench soak lock audit clean
+# What `.venv` was made for, and is now: where its folder was moved, or its Python replaced or removed, it is of no use.
+IS := $(BIN)/python -c 'import sys; print("Python %d.%d" % sys.version_info[:2], "in", sys.prefix)' 2>/dev/null
+OUTDATED := $(shell [ ! -s $(LOCKED) ] || { now="$$($(IS))"; was="$$(cat $(LOCKED))"; [ "$$now" = "$$was" ] || \
+	echo "$(VENV) was made for $$was; now it is $${now:-without a Python that runs}."; })
+
+.PHONY: run setup test quick lint bench soak lock audit clean outdated
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
@@ -22,48 +38,66 @@ run: $(STAMP)
 
 setup: $(STAMP)
 
-test: $(STAMP)
+test: $(TOOLS)
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+# What needs no server, browser or network of the official size: under two minutes.
+quick: $(TOOLS)
+	$(BIN)/python -m pytest -m quick
+
+lint: $(TOOLS)
 	$(RUFF) ezstems tests wsgi.py setup.py
 	$(BIN)/mypy
 
-bench: $(STAMP)
+bench: $(TOOLS)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
 # `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes.
-soak: $(STAMP)
+soak: $(TOOLS)
 	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak
 
-$(LOCKED): requirements.txt
+$(LOCKED): requirements.txt $(if $(OUTDATED),outdated)
 ifeq ($(PYTHON),)
-	@echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); none is on the PATH. Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1
+	@echo "EzStems needs Python 3.10 to 3.14; none is on the PATH. Name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1
 endif
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' 2>/dev/null \
-		|| { echo "EzStems needs Python 3.10 or 3.11 (Spleeter's range); $(PYTHON) is not one: $$($(PYTHON) --version 2>&1 | tail -n 1)" >&2; exit 1; }
+	@$(PYTHON) -c '$(SUITS)' 2>/dev/null \
+		|| { echo "EzStems needs Python 3.10 to 3.14; $(PYTHON) is not one: $$($(PYTHON) --version 2>&1 | tail -n 1)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Installing the locked packages into $(VENV): 900 MB to download, 3 GB on disk, a few minutes."
+	@$(PYTHON) -c 'import sys; print("Installing the locked packages into $(VENV):", \
+		"SIZES" if sys.version_info < (3, 14) else "SIZES")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements.txt
-	touch $@
+	$(LOCK_INSTALL) -r requirements.txt
+	@$(IS) > $@
+
+outdated:
+	@echo "$(OUTDATED)"
 
 $(STAMP): $(LOCKED) setup.cfg setup.py
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
-# Needs uv. Resolves once for both Pythons; every package, of every platform, with its hashes.
-lock:
-	uv pip compile setup.cfg --extra test --universal --python-version 3.10 --generate-hashes --quiet --no-header \
-		--overrides <(printf '$(OVERRIDES)\n'; printf '%s; python_version < "3"\n' $(UNUSED)) -o requirements.txt
+$(TOOLS): $(STAMP) tests/requirements.txt
+	@echo "Installing what tests: SIZES."
+	$(LOCK_INSTALL) -r tests/requirements.txt
+	touch $@
 
-# Needs uv and the network. The two Pythons lock different versions; a package that PyPI can't be asked about fails, too.
+# Needs uv. Resolves once for all Pythons and platforms; every package with its hashes. What only tests need is a lock of
+# its own, beside the first and never against it.
+lock: OVERRIDDEN = <(printf '$(OVERRIDES)'; printf '%s; python_version < "3"\n' $(UNUSED))
+lock:
+	$(COMPILE) --overrides $(OVERRIDDEN) -o requirements.txt
+	$(COMPILE) --extra test --overrides $(OVERRIDDEN) --constraints requirements.txt -o tests/requirements.txt
+	awk 'NR == FNR { served[$$0] = 1; next } /^[^ ]/ { new = !($$0 in served) } new' requirements.txt tests/requirements.txt \
+		> tests/requirements.new
+	mv tests/requirements.new tests/requirements.txt
+
+# Needs uv and the network. Pythons lock different versions; a package that PyPI can't be asked about fails, too.
 audit:
-	@status=0; for python in 3.10 3.11; do \
-		uvx --python $$python pip-audit --requirement requirements.txt --require-hashes --disable-pip --strict \
+	@status=0; for python in 3.10 3.11 3.12 3.13 3.14; do for lock in requirements.txt tests/requirements.txt; do \
+		uvx --python $$python pip-audit --requirement $$lock --require-hashes --disable-pip --strict \
 			--progress-spinner off || status=1; \
-	done; exit $$status
+	done; done; exit $$status
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache

@@ -28,6 +28,19 @@ from tests.audio.audio_files import write_wav
 from tests.separators import FastSeparator
 
 PASSWORD = "a good password"
+# Whose tests take their time: those that import what starts a server or a browser, or ask for a network of full size.
+STARTERS = ("tests.servers", "tests.proxies", "tests.clients", "tests.browser", "tests.soak", "tests.benchmarks")
+SLOW_FIXTURES = {"official"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark what `make quick` runs."""
+    for item in items:
+        sources = {item.module.__name__, *(getattr(value, "__module__", "") for value in vars(item.module).values())}
+        starts = any(str(source).startswith(STARTERS) for source in sources)
+        if not starts and SLOW_FIXTURES.isdisjoint(item.fixturenames):
+            item.add_marker("quick")
 
 
 @dataclass(frozen=True)

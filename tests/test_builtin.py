@@ -7,7 +7,6 @@ import pytest
 
 import ezstems.builtin
 from ezstems.audio.configuration import configuration
-from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import Separator
 from ezstems.audio.weights import find
 from ezstems.builtin import effects, formants, instruments, parts
@@ -15,6 +14,7 @@ from ezstems.builtin.midi import Part, midi_file
 from ezstems.builtin.songs import compose
 from tests.audio.audio_files import RATE_HZ, read, write_wav
 from tests.audio.music import SUNG_SECONDS, backing, sdr_db, voice
+from tests.tensorflow import tensorflow
 
 FOLDER = Path(ezstems.builtin.__file__).parent
 SIZE_LIMIT_BYTES = 10_000_000

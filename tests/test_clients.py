@@ -1,6 +1,8 @@
 """The documented client code against a real server: real gunicorn, the real engine, a small random network."""
 
 import json
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -86,3 +88,16 @@ def test_the_documented_curl_lines_get_the_stems(server: tuple[Server, str], son
     assert job["download_url"] == f"/api/v1/download.php?id={job_id}"
     curl(tmp_path, "-X", "GET", f"{api}/download.php?id={job_id}", *key, "--output", "stems.zip")
     check_zip(tmp_path / "stems.zip", song)
+
+
+def test_the_demo_account_s_line_works_where_there_is_no_curl(tmp_path: Path) -> None:
+    audio_files.convert(audio_files.write_wav(tmp_path / "song.wav", audio_files.song(44_100)), "song.mp3")
+    with Server(tmp_path / "instance") as server:
+        server.environ["PATH"] = ""
+        told = server.command("demo")
+        assert "curl" not in told
+        line = told[told.index(sys.executable) :]
+        bash = ["/bin/bash", "-c", line]
+        done = subprocess.run(bash, cwd=tmp_path, env=server.environ, capture_output=True, text=True, timeout=60)
+    answer = json.loads(done.stdout)
+    assert answer["success"] and answer["data"]["stems"] == "2", done.stderr

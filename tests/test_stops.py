@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Server
+from tests.tensorflow import needs_tensorflow
 
 STOP_SECONDS = 10.0
 
 
+@needs_tensorflow
 @pytest.mark.parametrize("late", [False, True], ids=["as it begins", "in its midst"])
 def test_a_stop_while_tensorflow_is_being_imported_is_quick_and_clean(tmp_path: Path, late: bool) -> None:
     with Server(tmp_path / "instance", "wsgi:app", engine="tensorflow") as server:

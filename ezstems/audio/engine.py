@@ -9,6 +9,7 @@ import numpy as np
 
 from ezstems.audio.checkpoint import Damaged
 from ezstems.audio.cpu import cores, has_bfloat16
+from ezstems.audio.runtimes import PYTHON
 from ezstems.audio.unet import UnknownNetwork
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError
@@ -44,7 +45,8 @@ def check(engine: str, precision: str) -> None:
         if value not in allowed:
             raise ConfigurationError(f"EZSTEMS_{name}={value!r} must be one of {', '.join(allowed)}")
     if engine != "auto" and find_spec(engine) is None:
-        raise ConfigurationError(f"EZSTEMS_ENGINE={engine!r} needs the package {engine}, which is not installed")
+        why = f"needs the package {engine}, which is not installed for {PYTHON}"
+        raise ConfigurationError(f"EZSTEMS_ENGINE={engine!r} {why}")
 
 
 def resolve(precision: str) -> str:
@@ -77,6 +79,9 @@ def open_engine(engine: str, precision: str, weights: Weights, cutoff: str) -> E
             why = "the log says why"
         if engine == "openvino":
             raise ConfigurationError(f"EZSTEMS_ENGINE=openvino: {weights.label} can't run in OpenVINO here; {why}")
+        if lacking := [name for name in ("tensorflow", "tf_keras") if find_spec(name) is None]:
+            why += f"; nor in TensorFlow: {lacking[0]!r} is not installed for {PYTHON}"
+            raise ConfigurationError(f"{weights.label} can't run in OpenVINO here; {why}")
         logger.warning("%s runs in TensorFlow, which is slower; %s", weights.label, why)
     from ezstems.audio.tensorflow_engine import TensorflowEngine
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ezstems.audio.runtimes import tensorflow
+from ezstems.audio.runtimes import PYTHON, tensorflow
 from ezstems.audio.stft import BINS, TILE_FRAMES
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError
@@ -44,7 +44,8 @@ def build(weights: Weights, params: dict[str, Any]) -> Graph:
         try:
             tf = tensorflow()
         except ModuleNotFoundError as error:
-            raise ConfigurationError(f"{weights.label} needs TensorFlow: {error.name!r} is not installed") from error
+            why = f"{error.name!r} is not installed for {PYTHON}"
+            raise ConfigurationError(f"{weights.label} needs TensorFlow: {why}") from error
         from spleeter.model import EstimatorSpecBuilder
 
         class Masks(EstimatorSpecBuilder):

@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any
 
+PYTHON = f"Python {sys.version_info[0]}.{sys.version_info[1]}"  # TensorFlow isn't made for every one
+
 
 def tensorflow() -> Any:
     """Import TensorFlow with the Keras that Spleeter was written for; raise ModuleNotFoundError."""

@@ -1,6 +1,7 @@
 """Checkpoints in Spleeter's layout with random weights, so varied that masks differ between stems, bins and frames."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,20 @@ import numpy as np
 
 from ezstems.audio import stft
 from ezstems.audio.configuration import configuration
-from ezstems.audio.runtimes import tensorflow
-from ezstems.audio.weights import Weights
+from ezstems.audio.weights import Weights, find
 from tests.audio.audio_files import song
+from tests.tensorflow import INSTALLED, tensorflow
 
 
 def make(models: Path, stems: int, filters: list[int] | None = None) -> Weights:
-    """Write `models/<stems>stems` and return it; `filters` (Spleeter's `conv_n_filters`) makes the network smaller."""
+    """Write `models/<stems>stems` and return it; `filters` (Spleeter's `conv_n_filters`) makes the network smaller.
+
+    Where TensorFlow isn't installed, the bundled network is a small one, too; who needs the official size is skipped.
+    """
     folder = models / f"{stems}stems"
+    if filters and not INSTALLED:
+        shutil.copytree(find("builtin", stems, models).checkpoint.parent, folder)
+        return find("official", stems, models)
     folder.mkdir(parents=True)
     overrides: dict[str, Any] = {}
     if filters:

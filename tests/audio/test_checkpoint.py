@@ -11,8 +11,8 @@ import pytest
 
 from ezstems.audio import checkpoint, leveldb
 from ezstems.audio.checkpoint import Checkpoint, Damaged, Index
-from ezstems.audio.runtimes import tensorflow
 from tests.audio.test_weights import block, sealed, table, table_of, varint
+from tests.tensorflow import tensorflow
 
 LAYERS = 150  # their names fill several blocks of the table
 Change = Callable[[bytes], bytes]

@@ -13,8 +13,8 @@ from ezstems.audio.cpu import has_bfloat16
 from ezstems.audio.engine import Engine, open_engine
 from ezstems.audio.separate import STEMS
 from tests.audio.audio_files import song
+from tests.tensorflow import ENGINES, needs_tensorflow
 
-ENGINES = ("openvino", "tensorflow")
 CUTOFFS = {"11kHz": 1024, "16kHz": 1536}
 HALF_SNR_DB = 40.0  # of bfloat16's masks: about 45 of 5 stems, above 50 of 2 and 4
 
@@ -92,6 +92,7 @@ def test_the_magnitudes_are_left_alone(name: str, opened: Opener) -> None:
     assert np.array_equal(values, magnitudes())
 
 
+@needs_tensorflow
 @pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
 @both_engines
 @pytest.mark.parametrize("stems", STEMS)

@@ -16,6 +16,7 @@ from ezstems.audio.networks import Networks
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError, ModelMissing
 from tests.audio.audio_files import song
+from tests.tensorflow import ENGINES
 
 IDLE_SECONDS = 600.0
 
@@ -245,7 +246,7 @@ def test_what_earlier_versions_froze_is_deleted_once(tmp_path: Path, caplog: pyt
     ]
 
 
-@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_for_real(engine: str, models: Path) -> None:
     real = Networks(models, "official", engine, "float32", 0.0)
     magnitudes = np.abs(song(512 * 1024)).reshape(512, 1024, 2)

@@ -11,10 +11,10 @@ from ezstems.audio import stft, weights
 from ezstems.audio.configuration import configuration
 from ezstems.audio.decode import decode
 from ezstems.audio.engine import open_engine
-from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import STEMS, separate_blocks
 from ezstems.audio.weights import Weights
 from tests.audio.audio_files import song, write_wav
+from tests.tensorflow import tensorflow
 
 TOLERANCE = 1e-5  # of full scale
 ENGINES = ("openvino", "tensorflow")

@@ -11,11 +11,13 @@ import pytest
 from ezstems.audio import stft, weights
 from ezstems.audio.configuration import configuration
 from ezstems.audio.reference import Graph, build
-from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import STEMS
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError
 from tests.audio.audio_files import song
+from tests.tensorflow import needs_tensorflow, tensorflow
+
+pytestmark = needs_tensorflow
 
 
 def built(found: Weights) -> Graph:

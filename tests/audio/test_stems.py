@@ -9,11 +9,12 @@ from ezstems.audio import stft, weights
 from ezstems.audio.engine import open_engine
 from ezstems.audio.separate import STEMS, Separator, separate_blocks
 from tests.audio.audio_files import read, song, write_wav
+from tests.tensorflow import ENGINES
 
 SAMPLES = 2 * stft.TILE_SAMPLES + 12_345
 
 
-@pytest.fixture(scope="module", params=["openvino", "tensorflow"])
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -10,12 +10,12 @@ import pytest
 from ezstems.audio import reference, stft, unet, weights
 from ezstems.audio.configuration import configuration
 from ezstems.audio.openvino_engine import OpenvinoEngine
-from ezstems.audio.runtimes import tensorflow
 from ezstems.audio.separate import STEMS
 from ezstems.audio.weights import Weights
 from ezstems.errors import ConfigurationError
 from tests.audio.audio_files import song
 from tests.audio.conftest import Official
+from tests.tensorflow import tensorflow
 
 TOLERANCE = 2e-5
 Masks = dict[str, np.ndarray]
@@ -43,8 +43,8 @@ def built(found: Weights, cutoff: str) -> Masks:
 
 def spleeters(found: Weights, cutoff: str) -> Masks:
     """Return those of Spleeter's own graph."""
-    params = configuration(found, cutoff)
-    graph, v1 = reference.build(found, params), tensorflow().compat.v1
+    v1, params = tensorflow().compat.v1, configuration(found, cutoff)
+    graph = reference.build(found, params)
     with v1.Graph().as_default(), v1.Session() as session:
         v1.import_graph_def(graph.definition, name="")
         values = session.run(list(graph.masks), {graph.magnitudes: magnitudes(params["F"])[None]})

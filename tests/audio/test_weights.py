@@ -14,8 +14,8 @@ import pytest
 from ezstems.audio import leveldb, weights
 from ezstems.audio.checkpoint import INDEX_LIMIT_BYTES, TENSORS_LIMIT, Index
 from ezstems.audio.leveldb import TABLE_MAGIC
-from ezstems.audio.runtimes import tensorflow
 from ezstems.errors import BadInput, ConfigurationError, ModelMissing
+from tests.tensorflow import tensorflow
 
 
 def varint(number: int) -> bytes:

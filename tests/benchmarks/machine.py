@@ -3,13 +3,15 @@
 import platform
 import resource
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from ezstems.audio.cpu import BFLOAT16_FLAGS, cores
 from ezstems.audio.engine import resolve
 
 FLAGS = {"avx2", "avx512f", "asimd"} | BFLOAT16_FLAGS  # what the speed of a network hangs on
+
+LIBRARIES = ("openvino", "tensorflow-cpu", "tensorflow", "spleeter")  # as far as they are installed
 
 
 def describe() -> str:
@@ -18,7 +20,8 @@ def describe() -> str:
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     flags = FLAGS.intersection(fields.get("flags", fields.get("features", "")).split())
     processor = f"{fields.get('model name', platform.machine())} with {' '.join(sorted(flags))}"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("openvino", "tensorflow", "spleeter"))
+    found = (one for name in LIBRARIES for one in distributions(name=name))
+    versions = ", ".join(f"{one.name} {one.version}" for one in found)
     today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
     return f"{processor}, {cores()} cores; network in {resolve('auto')}; {today}; {versions}."
 
