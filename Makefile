@@ -34,7 +34,7 @@ OUTDATED := $(shell [ ! -s $(LOCKED) ] || { now="$$($(IS))"; was="$$(cat $(LOCKE
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
 	@$(BIN)/ezstems demo
-	exec $(BIN)/gunicorn -c python:ezstems.gunicorn_conf wsgi:app
+	exec $(BIN)/ezstems serve
 
 setup: $(STAMP)
 

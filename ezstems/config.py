@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ezstems.errors import ConfigurationError
+from ezstems.home import default_folder
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,8 @@ def path(raw: Any) -> Path:
 
 
 # The folder moves everything else, so it comes from the environment alone: config.py lies inside it.
-INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `instance/` beside the package")
+INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `instance/` in a checkout, otherwise "
+        "`ezstems/` in `XDG_DATA_HOME`, or in `~/.local/share`")  # fmt: skip
 
 SETTINGS = (
     Setting("BIND", "127.0.0.1:8000", address, "address and port, or `unix:` and a path, that gunicorn serves on"),
@@ -182,9 +183,9 @@ SETTINGS = (
 
 
 def instance_folder(environ: Mapping[str, Any] = os.environ) -> Path:
-    """Return the folder named by EZSTEMS_INSTANCE, or Flask's default: `instance/` beside a source checkout."""
+    """Return the folder named by EZSTEMS_INSTANCE, or the default one."""
     raw = environ.get(PREFIX + INSTANCE.name)
-    return Path(Flask("ezstems").instance_path) if raw is None else _parse(INSTANCE, raw)
+    return default_folder(environ) if raw is None else _parse(INSTANCE, raw)
 
 
 @contextmanager

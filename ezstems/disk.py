@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy.exc import OperationalError
 
@@ -90,4 +91,13 @@ def keep_reserve(folder: Path) -> None:
     reserve = folder / RESERVE
     if not give_up_reserve(folder) and shutil.disk_usage(folder).free > PLENTY_BYTES and not reserve.exists():
         with suppress(OSError), reserve.open("wb") as file:  # a reserve, no more: everything works without
-            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            allocate(file, RESERVE_BYTES)
+
+
+def allocate(file: BinaryIO, size_bytes: int) -> None:
+    """Take room on the disk for so many bytes of a file, which become zeros where they aren't there yet."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size_bytes)
+    else:  # macOS: an opened file is at its end, a new one at both
+        file.seek(0, os.SEEK_END)
+        file.write(bytes(max(0, size_bytes - file.tell())))

@@ -1,4 +1,4 @@
-"""gunicorn's settings: `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
+"""gunicorn's settings, of `ezstems serve` and of `gunicorn -c python:ezstems.gunicorn_conf wsgi:app`."""
 
 import logging
 import os
@@ -22,7 +22,6 @@ from ezstems.errors import ConfigurationError
 from ezstems.jobs.worker import EXTENSION
 
 _log = logging.getLogger(__name__)
-_folder = settings.instance_folder()
 
 
 def _checked() -> Flask:
@@ -31,16 +30,16 @@ def _checked() -> Flask:
     What can't work must not start, and say so in one line instead of a worker's stack trace. Each worker makes an app
     of its own after the fork, by the `config.py` that was found right here, and opens the database anew.
     """
-    with privileges.inside(_folder), settings.held(_folder):
-        try:
+    try:
+        with privileges.inside(_folder), settings.held(_folder):
             app = create_app()
             engine.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
             fetch.recover(app.config["EZSTEMS_MODELS"])
             weights.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
             with app.app_context():
                 db.engine.dispose()
-        except OSError as error:
-            raise ConfigurationError(f"{error.filename}: {error.strerror}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from error
     return app
 
 
@@ -68,6 +67,7 @@ class Logger(glogging.Logger):
 os.umask(privileges.PRIVATE)
 log.configure("error")  # until the settings are known; what they warn of, every worker says again
 try:
+    _folder = settings.instance_folder()
     _app = _checked()
 except ConfigurationError as error:
     sys.exit(f"ezstems: {error}")
@@ -94,6 +94,8 @@ sendfile = False  # the kernel would wait for a slow reader without an end
 REQUESTS_SECONDS = 3
 graceful_timeout = 8
 timeout = 120
+# macOS says that a process may have any number of files, and refuses more than its OPEN_MAX.
+MACOS_FILES = 10_240
 control_socket_disable = True
 # What proxies say is for EZSTEMS_PROXIES alone: by default gunicorn believes whoever calls from this machine.
 forwarded_allow_ips = ""
@@ -102,7 +104,8 @@ secure_scheme_headers: dict[str, str] = {}
 
 
 def on_starting(server: Any) -> None:
-    """Refuse an address that is taken; look at the settings before they are reloaded."""
+    """Say which instance it is; refuse an address that is taken; look at the settings before they are reloaded."""
+    _log.info("the instance lies in %s", _folder)
     server.handle_hup = partial(_reload, server.handle_hup)
     # Of a server that was started anew by SIGUSR2, or by systemd with its sockets, the address is taken: by itself.
     if server.master_pid or os.environ.get("LISTEN_PID") == str(os.getpid()):
@@ -137,7 +140,8 @@ def post_worker_init(worker: Any) -> None:
     # Ctrl-C reaches every process, and the master passes it on besides: gunicorn's handler, cut into by itself, hangs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    allowed_files = MACOS_FILES if most_files == resource.RLIM_INFINITY else most_files
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed_files, most_files))
     if metrics := worker.wsgi.extensions.get("metrics"):
         metrics.start()
     # What the signal of a stop does: the master starts another in its place.

@@ -9,7 +9,7 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,10 +34,17 @@ _caller: Identity | None = None  # who called, while files are made `inside`
 
 def owner(folder: Path) -> tuple[int, int] | None:
     """Return the user and group of a folder, or of the nearest one above that is there; None unless root is to obey."""
-    if os.getresuid()[2] != 0:
+    if not _is_roots():
         return None
     there = next(path for path in (folder, *folder.parents) if path.exists()).stat()
     return (there.st_uid, there.st_gid) if there.st_uid != 0 else None
+
+
+def _is_roots() -> bool:
+    """Tell whether root started this process, whomever it works as."""
+    if sys.platform == "darwin":
+        return os.getuid() == 0
+    return os.getresuid()[2] == 0
 
 
 def may_run(uid: int, gid: int, *, reading: bool = False) -> bool:
@@ -103,11 +110,18 @@ def _become(identity: Identity, *, reading: bool = True) -> None:
     os.umask(identity.umask)
     if (identity.uid, identity.gid) == (os.geteuid(), os.getegid()):
         return
-    os.setresuid(-1, 0, 0)
-    os.setgroups(identity.groups)
-    os.setresgid(identity.gid, identity.gid, 0)
-    os.setresuid(identity.uid, identity.uid, 0)  # so that there is a way back
-    if reading:
+    # So that there is a way back, the saved ids stay root's; macOS can't set them alone: there the real ones stay, too.
+    if sys.platform == "darwin":
+        os.seteuid(0)
+        os.setgroups(identity.groups[: os.sysconf("SC_NGROUPS_MAX")])
+        os.setegid(identity.gid)
+        os.seteuid(identity.uid)
+    else:
+        os.setresuid(-1, 0, 0)
+        os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, 0)
+        os.setresuid(identity.uid, identity.uid, 0)
+    if reading and sys.platform == "linux":
         _keep_reading(identity.uid != 0)
 
 
@@ -117,11 +131,10 @@ def _keep_reading(more: bool) -> None:
     if not more:
         library.prctl(PR_CAP_AMBIENT, CLEAR_ALL, 0, 0, 0)
         return
-    with suppress(AttributeError):  # a system without them
-        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-        sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; those of numbers from 32 on
-        library.capget(header, sets)
-        sets[0] |= sets[1] & 1 << READ_ANYTHING
-        sets[2] |= sets[1] & 1 << READ_ANYTHING
-        library.capset(header, sets)
-        library.prctl(PR_CAP_AMBIENT, RAISE, READ_ANYTHING, 0, 0)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; those of numbers from 32 on
+    library.capget(header, sets)
+    sets[0] |= sets[1] & 1 << READ_ANYTHING
+    sets[2] |= sets[1] & 1 << READ_ANYTHING
+    library.capset(header, sets)
+    library.prctl(PR_CAP_AMBIENT, RAISE, READ_ANYTHING, 0, 0)

@@ -32,6 +32,8 @@ class Server:
         self.instance = instance
         self.log = instance.parent / f"{instance.name}.log"
         self.arguments = [sys.executable, "-m", "gunicorn", "-c", "python:ezstems.gunicorn_conf", app]
+        self.program = [sys.executable, "-c", "from ezstems.cli import main; main()"]
+        self.cwd = ROOT
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("EZSTEMS_")} | {
             "EZSTEMS_INSTANCE": str(instance),
             "EZSTEMS_BIND": f"127.0.0.1:{self.port}",
@@ -78,7 +80,7 @@ class Server:
         with self.log.open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                self.arguments, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+                self.arguments, cwd=self.cwd, env=self.environ, stdout=log, stderr=log, start_new_session=True
             )
         return before
 
@@ -86,7 +88,7 @@ class Server:
         """Start what must end by itself, with more in its environment; return what it said."""
         environ = self.environ | environ
         return subprocess.run(
-            self.arguments, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+            self.arguments, cwd=self.cwd, env=environ, capture_output=True, text=True, timeout=60, check=False
         )
 
     def beside(self, instance: Path) -> "Server":
@@ -155,7 +157,7 @@ class Server:
     def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `ezstems` on the server's instance, whatever comes of it."""
         return subprocess.run(
-            [sys.executable, "-c", "from ezstems.cli import main; main()", *arguments],
+            [*self.program, *arguments],
             env=self.environ,
             capture_output=True,
             text=True,

@@ -34,7 +34,8 @@ ALLOWED = {
     "watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "errors.py": set(),
-    "config.py": {"ezstems.errors"},
+    "config.py": {"ezstems.errors", "ezstems.home"},
+    "home.py": {"ezstems.errors"},
 }
 
 

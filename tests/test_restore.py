@@ -95,7 +95,7 @@ def test_it_is_whole_and_of_its_own(
 ) -> None:  # fmt: skip
     told = run("restore", str(backup), "--to", str(folder)).output.splitlines()
     assert told[0] == f"{folder}: 1 accounts, 3 jobs and 4 files"
-    assert len(told) == 2 and f"EZSTEMS_INSTANCE={folder} " in told[1] and told[1].endswith("gunicorn_conf wsgi:app")
+    assert len(told) == 2 and f"EZSTEMS_INSTANCE={folder} " in told[1] and told[1].endswith("/ezstems serve")
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     packed = entries_of(backup)
     assert set(files) == set(packed)

@@ -30,9 +30,9 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     """Return the unit as it would stand on this machine: of a path that isn't there nothing could be checked."""
-    gunicorn = tmp_path / "checkout" / ".venv" / "bin" / "gunicorn"
-    gunicorn.parent.mkdir(parents=True)
-    gunicorn.symlink_to(sys.executable)
+    program = tmp_path / "checkout" / ".venv" / "bin" / "ezstems"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(sys.executable)
     path = tmp_path / "ezstems.service"
     path.write_text(UNIT.read_text().replace(CHECKOUT, str(tmp_path / "checkout")))
     return path

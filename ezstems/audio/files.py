@@ -15,6 +15,11 @@ def turn(lock: Path) -> Iterator[None]:
         yield
 
 
+def sync_bytes(descriptor: int) -> None:
+    """Bring what an open file holds to the disk, if need be without its times."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has the second alone
+
+
 def sync(path: Path) -> None:
     """Bring a file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -37,6 +37,6 @@ def restore(file: Path, folder: Path, incomplete: bool) -> None:
         click.echo(f"its config.py named another database: a last line of it has {DATABASE_URL} = None now")
     if named:
         click.echo(f"{DATABASE_URL} is set here; unset it for this instance, or a start will be refused")
-    program = Path(sys.executable).with_name("gunicorn")
+    program = Path(sys.executable).with_name("ezstems")
     start = f"EZSTEMS_INSTANCE={shlex.quote(str(folder.resolve()))} {shlex.quote(str(program))}"
-    click.echo(f"start there with: {start} -c python:ezstems.gunicorn_conf wsgi:app")
+    click.echo(f"start there with: {start} serve")

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from ezstems.audio.files import sync
+from ezstems.audio.files import sync, sync_bytes
 from ezstems.audio.peaks import Peaks
 from ezstems.disk import full_refused, is_alive
 from ezstems.jobs.incoming import Incoming
@@ -154,7 +154,7 @@ class Archive:
                                 target.write(block)
                                 progress()
                                 if source.tell() % SYNC_BYTES == 0:
-                                    syncs.append(disk.submit(os.fdatasync, handle.fileno()))
+                                    syncs.append(disk.submit(sync_bytes, handle.fileno()))
                         # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
                         stem.unlink()
                 handle.flush()

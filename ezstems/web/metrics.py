@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ezstems.disk import allocate
 from ezstems.jobs import current_worker, job_happened
 from ezstems.models import PROCESSING, QUEUED, Job
 from ezstems.web.requests import request_answered
@@ -85,7 +86,7 @@ class Metrics:
         slot = next(str(each) for each in count() if _locked(self.folder / f"{each}.lock") is not None)
         for kind in KINDS:
             with self._file(kind, slot).open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+                allocate(file, FILE_BYTES)
         return slot
 
     def _file(self, kind: str, slot: str) -> Path:
