@@ -74,7 +74,7 @@ outdated:
 	@echo "$(OUTDATED)"
 
 $(STAMP): $(LOCKED) setup.cfg setup.py
-	$(INSTALL) --no-build-isolation --editable .
+	$(INSTALL) --use-pep517 --no-build-isolation --editable .
 	touch $@
 
 $(TOOLS): $(STAMP) tests/requirements.txt
