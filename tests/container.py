@@ -42,8 +42,8 @@ def run(*command: str, check: bool = True) -> str:
 
 def inspect(what: str) -> str:
     """Return one thing that the engine knows of the container."""
-    container = compose("ps", "--all", "--quiet", "server").splitlines()[-1]
-    return run(ENGINE, "inspect", "--format", what, container)
+    named = f"label=com.docker.compose.project={PROJECT}"
+    return run(ENGINE, "inspect", "--format", what, run(ENGINE, "ps", "--all", "--quiet", "--filter", named))
 
 
 def song(seconds: int) -> bytes:
@@ -111,7 +111,9 @@ def main() -> None:
         compose("up", "--detach", "--no-build")
         print(f"{time.monotonic() - started:.1f} s to start, {healthy():.1f} s more to /health")
         serve()
+    except BaseException:
         print(compose("logs", "server", check=False))
+        raise
     finally:
         compose("down", "--volumes", check=False)
 
