@@ -28,9 +28,10 @@ from tests.audio.audio_files import write_wav
 from tests.separators import FastSeparator
 
 PASSWORD = "a good password"
-# Whose tests take their time: those that import what starts a server or a browser, or ask for a network of full size.
-STARTERS = ("tests.servers", "tests.proxies", "tests.clients", "tests.browser", "tests.soak", "tests.benchmarks")
-SLOW_FIXTURES = {"official"}
+# Whose tests take their time: those that import what starts a server, a browser or TensorFlow, which makes networks.
+SLOW = ("servers", "proxies", "clients", "browser", "soak", "benchmarks", "tensorflow", "audio.checkpoints")
+STARTERS = tuple(f"tests.{name}" for name in SLOW)
+SLOW_FIXTURES = {"models", "official"}
 
 
 @pytest.hookimpl(tryfirst=True)
