@@ -1,5 +1,6 @@
 """The wheel: it holds all of the package, and serves from where it is installed, whatever folder one stands in."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -87,3 +88,9 @@ def test_an_installed_server_works_from_anywhere_and_keeps_its_songs_apart(
     assert f"the instance lies in {server.instance}\n" in server.log.read_text()
     assert files_of(installed) == before
     assert [path.name for path in elsewhere.iterdir()] == ["flask.py"]
+
+
+def test_the_readme_leaves_out_what_the_lock_does() -> None:
+    (excluded,) = re.findall(r"--excludes <\(printf '%s\\n' ([^)]+)\)", (ROOT / "README.md").read_text())
+    (unused,) = re.findall(r"^UNUSED := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(unused.split()) <= set(excluded.replace("\\\n", " ").split())
