@@ -1,5 +1,6 @@
 """What the machine's processor offers, and who goes first on it."""
 
+import math
 import os
 import sys
 import threading
@@ -13,8 +14,24 @@ NICENESS = 10
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use; part of one, in a container's or a unit's quota, is one."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(there, quota()))
+
+
+def quota(root: Path = Path("/")) -> float:
+    """Return how many cores' time the control groups (version 2) around this process leave it; infinity for all."""
+    quotas = [math.inf]
+    with suppress(OSError, ValueError):  # a system without control groups, or one that shows none of them
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        group = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+        mount = root / "sys/fs/cgroup"
+        folder = mount / group.lstrip("/")
+        for level in (folder, *folder.parents):
+            if level.is_relative_to(mount) and (limit := level / "cpu.max").exists():
+                microseconds, period = limit.read_text().split()
+                quotas.append(int(microseconds) / int(period) if microseconds != "max" else math.inf)
+    return min(quotas)
 
 
 def step_back(task: int | None = None) -> None:

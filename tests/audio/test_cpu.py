@@ -1,5 +1,6 @@
 """What the processor is said to offer."""
 
+import math
 import os
 import subprocess
 import sys
@@ -52,6 +53,40 @@ def test_bfloat16_is_read_off_the_flags(cpuinfo: Path, text: str, there: bool) -
 
 def test_a_kernel_that_says_nothing_has_none(cpuinfo: Path) -> None:
     assert cpu.has_bfloat16() is False
+
+
+@pytest.mark.parametrize(
+    ("group", "limits", "expected"),
+    [
+        ("0::/", {".": "150000 100000"}, 1.5),  # as a container sees itself
+        ("0::/", {".": "max 100000"}, math.inf),
+        ("0::/", {}, math.inf),  # no container: the root has no limit
+        ("0::/", {".": "junk"}, math.inf),
+        ("0::/a.slice/b.service", {"a.slice/b.service": "max 100000", "a.slice": "20000 10000"}, 2.0),
+        ("0::/a.slice/b.service", {"a.slice/b.service": "50000 100000", "a.slice": "300000 100000"}, 0.5),
+        ("0::/hidden/from/here", {".": "400000 100000"}, 4.0),
+        ("4:cpu,cpuacct:/a\n0::/b", {"a": "100000 100000", "b": "300000 100000"}, 3.0),
+        ("4:cpu,cpuacct:/a", {"a": "100000 100000"}, math.inf),  # version 1 alone
+        (None, {}, math.inf),
+    ],
+)
+def test_the_least_quota_of_all_groups_around_counts(
+    tmp_path: Path, group: str | None, limits: dict[str, str], expected: float
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    if group is not None:
+        (tmp_path / "proc/self/cgroup").write_text(f"{group}\n")
+    for folder, limit in limits.items():
+        (tmp_path / "sys/fs/cgroup" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/fs/cgroup" / folder / "cpu.max").write_text(f"{limit}\n")
+    assert cpu.quota(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(0.25, 1), (1.0, 1), (1.5, 2), (3.0, 3), (64.0, 4), (math.inf, 4)])
+def test_a_part_of_a_core_is_one(monkeypatch: pytest.MonkeyPatch, quota: float, expected: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(cpu, "quota", lambda: quota)
+    assert cpu.cores() == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
