@@ -41,7 +41,7 @@ setup: $(STAMP)
 test: $(TOOLS)
 	$(BIN)/python -m pytest
 
-# What needs no server, browser or TensorFlow: under two minutes.
+# What needs no server, browser or TensorFlow.
 quick: $(TOOLS)
 	$(BIN)/python -m pytest -m quick
 

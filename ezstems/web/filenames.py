@@ -62,7 +62,7 @@ def upload_name(filename: str) -> tuple[str, str]:
     if len(filename) <= MAX_ENCODED:
         filename = _WORDS.sub(lambda words: _decoded(words[0]), filename)
     name = _visible(re.split(r"[/\\]", filename)[-1]).strip()[-MAX_NAME:]
-    extension = PurePosixPath(name).suffix[1:].lower()
+    extension = _split(name)[1].lower()
     if extension not in UPLOAD_EXTENSIONS:
         raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
     return name, extension
@@ -70,7 +70,7 @@ def upload_name(filename: str) -> tuple[str, str]:
 
 def saved_name(original_name: str, job_id: str, ending: str) -> SavedName:
     """Name a file after the upload it came of; where ASCII loses letters, the job's id keeps two names apart."""
-    title = _safe(PurePosixPath(original_name).stem) or job_id
+    title = _safe(_split(original_name)[0]) or job_id
     letters = "".join(each for each in unicodedata.normalize("NFKD", title) if not unicodedata.combining(each))
     plain = _safe(letters.encode("ascii", "ignore").decode().replace("%", "_"))  # some browsers decode %41
     if not letters.isascii():
@@ -100,3 +100,10 @@ def _safe(title: str) -> str:
     title = re.sub(r"^[\s.-]+", "", title).encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
     title = re.sub(r"[\s.]+$", "", title)
     return f"_{title}" if _DEVICE.match(title) else title
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a file's title and extension; Pythons differ on what they are of names like `...wav` and `song.`."""
+    last = PurePosixPath(name).name
+    title, dot, extension = last.rpartition(".")
+    return (title, extension) if title and extension else (last, "")
