@@ -24,13 +24,16 @@ from ezstems.database import db
 from ezstems.errors import EzStemsError
 from ezstems.jobs.worker import EXTENSION, Worker
 from ezstems.models import ApiKey, Job, User
-from tests.audio.audio_files import write_wav
-from tests.separators import FastSeparator
+from tests.support.audio_files import write_wav
+from tests.support.separators import FastSeparator
+
+pytest_plugins = ["tests.support.random_models"]
 
 PASSWORD = "a good password"
 # Whose tests take their time: those that import what starts a server, a browser or TensorFlow, which makes networks.
-SLOW = ("servers", "proxies", "clients", "browser", "soak", "benchmarks", "tensorflow", "audio.checkpoints")
-STARTERS = tuple(f"tests.{name}" for name in SLOW)
+SLOW = ("clients", "browser", "soak", "benchmarks")
+SLOW_SUPPORT = ("servers", "proxies", "tensorflow", "checkpoints")
+STARTERS = tuple(f"tests.{name}" for name in (*SLOW, *(f"support.{name}" for name in SLOW_SUPPORT)))
 SLOW_FIXTURES = {"models", "official"}
 
 

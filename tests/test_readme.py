@@ -13,8 +13,8 @@ import pytest
 
 from ezstems import config
 from ezstems.web.site.manual import DOCS, PAGES
-from tests.audio.audio_files import convert, read, song, write_wav
-from tests.servers import ROOT, Server
+from tests.support.audio_files import convert, read, song, write_wav
+from tests.support.servers import ROOT, Server
 
 SECONDS = 2.0
 BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)

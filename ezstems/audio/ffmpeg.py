@@ -18,8 +18,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from ezstems.audio.cpu import run_in_batches, step_back
 from ezstems.errors import DecodingFailed
+from ezstems.network.cpu import run_in_batches, step_back
 
 logger = getLogger(__name__)
 

@@ -13,15 +13,15 @@ from time import monotonic
 import numpy as np
 
 from ezstems.audio import stft
-from ezstems.audio.cpu import step_back
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
 from ezstems.audio.encode import Writer
-from ezstems.audio.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.audio.length import refuse_longer
-from ezstems.audio.networks import Networks
 from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
 from ezstems.errors import BadInput, Interrupted
+from ezstems.network.cpu import step_back
+from ezstems.network.engine import TILES_IN_FLIGHT, Engine, Masks
+from ezstems.network.networks import Networks
 
 logger = getLogger(__name__)
 

@@ -14,11 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from scipy import fft
 
-FRAME_SAMPLES = 4096
+from ezstems.network.tile import BINS, FRAME_SAMPLES, TILE_FRAMES
+
 HOP_SAMPLES = 1024
-TILE_FRAMES = 512
 TILE_SAMPLES = TILE_FRAMES * HOP_SAMPLES
-BINS = FRAME_SAMPLES // 2 + 1
 OVERLAP = FRAME_SAMPLES // HOP_SAMPLES  # hops that a frame covers
 OVERLAP_SAMPLES = FRAME_SAMPLES - HOP_SAMPLES
 CHUNK_FRAMES = 32  # frames transformed at a time: what they need stays in the cache

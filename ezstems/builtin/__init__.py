@@ -1,5 +1,5 @@
 """The small bundled model, one folder a number of stems, and the recipe that made it.
 
-The server reads the folders' files only. The modules here are the recipe: `python -m ezstems.builtin.train --help`.
-They need the packages of `ezstems[train]`, which nothing else of `ezstems` imports. MODEL.md says what came out.
+The server reads the folders' files only. `recipe/` is what made them; it needs the packages of `ezstems[train]`, which
+nothing else of `ezstems` imports. MODEL.md says what came out.
 """

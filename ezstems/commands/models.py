@@ -9,13 +9,13 @@ from flask import current_app
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ezstems.audio import fetch as fetching
-from ezstems.audio import weights
 from ezstems.commands import table, with_app, with_instance
 from ezstems.errors import FetchFailed, ModelMissing
 from ezstems.instance import privileges
+from ezstems.weights import fetch as fetching
+from ezstems.weights import folders
 
-NAMES = [f"{stems}stems" for stems in weights.STEMS]
+NAMES = [f"{stems}stems" for stems in folders.STEMS]
 
 
 @click.group()
@@ -29,12 +29,12 @@ def list_models() -> None:
     """List which weights are here, and which of them a server that starts now uses."""
     rows = [
         (s.source, f"{s.stems}stems", s.state, f"{s.size_bytes / 1e6:.1f}", s.origin or "-", s.why or s.path)
-        for s in weights.status(current_app.config["EZSTEMS_MODELS"])
+        for s in folders.status(current_app.config["EZSTEMS_MODELS"])
     ]
     table(rows, "SOURCE", "MODEL", "STATE", "MB", "FROM", "WHERE OR WHY NOT")
     model = current_app.config["EZSTEMS_MODEL"]
     try:
-        found = weights.require(model, current_app.config["EZSTEMS_MODELS"]).values()
+        found = folders.require(model, current_app.config["EZSTEMS_MODELS"]).values()
         meant = ", ".join(one.label for one in found)
     except ModelMissing as error:
         meant = str(error)

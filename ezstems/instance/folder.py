@@ -14,8 +14,8 @@ from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import database, disk
-from ezstems.audio.files import exclusive_lock
 from ezstems.errors import ConfigurationError
+from ezstems.files import exclusive_lock
 from ezstems.instance import identity
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import column, delete, exists, func, insert, inspect, literal, select, table
 
 from ezstems import database
-from ezstems.audio.files import sync
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
+from ezstems.files import sync
 from ezstems.jobs.archive import Archive, finished_files
 from ezstems.models.instance import ID_FILE, Instance
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from ezstems.audio.files import sync, sync_bytes
 from ezstems.audio.peaks import Peaks
 from ezstems.disk import is_writable, raising_server_full
+from ezstems.files import sync, sync_bytes
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.lost import LostFiles, changed_at
 from ezstems.jobs.mounts import Mounts

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from ezstems.audio.files import sync
 from ezstems.database import db
 from ezstems.errors import ServerFull
+from ezstems.files import sync
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.recovery import WorkerLock
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job

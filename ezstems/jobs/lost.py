@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
-from ezstems.audio.files import sync
+from ezstems.files import sync
 
 log = logging.getLogger(__name__)
 

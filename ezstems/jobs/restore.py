@@ -12,9 +12,9 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from ezstems.audio.files import sync
 from ezstems.database import MIGRATIONS
 from ezstems.errors import EzStemsError
+from ezstems.files import sync
 from ezstems.jobs.archive import RESULTS, UPLOADS, is_finished_name
 from ezstems.jobs.backup import COPY_BYTES, DATABASE, folder_beside, give_new_id
 from ezstems.models import COMPLETED, FAILED

@@ -3,7 +3,7 @@
 To gunicorn's it adds: a head is gathered without a thread; an answered connection that must be closed lingers without
 one; where as many clients are connected as may be, the one that was waited for longest makes room; a thread reads and
 writes through a `ClientSocket`, which waits only so long. gunicorn promises nothing of what this is built on:
-tests/test_gunicorn.py names it all, and fails when a release changes it.
+tests/server/test_gunicorn.py names it all, and fails when a release changes it.
 """
 
 import errno

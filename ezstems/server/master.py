@@ -11,12 +11,14 @@ from typing import Any
 from flask import Flask
 from gunicorn import glogging
 
-from ezstems import binding, config, create_app, log
-from ezstems.audio import engine, fetch, weights
+from ezstems import config, create_app, log
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
+from ezstems.network import choice
+from ezstems.server import binding
+from ezstems.weights import fetch, folders
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +44,9 @@ def checked(folder: Path) -> Flask:
     try:
         with privileges.as_owner_of(folder), config.held(folder):
             app = create_app()
-            engine.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
+            choice.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
             fetch.recover(app.config["EZSTEMS_MODELS"])
-            weights.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
+            folders.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
             with app.app_context():
                 db.engine.dispose()
     except OSError as error:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ezstems.audio.decode import check
-from tests.audio.audio_files import song
-from tests.audio.boxes import parse
 from tests.audio.test_decode import decoded
+from tests.support.audio_files import song
+from tests.support.boxes import parse
 
 CASES = Path(__file__).with_name("cases")
 SAMPLES = 44_100

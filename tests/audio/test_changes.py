@@ -8,10 +8,10 @@ import pytest
 
 from ezstems.audio.decode import check
 from ezstems.audio.length import refuse_longer
-from tests.audio.audio_files import convert, ffmpeg, read, song, write_wav
-from tests.audio.boxes import parse
-from tests.audio.frames import frames
 from tests.audio.test_decode import decoded
+from tests.support.audio_files import convert, ffmpeg, read, song, write_wav
+from tests.support.boxes import parse
+from tests.support.frames import frames
 
 FRAME_SAMPLES, PIECE = 1152, 15  # 0.4 s
 BARE = ("-write_xing", "0", "-id3v2_version", "0", "-b:a", "128k")

@@ -9,7 +9,7 @@ from ezstems.audio import clipping
 from ezstems.audio.encode import PCM_CHUNK_SAMPLES, Writer, pcm16
 from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.separate import STEMS, separate_blocks
-from tests.audio.audio_files import song
+from tests.support.audio_files import song
 
 STEP = np.float32(1 / 32768)
 

@@ -12,7 +12,7 @@ import pytest
 from ezstems.audio.decode import check, decode
 from ezstems.audio.kinds import DEMUXERS
 from ezstems.errors import DecodingFailed, UnreadableAudio
-from tests.audio.audio_files import convert, ffmpeg, song, write_wav
+from tests.support.audio_files import convert, ffmpeg, song, write_wav
 
 SECONDS = 2
 SAMPLES = SECONDS * 44_100

@@ -14,8 +14,8 @@ from ezstems.audio import encode
 from ezstems.audio.encode import Wav, Writer, pcm16
 from ezstems.audio.outputs import FORMATS, OUTPUTS, PCM
 from ezstems.errors import EncodingFailed
-from tests.audio.audio_files import read, song
-from tests.audio.sndfile import read_floats
+from tests.support.audio_files import read, song
+from tests.support.sndfile import read_floats
 
 # ffmpeg's decoder trims at most one frame of an MP3's padding: nothing below 47 samples (1 ms) comes out shorter.
 SHORTEST = {"mp3": 47}

@@ -20,9 +20,9 @@ from ezstems.audio.ffmpeg import MEMORY_BYTES, Child, command, guard
 from ezstems.audio.kinds import DEMUXERS
 from ezstems.audio.length import refuse_longer
 from ezstems.errors import DecodingFailed, UnreadableAudio
-from tests.audio.audio_files import convert, ffmpeg, song, write_wav
-from tests.audio.boxes import parse
-from tests.audio.crafted import SCRIPTS, wave
+from tests.support.audio_files import convert, ffmpeg, song, write_wav
+from tests.support.boxes import parse
+from tests.support.crafted import SCRIPTS, wave
 
 ENDLESS = ("-f", "lavfi", "-i", "anoisesrc=r=44100")
 MAPPED = ("-map", "0:v", "-map", "1:a", "-c:v", "mpeg4", "-c:a", "aac")

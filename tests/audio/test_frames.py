@@ -15,10 +15,10 @@ from ezstems.audio.decode import check
 from ezstems.audio.kinds import find
 from ezstems.audio.length import refuse_longer
 from ezstems.errors import UnreadableAudio
-from tests.audio.audio_files import convert, ffmpeg, song, write_wav
-from tests.audio.crafted import SCRIPTS, wave
-from tests.audio.frames import ape, frames, id3, lyrics
 from tests.audio.test_decode import decoded
+from tests.support.audio_files import convert, ffmpeg, song, write_wav
+from tests.support.crafted import SCRIPTS, wave
+from tests.support.frames import ape, frames, id3, lyrics
 
 SAMPLES = 2 * 44_100
 PICTURE = b"\x89PNG\r\n\x1a\n" + np.random.default_rng(3).bytes(30_000)

@@ -22,9 +22,9 @@ import requests
 from ezstems.audio.decode import check, decode
 from ezstems.audio.length import refuse_longer
 from ezstems.errors import UnreadableAudio
-from tests.audio.mutants import Mutant, honest, mutants
-from tests.callers import Caller
-from tests.servers import Server
+from tests.support.callers import Caller
+from tests.support.mutants import Mutant, honest, mutants
+from tests.support.servers import Server
 
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 COUNT = int(os.environ.get("HOSTILE_COUNT", "2000"))
@@ -99,7 +99,7 @@ def test_every_mutant_is_refused_or_fails_or_completes(hostile: list[Mutant], tm
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("hostile") / "instance"
-    with Server(folder, app="tests.audio.decoding_wsgi:app", max_duration_seconds=LONGEST_SECONDS) as server:
+    with Server(folder, app="tests.support.decoding_wsgi:app", max_duration_seconds=LONGEST_SECONDS) as server:
         yield server
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ezstems.audio.outputs import FORMATS, OUTPUTS, PCM, UNCLIPPED
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

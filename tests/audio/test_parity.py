@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from ezstems.audio import stft, weights
-from ezstems.audio.configuration import configuration
+from ezstems.audio import stft
 from ezstems.audio.decode import decode
-from ezstems.audio.engine import open_engine
 from ezstems.audio.separate import STEMS, separate_blocks
-from ezstems.audio.weights import Weights
-from tests.audio.audio_files import song, write_wav
-from tests.tensorflow import tensorflow
+from ezstems.network.choice import open_engine
+from ezstems.network.configuration import configuration
+from ezstems.weights import folders
+from ezstems.weights.folders import Weights
+from tests.support.audio_files import song, write_wav
+from tests.support.tensorflow import tensorflow
 
 TOLERANCE = 1e-5  # of full scale
 ENGINES = ("openvino", "tensorflow")
@@ -75,7 +76,7 @@ def test_official_size(stems: int, official: Callable[[int], Weights], tmp_path:
 
 @pytest.mark.parametrize("stems", sorted(SMALL))
 def test_small_size(stems: int, models: Path, tmp_path: Path) -> None:
-    compare(weights.find("official", stems, models), SMALL[stems], tmp_path)
+    compare(folders.find("official", stems, models), SMALL[stems], tmp_path)
 
 
 def compare(found: Weights, cases: list[Case], folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ezstems.audio.peaks import FIRST_SAMPLES, MAX_PEAKS, Meter, Peaks
 from ezstems.audio.separate import STEMS, Separator
-from tests.audio.audio_files import read, song, write_wav
+from tests.support.audio_files import read, song, write_wav
 
 
 def noise(samples: int) -> np.ndarray:

@@ -15,13 +15,14 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 
-from ezstems.audio import cpu, outputs, stft
-from ezstems.audio.engine import Masks
-from ezstems.audio.openvino_engine import OpenvinoEngine
+from ezstems.audio import outputs, stft
 from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separator
 from ezstems.errors import BadInput, EncodingFailed, Interrupted, ModelMissing, UnreadableAudio
-from tests.audio.audio_files import convert, read, song, write_wav
+from ezstems.network import cpu
+from ezstems.network.engine import Masks
+from ezstems.network.openvino_engine import OpenvinoEngine
+from tests.support.audio_files import convert, read, song, write_wav
 
 SAMPLES = 2 * stft.TILE_SAMPLES + 12_345
 RESOLUTION = 1 / 32768  # of a 16-bit file

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ezstems.audio import stft, weights
-from ezstems.audio.engine import open_engine
+from ezstems.audio import stft
 from ezstems.audio.separate import STEMS, Separator, separate_blocks
-from tests.audio.audio_files import read, song, write_wav
-from tests.tensorflow import ENGINES
+from ezstems.network.choice import open_engine
+from ezstems.weights import folders
+from tests.support.audio_files import read, song, write_wav
+from tests.support.tensorflow import ENGINES
 
 SAMPLES = 2 * stft.TILE_SAMPLES + 12_345
 
@@ -87,7 +88,7 @@ def test_the_same_file_gives_the_same_bits(separator: Separator, tmp_path: Path)
 
 
 def test_input_blocks_may_be_of_any_length(engine: str, models: Path) -> None:
-    opened = open_engine(engine, "auto", weights.find("official", 2, models), "11kHz")
+    opened = open_engine(engine, "auto", folders.find("official", 2, models), "11kHz")
     audio = song(700_000)
     results = []
     for size in (700_000, 99_991):

@@ -5,7 +5,7 @@ import pytest
 from scipy import signal
 
 from ezstems.audio import stft
-from tests.audio.audio_files import song
+from tests.support.audio_files import song
 
 
 def round_trip(audio: np.ndarray, block_samples: int, bins: int = stft.BINS, average: bool = False) -> np.ndarray:

@@ -15,7 +15,7 @@ from ezstems.audio.decode import check, decode
 from ezstems.audio.encode import Writer
 from ezstems.audio.length import refuse_longer
 from ezstems.errors import DecodingFailed, EncodingFailed, UnreadableAudio
-from tests.audio.audio_files import song, write_wav
+from tests.support.audio_files import song, write_wav
 
 SYSTEM = ("EACCES", "ENOENT", "EAGAIN", "EMFILE", "ENFILE", "ENOSPC", "ENODEV", "ESTALE")
 

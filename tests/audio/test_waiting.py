@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ezstems.audio import networks
-from ezstems.audio.networks import Networks
+from ezstems.network import networks
+from ezstems.network.networks import Networks
 
 
 class Beats:

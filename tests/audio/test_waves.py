@@ -8,10 +8,10 @@ import pytest
 
 from ezstems.audio import riff
 from ezstems.audio.decode import check
-from tests.audio.audio_files import song
-from tests.audio.crafted import wave
-from tests.audio.frames import ape, id3
 from tests.audio.test_decode import decoded
+from tests.support.audio_files import song
+from tests.support.crafted import wave
+from tests.support.frames import ape, id3
 
 SAMPLES = 20_000
 AUDIO = song(SAMPLES)

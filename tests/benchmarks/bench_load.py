@@ -17,12 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests import loads
-from tests.audio.audio_files import silent_wav_head
 from tests.benchmarks import machine, table
 from tests.benchmarks.song import make_song
-from tests.callers import Caller
-from tests.servers import Server
+from tests.support import loads
+from tests.support.audio_files import silent_wav_head
+from tests.support.callers import Caller
+from tests.support.servers import Server
 
 CONNECTIONS, CALLS_PER_SECOND = 20, 200
 STATUS_MS, WAITING_MS, OTHERS_MS, GROWTH_MB = 100, 20, 100, 64

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ezstems.audio.separate import STEMS
-from tests.audio.music import backing, voice
 from tests.benchmarks import machine, networks
 from tests.benchmarks.precision import Compared, compare
+from tests.support.music import backing, voice
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_quality.py --songs FOLDER [--models DIRECTORY] [--cutoff full]
 
-SDR as `ezstems.builtin.sdr` defines it: the median over all seconds of all songs in which the stem sounds. Deezer's 2
-stems are fetched once; with `--models` the official weights of that folder are measured. Without `--songs` nothing is.
+SDR as `ezstems.builtin.recipe.figures.sdr` defines it: the median over all seconds of all songs in which the stem
+sounds. Deezer's 2 stems are fetched once; with `--models` the official weights of that folder are measured. Without
+`--songs` nothing is.
 """
 
 import argparse
@@ -17,18 +18,19 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ezstems.audio import weights
-from ezstems.audio.cpu import has_bfloat16
-from ezstems.audio.engine import Engine, open_engine
 from ezstems.audio.separate import CUTOFFS, STEMS, separate_blocks
-from ezstems.audio.weights import Weights
-from ezstems.builtin.sdr import distortions_db
+from ezstems.builtin.recipe.figures.sdr import distortions_db
 from ezstems.errors import FetchFailed
-from tests import real_weights
-from tests.audio.music import sdr_db
+from ezstems.network.choice import open_engine
+from ezstems.network.cpu import has_bfloat16
+from ezstems.network.engine import Engine
+from ezstems.weights import folders
+from ezstems.weights.folders import Weights
 from tests.benchmarks import machine
 from tests.benchmarks.table import head, line, tell
 from tests.benchmarks.true_stems import Song, songs
+from tests.support import real_weights
+from tests.support.music import sdr_db
 
 PRECISIONS = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
 Stems = dict[str, np.ndarray]
@@ -53,7 +55,7 @@ def main() -> None:
     head("model", "stem", "mixture", "separated", "SNR of bfloat16")
     for stems in STEMS:
         for setting in ("builtin", "auto"):
-            _measure(weights.find(setting, stems, models), found, chosen.cutoff)
+            _measure(folders.find(setting, stems, models), found, chosen.cutoff)
     return None
 
 

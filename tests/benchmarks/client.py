@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 POLL_SECONDS = 0.05
 CHUNK_BYTES = 1 << 20

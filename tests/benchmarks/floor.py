@@ -8,13 +8,13 @@ from time import perf_counter
 
 import numpy as np
 
-from ezstems.audio import runtimes
-from ezstems.audio.cpu import cores
 from ezstems.audio.encode import CHANNELS, SAMPLE_RATE_HZ
-from ezstems.audio.engine import resolve
-from ezstems.audio.openvino_engine import PRECISIONS
 from ezstems.audio.outputs import FORMATS, PCM
 from ezstems.audio.stft import FRAME_SAMPLES, TILE_SAMPLES
+from ezstems.network import runtimes
+from ezstems.network.choice import resolve
+from ezstems.network.cpu import cores
+from ezstems.network.openvino_engine import PRECISIONS
 from tests.benchmarks import parts, table
 
 NETWORK_GFLOP = 12.2  # of Spleeter's U-Net, a tile and stem

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from importlib.metadata import distributions
 from pathlib import Path
 
-from ezstems.audio.cpu import BFLOAT16_FLAGS, cores
-from ezstems.audio.engine import resolve
+from ezstems.network.choice import resolve
+from ezstems.network.cpu import BFLOAT16_FLAGS, cores
 
 FLAGS = {"avx2", "avx512f", "asimd"} | BFLOAT16_FLAGS  # what the speed of a network hangs on
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ezstems.audio import stft, weights
+from ezstems.audio import stft
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
 from ezstems.audio.encode import Writer
-from ezstems.audio.engine import open_engine
+from ezstems.network.choice import open_engine
+from ezstems.weights import folders
 from tests.benchmarks import table
 from tests.benchmarks.machine import cpu_seconds
 
@@ -56,7 +57,7 @@ def separation(song: Path, models: Path) -> list[Part]:
     length = decoding.samples / stft.TILE_SAMPLES
     blocks = _blocks(song)
     tiles = [tile for tile, _ in stft.tiles(blocks)]
-    engine = open_engine("auto", "auto", weights.find("official", STEMS, models), "11kHz")
+    engine = open_engine("auto", "auto", folders.find("official", STEMS, models), "11kHz")
     runner, workspace = engine.runner(), stft.Workspace(engine.bins, average=False)
     magnitudes = [workspace.magnitudes(tile).copy() for tile in tiles[: TILES + 1]]
     masks = [next(iter(runner(array).values())).copy() for array in magnitudes]

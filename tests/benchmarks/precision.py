@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ezstems.audio.networks import Networks
 from ezstems.audio.separate import STEMS, separate_blocks
-from tests.audio.music import sdr_db
+from ezstems.network.networks import Networks
+from tests.support.music import sdr_db
 
 PRECISIONS = ("float32", "bfloat16")
 

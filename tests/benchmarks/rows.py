@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from ezstems.audio.cpu import cores
 from ezstems.audio.separate import STEMS
+from ezstems.network.cpu import cores
 from tests.benchmarks import fresh, table
 from tests.benchmarks.baseline import Baseline
 from tests.benchmarks.client import new_client, warm_client

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ezstems.audio.separate import STEMS
-from tests.audio.audio_files import RATE_HZ, ffmpeg
+from tests.support.audio_files import RATE_HZ, ffmpeg
 
 NAMES = frozenset(STEMS[5])
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from tests.browser.mixers import TONES_SECONDS
 from tests.browser.visitors import Visitor, silence
-from tests.servers import Server
+from tests.support.servers import Server
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

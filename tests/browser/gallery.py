@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.dropping import drop
 from tests.browser.mixers import Mixer
 from tests.browser.visitors import Visitor, silence
-from tests.servers import Server
+from tests.support.servers import Server
 
 # Longer than a phone is wide, and without a place to break.
 LONG_NAME = f"{'Donaudampfschifffahrtsgesellschaftskapitänsmütze' * 3}.wav"

@@ -18,7 +18,7 @@ from ezstems.audio.outputs import FORMATS
 from ezstems.audio.peaks import Peaks
 from ezstems.audio.separate import STEMS, Separation
 from ezstems.errors import Interrupted, UnreadableAudio
-from tests.separators import LABEL, FastSeparator
+from tests.support.separators import LABEL, FastSeparator
 
 RATE_HZ = 44_100
 PERIOD_SAMPLES = 48_510  # 1.1 s: chunks of whole seconds that changed places would not sound the same

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from tests.audio.audio_files import write_wav
-from tests.audio.music import backing, voice
 from tests.browser.conftest import FLAGS, NAMES
 from tests.browser.mixers import Mixer
 from tests.browser.visitors import Visitor
-from tests.servers import ROOT, Server
+from tests.support.audio_files import write_wav
+from tests.support.music import backing, voice
+from tests.support.servers import ROOT, Server
 
 PICTURE = ROOT / "ezstems" / "docs" / "mixer.png"
 SIZE = {"width": 1000, "height": 1000}

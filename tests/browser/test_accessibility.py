@@ -14,7 +14,7 @@ from ezstems.web.site.manual import PAGES
 from tests.browser import axe
 from tests.browser.gallery import NO_PAGE, every_page
 from tests.clients.programs import Unavailable
-from tests.servers import Server
+from tests.support.servers import Server
 
 WIDTHS = (390, 1280)
 WIDTH = "() => document.documentElement.scrollWidth"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from tests.audio import audio_files
 from tests.browser.known_stems import RATE_HZ, stem
 from tests.browser.mixers import STEMS, Mixer
 from tests.browser.visitors import Visitor, silence
-from tests.servers import Server
+from tests.support import audio_files
+from tests.support.servers import Server
 
 SECONDS = 6
 

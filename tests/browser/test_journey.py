@@ -10,12 +10,12 @@ import pytest
 import requests
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
-from tests.audio import audio_files
 from tests.browser.dropping import drop
 from tests.browser.known_stems import RATE_HZ, stem
 from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer
 from tests.browser.visitors import Visitor, silence
-from tests.servers import PASSWORD, Server
+from tests.support import audio_files
+from tests.support.servers import PASSWORD, Server
 
 
 def read_pcm(path: Path) -> np.ndarray:

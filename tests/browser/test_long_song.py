@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, Request
 from ezstems.audio.separate import STEMS
 from tests.browser.mixers import Mixer
 from tests.browser.visitors import Visitor, silence
-from tests.servers import Server
+from tests.support.servers import Server
 
 SECONDS = 600
 SECOND_BYTES = 44_100 * 4 * 5

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer
 from tests.browser.visitors import Visitor, silence
-from tests.servers import Server
+from tests.support.servers import Server
 
 ALL = dict.fromkeys(STEMS, 1.0)
 SLOWEST, FASTEST = 0.5, 1.1  # of real time: on a busy machine a sound card that isn't one stutters, but never hurries

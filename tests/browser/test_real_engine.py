@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from tests.audio import audio_files
 from tests.browser.mixers import Mixer
 from tests.browser.visitors import Visitor
-from tests.servers import Server
+from tests.support import audio_files
+from tests.support.servers import Server
 
 SECONDS = 26  # three tiles: enough for a progress between none and all
 

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.mixers import STEMS
 from tests.browser.visitors import Visitor, silence
-from tests.servers import PASSWORD, Server
+from tests.support.servers import PASSWORD, Server
 
 NEW_PASSWORD = "an even better password"
 

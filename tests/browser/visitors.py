@@ -7,8 +7,8 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext
 
-from tests.servers import Server
-from tests.sessions import enter
+from tests.support.servers import Server
+from tests.support.sessions import enter
 
 SOURCE_HZ = 8000
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from random import Random
 from types import TracebackType
 
-from tests.callers import Caller
-from tests.servers import Server
-from tests.sessions import enter
 from tests.soak import checks
 from tests.soak.kills import KILLED, kill
 from tests.soak.slips import OUTAGE, SLIPS, with_clock
 from tests.soak.songs import Song
 from tests.soak.traffic import Traffic, Upload
+from tests.support.callers import Caller
+from tests.support.servers import Server
+from tests.support.sessions import enter
 
 STOP = "a stop"
 KINDS = (*KILLED, STOP, *SLIPS)

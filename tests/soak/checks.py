@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.callers import Caller
-from tests.servers import Server
 from tests.soak.kills import FFMPEG, children
 from tests.soak.slips import OUTAGE
 from tests.soak.songs import faults
 from tests.soak.traffic import Upload
+from tests.support.callers import Caller
+from tests.support.servers import Server
 
 # What a job may fail with, in rounds in which ffmpeg is killed; whatever else is killed, none fails.
 OF_FFMPEG = ("The decoder was killed.", "The stem '")

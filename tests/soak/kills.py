@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 EVERYTHING, WORKER, FFMPEG = KILLED = ("everything", "a worker", "ffmpeg")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ezstems.audio.engine import Masks
 from ezstems.audio.separate import STEMS, Separation, Separator
 from ezstems.errors import Interrupted
-from tests.separators import Gate
+from ezstems.network.engine import Masks
+from tests.support.separators import Gate
 
 # Long enough for a kill to find the children of a separation alive.
 TILE_SECONDS = 0.15

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from ezstems.jobs.outcome import BROKEN
-from tests.servers import ROOT, Server
+from tests.support.servers import ROOT, Server
 
 FILES = ("uploads", "results")
 # Days by which a clock is wrong: beyond the retention, and beyond what a ZIP's dates can say.

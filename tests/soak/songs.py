@@ -8,7 +8,7 @@ from pathlib import Path
 from ezstems.audio.decode import decode
 from ezstems.audio.outputs import FORMATS
 from ezstems.audio.separate import STEMS
-from tests.audio.audio_files import RATE_HZ, convert, read, song, write_wav
+from tests.support.audio_files import RATE_HZ, convert, read, song, write_wav
 
 
 @dataclass(frozen=True)

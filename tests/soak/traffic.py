@@ -9,8 +9,8 @@ from types import TracebackType
 
 import requests
 
-from tests.callers import Caller
 from tests.soak.songs import Song
+from tests.support.callers import Caller
 
 UPLOADERS = 3
 PAUSE_SECONDS = 0.05

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import requests
 
-from tests.audio import audio_files
-from tests.servers import Server
+from tests.support import audio_files
+from tests.support.servers import Server
 
 HERE = Path(__file__).parent
 PYTHON = (

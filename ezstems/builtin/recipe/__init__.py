@@ -1,0 +1,1 @@
+"""What made the bundled model: songs, nets, and the figures that judge it."""

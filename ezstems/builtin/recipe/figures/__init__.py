@@ -1,0 +1,1 @@
+"""How well a model separates: held-back clips, and real songs."""

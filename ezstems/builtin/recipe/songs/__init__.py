@@ -1,0 +1,1 @@
+"""Synthesised songs whose every stem is known: played, sung and mixed."""

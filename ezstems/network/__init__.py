@@ -1,0 +1,1 @@
+"""One tile's magnitudes in, one mask a stem out: the U-Nets, the engines that run them, and which are loaded."""

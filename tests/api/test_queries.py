@@ -1,0 +1,104 @@
+"""What an answer costs the database: how many statements, and which commits wait for the disk."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import event
+from werkzeug.test import TestResponse
+
+from ezstems.database import db
+from ezstems.models import User
+from tests.conftest import PASSWORD, Account
+from tests.support.multipart import Upload, job_of
+from tests.support.separators import FastSeparator
+from tests.support.sessions import log_in
+
+STRICT, RELAXED = 2, 1  # PRAGMA synchronous: FULL, NORMAL
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """Collect what the app's database is told."""
+    told: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        told.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield told
+    event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def commits(app: Flask) -> Iterator[list[int]]:
+    """Collect how strictly each commit that follows a change keeps it."""
+    kept: list[int] = []
+
+    def note(connection: Any) -> None:
+        raw = connection.connection.dbapi_connection
+        if raw.in_transaction:
+            kept.append(raw.execute("PRAGMA synchronous").fetchone()[0])
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "commit", note)
+    yield kept
+    event.remove(engine, "commit", note)
+
+
+def test_places_in_another_workers_queue_cost_a_list_one_query_however_long_it_is(
+    app: Flask, make_app: Callable[..., Flask], account: Account, upload: Upload, separator: FastSeparator
+) -> None:
+    separator.hold()
+    job_of(app, upload())
+    assert separator.started.wait(10)
+    elsewhere = make_app()
+    client = elsewhere.test_client()
+    log_in(client, account.email)
+    counts = []
+    for _ in range(2):
+        waiting = [job_of(app, upload()) for _ in range(4)]
+        for path in ("/songs/states", "/songs"):
+            with statements(elsewhere) as told:
+                assert client.get(path).status_code == 200
+            assert len([statement for statement in told if "row_number" in statement]) == 1
+            counts.append(len(told))
+    assert counts[:2] == counts[2:]
+    states = {s["id"]: s["queue_position"] for s in client.get("/songs/states").json["data"]}
+    assert [states[job.id] for job in waiting] == [5, 6, 7, 8]
+
+
+def test_a_status_call_looks_up_the_key_counts_and_looks_up_the_job(
+    app: Flask, account: Account, done: Callable[..., Any]
+) -> None:
+    job = done()
+    client = app.test_client()
+    with statements(app) as told:
+        assert client.get(f"/api/v1/status.php?id={job.id}", headers=account.headers).status_code == 200
+    words = [statement.split()[0] for statement in told]
+    assert words == ["SELECT", "PRAGMA", "UPDATE", "SELECT"], told
+
+
+def test_counting_a_call_does_not_wait_for_the_disk_and_accepting_a_job_does(
+    app: Flask, account: Account, upload: Upload, separator: FastSeparator
+) -> None:
+    separator.hold()
+    client = app.test_client()
+    with commits(app) as kept:
+        client.get("/api/v1/keys.php", headers=account.headers)
+    assert kept == [RELAXED]
+    with commits(app) as kept:
+        answer: TestResponse = upload()
+    assert answer.status_code == 200
+    assert kept[:2] == [RELAXED, STRICT], "an accepted job survives a power cut"
+    assert RELAXED not in kept[1:]
+
+
+def test_the_password_of_an_account_that_is_being_made_costs_the_database_nothing(app: Flask) -> None:
+    with app.app_context(), statements(app) as told:
+        User(email="new@example.com", plan="basic").set_password(PASSWORD)
+    assert told == []

@@ -1,0 +1,148 @@
+"""The container's files: they name what is there, and give away nothing. `tests/container.sh` builds and runs it."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import ezstems
+from ezstems import config
+from ezstems.cli import cli
+from tests.support.servers import ROOT, Server
+
+DEPLOY = Path(ezstems.__file__).parent / "deploy"
+# Joined lines, without comments.
+STEPS = [
+    re.sub(r"\\\n\s*", "", step)
+    for step in re.findall(r"^(?!#)(?:.*\\\n)*.+", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+]
+# Debian 13's.
+PYTHON = {"python_version": "3.13", "python_full_version": "3.13.5"}
+# Spleeter's model code alone needs these, and that runs in TensorFlow.
+LEFT_OUT = {"tensorflow", "tensorflow-cpu", "tf-keras", "pandas"}
+
+
+def arguments(instruction: str) -> list[str]:
+    """Return what the Containerfile says after an instruction, each time."""
+    return [step.partition(" ")[2].strip() for step in STEPS if step.startswith(f"{instruction} ")]
+
+
+def pinned(lock: str) -> set[str]:
+    """Return the packages that pip takes from a lock in the image."""
+    lines = (Requirement(line) for line in re.findall(r"^([a-z].*?) \\$", lock, re.MULTILINE))
+    return {line.name for line in lines if line.marker is None or line.marker.evaluate(PYTHON)}
+
+
+@pytest.fixture(scope="module")
+def service() -> dict[str, Any]:
+    (service,) = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"].values()
+    return service
+
+
+@pytest.fixture(scope="module")
+def environ() -> dict[str, str]:
+    return dict(word.split("=", 1) for line in arguments("ENV") for word in line.split())
+
+
+def test_it_runs_as_nobody_in_particular_who_may_write_to_the_instance_alone(
+    service: dict[str, Any], environ: dict[str, str]
+) -> None:
+    (user,), (volume,) = arguments("USER"), arguments("VOLUME")
+    assert re.fullmatch(r"([1-9]\d{4}):\1", user), user
+    assert environ["EZSTEMS_INSTANCE"] == volume
+    assert any(f"--uid {user.partition(':')[0]} " in step and f" 700 {volume}" in step for step in arguments("RUN"))
+    assert service["read_only"] is True and [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+    assert [place.partition(":")[2] for place in service["volumes"]] == [volume]
+    assert "user" not in service and "privileged" not in service and "cap_add" not in service
+
+
+def test_it_is_reached_where_it_listens_from_this_machine_alone(
+    service: dict[str, Any], environ: dict[str, str]
+) -> None:
+    host, _, port = environ["EZSTEMS_BIND"].partition(":")
+    assert (host, arguments("EXPOSE")) == ("0.0.0.0", [port])
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_a_stop_has_the_time_that_the_server_takes(service: dict[str, Any]) -> None:
+    assigned = {
+        node.targets[0].id: node.value.value
+        for node in ast.parse((DEPLOY.parent / "gunicorn_conf.py").read_text()).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    assert int(service["stop_grace_period"].removesuffix("s")) >= assigned["graceful_timeout"] + 5
+
+
+def test_every_setting_it_names_is_one(service: dict[str, Any], environ: dict[str, str]) -> None:
+    known = {config.PREFIX + setting.name for setting in (*config.SETTINGS, config.INSTANCE)}
+    named = {*environ, *service.get("environment", {})}
+    assert {name for name in named if name.startswith(config.PREFIX)} <= known
+    values = {name: str(value) for name, value in (environ | service["environment"]).items()}
+    assert config.load(Path("/instance"), values)["EZSTEMS_PROXIES"] == 0
+
+
+def test_what_it_starts_is_there() -> None:
+    (start,) = arguments("CMD")
+    command, name = json.loads(start)
+    assert command == "ezstems" and name in cli.commands
+
+
+def test_what_it_copies_is_in_the_repository(service: dict[str, Any]) -> None:
+    assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
+    assert ROOT / service["build"]["dockerfile"] == DEPLOY / "Containerfile"
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    for copied in arguments("COPY"):
+        if not copied.startswith("--from="):
+            for source in copied.split()[:-1]:
+                tracked = subprocess.run(["git", "ls-files", source], cwd=ROOT, capture_output=True, text=True)
+                assert tracked.stdout, source
+
+
+def test_the_health_check_tells_a_server_that_takes_work(service: dict[str, Any], instance: Path) -> None:
+    kind, *check = service["healthcheck"]["test"]
+    (told,) = arguments("HEALTHCHECK")
+    assert kind == "CMD" and json.loads(told.partition("CMD ")[2]) == check
+    assert check[0] == "python"
+
+    def healthy(server: Server) -> bool:
+        code = check[-1].replace(":8000", f":{server.port}")
+        assert code != check[-1]
+        return subprocess.run([sys.executable, *check[1:-1], code], capture_output=True, timeout=60).returncode == 0
+
+    with Server(instance) as server:
+        assert healthy(server)
+        (instance / "ezstems.sqlite3").rename(instance / "moved")
+        assert not healthy(server)
+    assert not healthy(server)
+
+
+def test_nothing_that_it_installs_needs_what_it_leaves_out() -> None:
+    (install,) = [step for step in arguments("RUN") if step.startswith("awk ")]
+    program = re.search(r"^awk '([^']+)' requirements.txt > kept.txt", install)[1]
+    done = subprocess.run(["awk", program, "requirements.txt"], cwd=ROOT, capture_output=True, text=True, check=True)
+    locked, kept = (pinned(lock) for lock in ((ROOT / "requirements.txt").read_text(), done.stdout))
+    assert locked & {"tensorflow", "tensorflow-cpu"} and "keras" in locked
+    assert {"openvino", "spleeter", "flask", "gunicorn", "numpy", "scipy", "imageio-ffmpeg"} <= kept
+    assert not kept & {"tensorflow", "tensorflow-cpu", "tf-keras", "keras"}
+    for name in kept:
+        try:
+            needed = [Requirement(line) for line in requires(name) or ()]
+        except PackageNotFoundError:  # another system's, or another Python's
+            continue
+        for one in needed:
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                other = canonicalize_name(one.name)
+                assert other in kept or other not in locked or other in LEFT_OUT, f"{name} needs {other}"

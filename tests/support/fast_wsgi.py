@@ -1,0 +1,26 @@
+"""The app with a separator that needs no TensorFlow, for tests of a real gunicorn.
+
+A song takes FAST_SECONDS, and no end while the instance folder holds a file `hold`; one of FAST_KILL stems kills the
+process, one of FAST_DEAF stems heeds no stop for a minute, or FAST_DEAF_SECONDS; the watchdog waits for one FAST_STOP
+seconds. A stranger is waited for FAST_PATIENCE seconds. Every answer names its worker process in X-Worker.
+"""
+
+import os
+
+from flask import Response
+
+from ezstems import create_app
+from ezstems.jobs import watchdog
+from ezstems.server import client_socket
+from tests.support.separators import DeadlySeparator
+
+app = create_app({"SEPARATOR": DeadlySeparator()})
+watchdog.STOP_SECONDS = float(os.environ.get("FAST_STOP", watchdog.STOP_SECONDS))
+client_socket.STRANGER = float(os.environ.get("FAST_PATIENCE", client_socket.STRANGER[0])), client_socket.STRANGER[1]
+
+
+@app.after_request
+def name_worker(response: Response) -> Response:
+    """Say which process answers."""
+    response.headers["X-Worker"] = str(os.getpid())
+    return response
