@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HERE = f"Python {sys.version_info[0]}.{sys.version_info[1]} in"
 NEEDS = "EzStems needs Python 3.10 to 3.14"
 
