@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         sources = {item.module.__name__, *(getattr(value, "__module__", "") for value in vars(item.module).values())}
         starts = any(str(source).startswith(STARTERS) for source in sources)
-        if not starts and SLOW_FIXTURES.isdisjoint(item.fixturenames):
+        if not (starts or item.get_closest_marker("slow")) and SLOW_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("quick")
 
 

@@ -164,6 +164,7 @@ def test_audio_loads_without_flask() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_to_find_the_tests_makes_no_instance(tmp_path: Path) -> None:
     """A developer's own instance, beside the package, is none of the tests' business."""
     folder = tmp_path / "instance"

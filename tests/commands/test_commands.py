@@ -296,6 +296,7 @@ def test_files_that_would_write_to_one_folder_are_refused(run: Run, tmp_path: Pa
     assert not target.exists()
 
 
+@pytest.mark.slow
 def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -> None:
     checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
     audio = song(50_001)
@@ -316,6 +317,7 @@ def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -
     assert np.abs(sum(stems) - audio).max() < 3 / 32768
 
 
+@pytest.mark.slow
 def test_the_cutoff_is_the_settings_unless_said_otherwise(
     run: Run, instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from tests.support.audio_files import song as chord
 from tests.support.audio_files import write_wav
 from tests.support.separators import LABEL, FastSeparator
 
+pytestmark = pytest.mark.slow
+
 OPTIONS: dict[str, Any] = {"stems": 2, "cutoff": "11kHz", "output": "wav"}
 log = logging.getLogger(__name__)
 

@@ -83,7 +83,7 @@ def test_what_root_makes_in_anothers_folder_is_theirs_and_root_is_itself_again(t
     os.chown(tmp_path, NOBODY, NOBODY)
     (tmp_path / "roots").mkdir()
     code = "\n".join((
-        "from tests import macos",
+        "from tests.support import macos",
         "macos.become_one()",
         "import os, pathlib, sys",
         "from ezstems.instance import privileges",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = f"Python {sys.version_info[0]}.{sys.version_info[1]} in"
 NEEDS = "EzStems needs Python 3.10 to 3.14"

@@ -1,6 +1,5 @@
 """The migrations: from the first tables to the present ones with every row, all or nothing, one process at a time."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -25,10 +24,10 @@ from ezstems.database import db
 from ezstems.instance import folder as instance_folder
 from ezstems.models import ApiKey, User
 from tests.conftest import PASSWORD
+from tests.support.forks import FORKS
 from tests.support.sessions import log_in
 
 HEAD = "0005"
-FORK = multiprocessing.get_context("fork")
 KEY = "k" * 64
 # What an instance of the first version held: two accounts, a key, a job.
 ROWS = """
@@ -108,8 +107,8 @@ def start(folder: Path, die_at: int | None, turns: bool, ready: Any) -> None:
 
 def run(folder: Path, *, die_at: int | None = None, turns: bool = True, processes: int = 1) -> list[int]:
     """Start the app in processes at once; return their exit codes."""
-    ready = FORK.Barrier(processes) if processes > 1 else None
-    started = [FORK.Process(target=start, args=(folder, die_at, turns, ready)) for _ in range(processes)]
+    ready = FORKS.Barrier(processes) if processes > 1 else None
+    started = [FORKS.Process(target=start, args=(folder, die_at, turns, ready)) for _ in range(processes)]
     for process in started:
         process.start()
     for process in started:
@@ -168,6 +167,7 @@ def test_every_version_can_be_left_and_come_back_to(
         assert again[1] == rows
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_moment_leaves_what_was(as_first: Callable[[str], Path]) -> None:
     before, number = contents(as_first("before")), 0
     while True:

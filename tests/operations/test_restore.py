@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import multiprocessing
 import os
 import shutil
 import signal
@@ -24,10 +23,10 @@ from ezstems.errors import ConfigurationError
 from ezstems.jobs import restore as restores
 from ezstems.models import Job
 from tests.conftest import Account
+from tests.support.forks import FORKS
 from tests.support.separators import FastSeparator
 
 Run = Callable[..., Result]
-FORK = multiprocessing.get_context("fork")
 DATABASE, ID = "ezstems.sqlite3", "instance_id"
 
 
@@ -369,7 +368,7 @@ def restore_until(step: int, backup: Path, folder: Path) -> None:
 def test_one_killed_at_any_step_leaves_nothing_that_looks_whole(backup: Path, folder: Path, tmp_path: Path) -> None:
     step, renamed, names = 0, 0, {*entries_of(backup)}
     while True:
-        process = FORK.Process(target=restore_until, args=(step, backup, folder))
+        process = FORKS.Process(target=restore_until, args=(step, backup, folder))
         process.start()
         process.join(60)
         if process.exitcode == 0:
