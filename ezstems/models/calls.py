@@ -82,6 +82,9 @@ class CallCounter:
         call.go_on.wait()
         if not call.counted.done():
             self._count_waiting()
+        if (error := call.counted.exception()) is not None:
+            # A copy: raised by many threads, one would gather the stack traces of them all.
+            raise copy(error).with_traceback(None) from error.__cause__
         return call.counted.result()
 
     def _count_waiting(self) -> None:
@@ -91,16 +94,14 @@ class CallCounter:
             for call, window in self._execute(batch):
                 call.counted.set_result(window)
         except BaseException as error:  # whatever it was, everybody's call ends with it
-            db.session.rollback()
             for call in batch:
-                # A copy: raised by many threads, one would gather the stack traces of them all.
-                own = copy(error).with_traceback(None)
-                own.__cause__ = error.__cause__
-                call.counted.set_exception(own)
-        with self._lock:
-            self._counting = bool(self._waiting)
-            for call in (*batch, *self._waiting[:1]):
-                call.go_on.set()
+                call.counted.set_exception(error)
+            db.session.rollback()
+        finally:  # also where the rollback fails, as on a broken disk: who waits must go on
+            with self._lock:
+                self._counting = bool(self._waiting)
+                for call in (*batch, *self._waiting[:1]):
+                    call.go_on.set()
 
     def _execute(self, batch: Iterable[Call]) -> list[tuple[Call, Window | None]]:
         now, found = utcnow(), []

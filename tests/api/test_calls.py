@@ -1,6 +1,7 @@
 """Counting calls: what waits together is written together, and nobody's call is lost or let in by that."""
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -38,12 +39,12 @@ def writer(app: Flask) -> Iterator[sqlite3.Connection]:
 def gather(app: Flask, pool: ThreadPoolExecutor, call: Callable[[int], Answer], count: int) -> list[Future[Answer]]:
     """Have one call wait for the database's writer, and all others for that one."""
     with app.app_context():
-        tally = calls.current_counter()
+        counter = calls.current_counter()
     with statements(app) as told:
         answers = [pool.submit(call, 0)]
         until(lambda: any(statement.startswith("UPDATE") for statement in told))
     answers += [pool.submit(call, number) for number in range(1, count)]
-    until(lambda: len(tally._waiting) == count - 1)
+    until(lambda: len(counter._waiting) == count - 1)
     return answers
 
 
@@ -101,3 +102,32 @@ def test_when_the_database_fails_every_call_of_the_batch_does_and_the_next_does_
         assert list(pool.map(call, range(THREADS))) == [404] * THREADS
     with app.app_context():
         assert db.session.scalars(select(ApiKey.window_calls)).one() == 1 + THREADS
+
+
+def test_where_even_the_rollback_fails_nobody_waits_for_ever(
+    app: Flask, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = threading.Event()
+    rollback = db.session.rollback
+
+    def fail() -> None:
+        broken.set()
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
+
+    def fail_once() -> None:
+        rollback()
+        if broken.is_set():
+            broken.clear()
+            raise OperationalError("ROLLBACK", {}, sqlite3.OperationalError("disk I/O error"))
+
+    def call(_number: int) -> int:
+        return app.test_client().get(STATUS, headers=account.headers).status_code
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        with writer(app):
+            answers = gather(app, pool, call, THREADS)
+            monkeypatch.setattr(calls, "skip_fsync_once", fail)
+            monkeypatch.setattr(db.session, "rollback", fail_once)
+        assert sorted(answer.result(30) for answer in answers) == [404] + [500] * (THREADS - 1)
+        monkeypatch.undo()
+        assert pool.submit(call, 0).result(30) == 404
