@@ -50,7 +50,7 @@ def checked(folder: Path) -> Flask:
             with app.app_context():
                 db.engine.dispose()
     except OSError as error:
-        raise ConfigurationError(f"{error.filename}: {error.strerror}") from error
+        raise ConfigurationError(f"{error.filename or folder}: {error.strerror}") from error
     return app
 
 
