@@ -73,6 +73,15 @@ def test_what_nobody_reads_is_thrown_away_within_a_bound(app: Flask) -> None:
     assert socket.drained and rest.read() == b""
 
 
+def test_the_body_of_a_request_that_is_refused_before_its_view_is_thrown_away_too(app: Flask) -> None:
+    socket, rest = Socket(), io.BytesIO(b"abc")
+    environ = {"gunicorn.socket": socket, "wsgi.input": rest, "CONTENT_LENGTH": "3"}
+    answer = app.test_client().post("/api/v1/upload.php", headers={"Host": "a/b"}, environ_overrides=environ)
+    assert answer.status_code == 400
+    assert "Host='a/b'" in answer.json["message"]
+    assert socket.drained and rest.read() == b"", "a client that is still sending would see a broken pipe"
+
+
 def test_who_waits_for_a_client_holds_no_database_connection(app: Flask) -> None:
     with app.test_request_context():
         db.session.connection()
