@@ -37,8 +37,7 @@ def put(folder: Path) -> None:
 
 
 def recover(folder: Path) -> None:
-    """Give the old folder its name back where the process was killed before the new one had it; whoever calls has the
-    turn to change it."""
+    """Give the old folder its name back where a process was killed before the new one had it; call it under a lock."""
     if not os.path.lexists(folder) and os.path.lexists(_old(folder)):
         _old(folder).rename(folder)
 
