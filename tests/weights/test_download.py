@@ -248,7 +248,7 @@ def test_a_killed_process_leaves_no_model_and_the_next_one_resumes(
     script = f"""
         import pathlib
         from ezstems.weights import fetch
-        fetch.ARCHIVES[2] = fetch.Archive("2stems.tar.gz", "{sha256}")
+        fetch.ARCHIVES[2] = fetch.ReleaseArchive("2stems.tar.gz", "{sha256}")
         fetch.FILES[2] = {{}}
         fetch.fetch(2, pathlib.Path({str(models)!r}), base_url="{server.base_url}")
     """
