@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ezstems.audio.ffmpeg import UNABLE, command, decoder
-from ezstems.audio.kinds import find, known, opening
-from ezstems.audio.length import refusal
+from ezstems.audio.kinds import find, input_arguments, known_extension
+from ezstems.audio.length import too_long_error
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
 logger = getLogger(__name__)
@@ -48,13 +48,13 @@ def check(path: Path, extension: str) -> None:
         UnreadableAudio: the content is of another kind, damaged, or holds no audio.
         DecodingFailed: the decoder was killed, or the system failed it.
     """
-    extension = known(extension)
+    extension = known_extension(extension)
     if path.stat().st_size == 0:
         raise UnreadableAudio("The file is empty; it must hold audio.")
     kind = extension.upper()
     if find(path, extension) is None:
         raise UnreadableAudio(f"The file's content is not {kind} audio, as its extension .{extension} says.")
-    arguments = command(*opening(path, extension), *OUTPUT, loglevel="info")
+    arguments = command(*input_arguments(path, extension), *OUTPUT, loglevel="info")
     with decoder(arguments, cpu_seconds=CHECK_CPU_SECONDS, awaited=True) as child:
         try:
             if child.read(1, CHECK_TIMEOUT_SECONDS):
@@ -85,7 +85,7 @@ class Decoding(Iterator[np.ndarray]):
         self._ended = False
         self._error: BaseException | None = None
         self.samples = 0
-        arguments = command(*opening(path, known(path.suffix)), *OUTPUT, loglevel="info")
+        arguments = command(*input_arguments(path, known_extension(path.suffix)), *OUTPUT, loglevel="info")
         cpu_seconds = None if longest_seconds is None else round(CPU_SECONDS + CPU_SECONDS_A_SECOND * longest_seconds)
         self._child = decoder(arguments, cpu_seconds=cpu_seconds)
         self._reader = threading.Thread(target=self._read, name="decode-ahead", daemon=True)
@@ -131,7 +131,7 @@ class Decoding(Iterator[np.ndarray]):
         if block is not None:
             self.samples += len(block)
             if self._longest_seconds is not None and self.samples > round(self._longest_seconds * SAMPLE_RATE_HZ):
-                raise refusal(self._longest_seconds)
+                raise too_long_error(self._longest_seconds)
             return block
         self._ended = True
         if self._error is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ezstems.errors import DecodingFailed
-from ezstems.network.cpu import run_in_batches, step_back
+from ezstems.network.cpu import lower_priority, use_batch_scheduling
 
 logger = getLogger(__name__)
 
@@ -118,8 +118,8 @@ class Child:
             self._close()
             raise OSError(errno.EAGAIN, "no thread for what ffmpeg says") from error
         if not awaited:
-            step_back(self.process.pid)
-            run_in_batches(self.process.pid)
+            lower_priority(self.process.pid)
+            use_batch_scheduling(self.process.pid)
         self._limit(resource.RLIMIT_CORE, 0)
         self._limit(resource.RLIMIT_DATA, MEMORY_BYTES)
         if writes:

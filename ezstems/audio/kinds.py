@@ -54,7 +54,7 @@ UPLOAD_EXTENSIONS = tuple(DEMUXERS)
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
-def known(extension: str) -> str:
+def known_extension(extension: str) -> str:
     """Return an extension in lower case and without its dot; raise UnreadableAudio when it isn't one of these."""
     extension = extension.lower().lstrip(".")
     if extension not in DEMUXERS:
@@ -82,7 +82,7 @@ def find(path: Path, extension: str) -> Sound | None:
     return Sound(DEMUXERS["wav"], wave.start, None, wave.decoder, LAYOUTS.get(wave.channels or 0))
 
 
-def opening(path: Path, extension: str) -> list[str]:
+def input_arguments(path: Path, extension: str) -> list[str]:
     """Build the arguments that open a file's first sound with the demuxer of its kind, and nothing by way of it."""
     sound = find(path, extension) or Sound(DEMUXERS[extension])
     demuxer, protocol = sound.demuxer, "file"

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic
 
 from ezstems.audio.ffmpeg import UNABLE, command, decoder
-from ezstems.audio.kinds import known, opening
+from ezstems.audio.kinds import input_arguments, known_extension
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
 logger = getLogger(__name__)
@@ -21,7 +21,7 @@ UNIT = re.compile(rb"^#tb 0: (\d+)/(\d+)$", re.MULTILINE)
 DURATION = re.compile(rb"^0,[^,\n]*,[^,\n]*, *(\d+),", re.MULTILINE)
 
 
-def refusal(longest_seconds: float) -> UnreadableAudio:
+def too_long_error(longest_seconds: float) -> UnreadableAudio:
     """Make the error that says how long a file may be."""
     return UnreadableAudio(f"The file is longer than {longest_seconds:.0f} seconds, the most that is separated.")
 
@@ -32,7 +32,7 @@ def refuse_longer(path: Path, longest_seconds: float) -> None:
     A header may lie, so it isn't asked; so may a packet, so that the samples have to be counted too.
     """
     told = ("-c", "copy", "-flush_packets", "0", "-f", "framecrc", "pipe:1")
-    arguments = command(*opening(path, known(path.suffix)), *told)
+    arguments = command(*input_arguments(path, known_extension(path.suffix)), *told)
     deadline, unit_seconds, units, rest = monotonic() + MOST_SECONDS, 0.0, 0, b""
     with decoder(arguments, cpu_seconds=MOST_CPU_SECONDS) as child:
         try:
@@ -43,7 +43,7 @@ def refuse_longer(path: Path, longest_seconds: float) -> None:
                 units += sum(map(int, DURATION.findall(lines)))
                 if units * unit_seconds > longest_seconds + SLACK_SECONDS:
                     logger.info("%s is longer than %s s", path.name, longest_seconds)
-                    raise refusal(longest_seconds)
+                    raise too_long_error(longest_seconds)
             child.wait()
             if child.system_failed(path):
                 logger.warning("the packets of %s could not be counted: %s", path.name, child.stderr())

@@ -10,7 +10,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def follow(parent: int) -> None:
+def die_with(parent: int) -> None:
     """End when the parent ends, and before anything else when memory runs out: it must not be the server."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

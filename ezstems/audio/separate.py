@@ -19,7 +19,7 @@ from ezstems.audio.length import refuse_longer
 from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
 from ezstems.errors import BadInput, Interrupted
-from ezstems.network.cpu import step_back
+from ezstems.network.cpu import lower_priority
 from ezstems.network.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.network.networks import Networks
 
@@ -81,7 +81,7 @@ def _in_order(
 ) -> Generator[tuple[dict[str, np.ndarray], int], None, None]:
     """Work on `TILES_IN_FLIGHT` tiles at once, one more waiting; yield the results in order, with the tiles' counts."""
     pending: deque[tuple[Future[dict[str, np.ndarray]], int]] = deque()
-    pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile", initializer=step_back)
+    pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile", initializer=lower_priority)
     try:
         for tile, count in tiles:
             pending.append((pool.submit(work, tile, count), count))
@@ -119,20 +119,15 @@ class Separator:
         return ", ".join(self._networks.weights(stems).label for stems in STEMS)
 
     def warm(self, stems: int = 2) -> None:
-        """Load the network of a number of stems and run it once, so that the first file doesn't wait for it."""
+        """Load the network of a number of stems and run it once, so that the first file need not wait."""
         with self._networks.use(stems, _BANDS[self._cutoff][0]) as engine:
             started = monotonic()
             engine.runner()(np.zeros((stft.TILE_FRAMES, engine.bins, 2), np.float32))
             logger.info("warmed %s stems in %.1f s", stems, monotonic() - started)
 
-    def prepare(self) -> None:
-        """Do what a file would otherwise wait for: warm 2 stems, the most asked for."""
-        self._networks.discard_frozen()
-        self.warm()
-
-    def rest(self) -> None:
-        """Let go of networks that were long not used; called every now and then."""
-        self._networks.rest()
+    def drop_idle_networks(self) -> None:
+        """Give back the memory of networks that were long not used; called every now and then."""
+        self._networks.drop_idle()
 
     def __call__(
         self,

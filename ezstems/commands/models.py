@@ -15,7 +15,7 @@ from ezstems.instance import privileges
 from ezstems.weights import fetch as fetching
 from ezstems.weights import folders
 
-NAMES = [f"{stems}stems" for stems in folders.STEMS]
+NAMES = [f"{stems}stems" for stems in folders.STEM_COUNTS]
 
 
 @click.group()

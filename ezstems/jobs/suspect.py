@@ -13,8 +13,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from ezstems.audio.isolated import DONE, FAILED, LOGGED, NOT_FOR_US, PROGRESS, READY
 from ezstems.audio.separate import Separation
-from ezstems.audio.solo import DONE, FAILED, LOGGED, NOT_FOR_US, PROGRESS, READY
 from ezstems.errors import Interrupted, SeparatorCrashed
 from ezstems.jobs.events import log_as
 from ezstems.models import CRASHED
@@ -83,7 +83,7 @@ class SeparatorProcess:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "ezstems.audio.solo", str(theirs.fileno()), str(os.getpid())],
+                    [sys.executable, "-m", "ezstems.audio.isolated", str(theirs.fileno()), str(os.getpid())],
                     cwd=SEARCH_FOLDER,  # `-m` finds modules where it runs, and must find the package's alone
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,

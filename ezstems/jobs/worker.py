@@ -60,13 +60,13 @@ class Worker:
         )
         self._sweeper = retention.Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         self._admission = Admission(app, self._archive, self._queue)
-        self._engine = EngineLoader(self.id, self._stop, lambda: separate.prepare())
+        self._engine = EngineLoader(self.id, self._stop, lambda: separate.warm())
         duties = (
             self._check_database,
             self._lock.renew,
             self._check_progress,
             self._sync_queue,
-            lambda: separate.rest(),
+            lambda: separate.drop_idle_networks(),
             self._sweep,
         )
         self._housekeeper = Housekeeper(self.id, self._stop, duties)

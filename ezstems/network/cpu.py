@@ -34,7 +34,7 @@ def quota(root: Path = Path("/")) -> float:
     return min(quotas)
 
 
-def step_back(task: int | None = None) -> None:
+def lower_priority(task: int | None = None) -> None:
     """Leave the processor to whoever answers requests: a thread that computes, this one by default, or a child.
 
     Not so a thread that mostly runs Python: set aside while it holds the interpreter, it would stop all the others.
@@ -45,7 +45,7 @@ def step_back(task: int | None = None) -> None:
             os.setpriority(os.PRIO_PROCESS, task, max(NICENESS, os.getpriority(os.PRIO_PROCESS, task)))
 
 
-def run_in_batches(child: int) -> None:
+def use_batch_scheduling(child: int) -> None:
     """Let a child's threads, which pass small pieces on, wake each other less often: a quarter less of the processor.
 
     To be called as it starts: threads that are there already aren't changed.

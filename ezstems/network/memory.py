@@ -11,15 +11,15 @@ TRIM_THRESHOLD_BYTES = 1 << 30
 MMAP_THRESHOLD_BYTES = 32 << 20  # the most that glibc takes
 
 
-def settle() -> None:
-    """Let all threads share one arena and keep what they free until `give_back`."""
+def tune_allocator() -> None:
+    """Let all threads share one arena and keep what they free until `return_freed_memory`."""
     if mallopt := _glibc("mallopt"):
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
         mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
 
 
-def give_back() -> None:
+def return_freed_memory() -> None:
     """Return freed memory to the system."""
     gc.collect()
     if malloc_trim := _glibc("malloc_trim"):

@@ -1,6 +1,5 @@
 """The networks in memory: which weights each number of stems uses, loaded at first use, let go when nobody asks."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import Any
 
 from ezstems.network import memory
 from ezstems.network.choice import check, open_engine
-from ezstems.network.cpu import step_back
+from ezstems.network.cpu import lower_priority
 from ezstems.network.engine import Engine
 from ezstems.weights import folders
 from ezstems.weights.folders import Weights
@@ -58,7 +57,7 @@ class Networks:
         self._latest: Key | None = None
         self._lock = threading.Lock()  # of the residents; never held while one loads
         self._loading = threading.Lock()
-        memory.settle()
+        memory.tune_allocator()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings and choices, for another process, which has its own locks and loads its own networks."""
@@ -66,7 +65,7 @@ class Networks:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock(), _loading=threading.Lock())
-        memory.settle()
+        memory.tune_allocator()
 
     def weights(self, stems: int) -> Weights:
         """Return the weights of a number of stems; raise ModelMissing where there are none."""
@@ -74,14 +73,6 @@ class Networks:
         if stems not in self._chosen:
             self._chosen[stems] = folders.find(self._model, stems, self._models_directory)
         return self._chosen[stems]
-
-    def discard_frozen(self) -> None:
-        """Delete what earlier versions made of the weights for OpenVINO."""
-        folder = self._models_directory / "frozen"
-        if folder.is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
-            how = "may be deleted" if folder.exists() else "was deleted"
-            logger.info("%s %s: networks are built from the checkpoints now", folder, how)
 
     @contextmanager
     def use(self, stems: int, cutoff: str, waiting: Waiting = lambda: None) -> Iterator[Engine]:
@@ -95,7 +86,7 @@ class Networks:
                 resident.used_at = monotonic()
                 self._drop_others()
 
-    def rest(self) -> None:
+    def drop_idle(self) -> None:
         """Let go of the networks that nobody has used for the idle time, and give their memory back."""
         with self._lock:
             since = monotonic() - self._idle_seconds
@@ -120,7 +111,8 @@ class Networks:
                 self._latest = key
                 self._drop_others()
             found, started = self.weights(stems), monotonic()
-            with ThreadPoolExecutor(1, initializer=step_back) as pool:  # an engine's threads are as nice as their maker
+            # An engine's threads are as nice as their maker.
+            with ThreadPoolExecutor(1, initializer=lower_priority) as pool:
                 engine = pool.submit(open_engine, self._engine, self._precision, found, cutoff).result()
             how = f"{engine.name}, {engine.precision}"
             logger.info("loaded %s for %s in %.1f s: %s", found.label, cutoff, monotonic() - started, how)
@@ -146,7 +138,7 @@ class Networks:
         for key in keys:
             del self._residents[key]
         if keys:
-            memory.give_back()
+            memory.return_freed_memory()
 
 
 def _names(keys: list[Key]) -> str:

@@ -19,7 +19,7 @@ from ezstems.weights.folders import Weights
 
 logger = getLogger(__name__)
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 # Whether what is compiled does without the kernels it was compiled from, as the first network of a kind has shown.
 _independent: dict[str, bool] = {}
 
@@ -41,9 +41,9 @@ class OpenvinoEngine:
         kernels = self._compile(parts)
         # What computes has a copy of each kernel, laid out for the processor; yet OpenVINO would keep the kernels, too.
         kind = json.dumps([precision, self.bins, *(params["model"] for _, params in parts)], sort_keys=True)
-        if _independent.get(kind, True) and kernels.give_back() and kind not in _independent:
+        if _independent.get(kind, True) and kernels.release() and kind not in _independent:
             self.runner()(np.zeros((TILE_FRAMES, self.bins, CHANNELS), np.float32))
-            _independent[kind] = not kernels.touched()
+            _independent[kind] = not kernels.were_read()
             if not _independent[kind]:
                 logger.warning("OpenVINO goes on reading the kernels of %s; they stay in memory", weights.label)
                 self._compile(parts)
@@ -54,7 +54,7 @@ class OpenvinoEngine:
             network.model,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+                "INFERENCE_PRECISION_HINT": PRECISION_HINTS[self.precision],
                 "NUM_STREAMS": TILES_IN_FLIGHT,
                 "INFERENCE_NUM_THREADS": max(cores(), TILES_IN_FLIGHT),
                 "ENABLE_CPU_PINNING": False,  # decoders, encoders and transforms want the same cores

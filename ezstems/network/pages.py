@@ -26,7 +26,7 @@ class Pages:
         self._held.append((pages, copy))
         return copy
 
-    def give_back(self) -> bool:
+    def release(self) -> bool:
         """Give all pages back, where it can be told whether somebody reads them later: they would be zeros."""
         if sys.platform != "linux" or not os.access(PAGEMAP, os.R_OK):
             return False
@@ -34,7 +34,7 @@ class Pages:
             pages.madvise(mmap.MADV_DONTNEED)
         return True
 
-    def touched(self) -> bool:
+    def were_read(self) -> bool:
         """Tell whether any page was read since."""
         with PAGEMAP.open("rb", buffering=0) as file:
             for pages, copy in self._held:

@@ -22,7 +22,7 @@ _building = threading.Lock()  # graphs are built one at a time: Keras and Tensor
 
 
 @dataclass(frozen=True)
-class Graph:
+class FrozenGraph:
     """Hold a GraphDef without variables, and the names of its tensors: `masks` in the instruments' order."""
 
     definition: Any
@@ -31,7 +31,7 @@ class Graph:
     masks: tuple[str, ...]
 
 
-def build(weights: Weights, params: dict[str, Any]) -> Graph:
+def build(weights: Weights, params: dict[str, Any]) -> FrozenGraph:
     """Build the network of a configuration, filled from the checkpoint.
 
     It takes float32 magnitudes (1, 512, F, 2) and gives a float32 mask (512, F, 2) an instrument: Spleeter's
@@ -69,7 +69,7 @@ def build(weights: Weights, params: dict[str, Any]) -> Graph:
                 definition = v1.graph_util.convert_variables_to_constants(
                     session, graph.as_graph_def(), [mask.op.name for mask in masks]
                 )
-        return Graph(definition, magnitudes.name, instruments, tuple(mask.name for mask in masks))
+        return FrozenGraph(definition, magnitudes.name, instruments, tuple(mask.name for mask in masks))
 
 
 def _restore(tf: Any, session: Any, weights: Weights) -> None:

@@ -51,7 +51,7 @@ class TensorflowEngine:
         return dict(zip(self._instruments, self._call(magnitudes[None]), strict=True))
 
 
-def _masks(import_graph_def: Callable[..., Any], graph: reference.Graph, magnitudes: Any) -> dict[str, Any]:
+def _masks(import_graph_def: Callable[..., Any], graph: reference.FrozenGraph, magnitudes: Any) -> dict[str, Any]:
     """Put a graph into the default one, behind magnitudes (1, 512, F, 2)."""
     masks = import_graph_def(graph.definition, {graph.magnitudes: magnitudes}, graph.masks)
     return dict(zip(graph.instruments, masks, strict=True))

@@ -20,7 +20,7 @@ logger = getLogger(__name__)
 
 MODELS = ("auto", "official", "builtin")
 SOURCES = ("official", "builtin")
-STEMS = (2, 4, 5)
+STEM_COUNTS = (2, 4, 5)
 COMPLETE, INCOMPLETE, MISSING = "complete", "incomplete", "missing"
 ABSENT = "not on disk"
 NOTE = "source.json"  # what `fetch` leaves beside the weights
@@ -86,7 +86,7 @@ def require(model: str, models_directory: Path) -> dict[int, Weights]:
     """Return the weights of 2, 4 and 5 stems; raise one ModelMissing that names all that are missing."""
     found: dict[int, Weights] = {}
     missing: dict[int, str] = {}
-    for stems in STEMS:
+    for stems in STEM_COUNTS:
         result = _search(model, stems, models_directory)
         if isinstance(result, Weights):
             found[stems] = result
@@ -99,7 +99,7 @@ def require(model: str, models_directory: Path) -> dict[int, Weights]:
 
 def status(models_directory: Path) -> list[Status]:
     """Describe the official and the bundled weights of every number of stems."""
-    return [_describe(source, stems, models_directory) for stems in STEMS for source in SOURCES]
+    return [_describe(source, stems, models_directory) for stems in STEM_COUNTS for source in SOURCES]
 
 
 def load(source: str, stems: int, folder: Path) -> Weights:
@@ -121,7 +121,7 @@ def _search(model: str, stems: int, models_directory: Path) -> Weights | str:
     """Return the first source that is complete, or why none is."""
     if model not in MODELS:
         raise ConfigurationError(f"EZSTEMS_MODEL={model!r} must be auto, official or builtin")
-    if stems not in STEMS:
+    if stems not in STEM_COUNTS:
         raise BadInput(f"stems={stems!r} must be 2, 4 or 5")
     reasons = []
     for source in SOURCES if model == "auto" else (model,):

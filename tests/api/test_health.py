@@ -125,7 +125,7 @@ def test_an_engine_that_does_not_load_until_it_does(
 ) -> None:
     prepared: queue.Queue[Exception | None] = queue.Queue()
 
-    def prepare() -> None:
+    def warm() -> None:
         if (error := prepared.get(timeout=20)) is not None:
             raise error
 
@@ -137,7 +137,7 @@ def test_an_engine_that_does_not_load_until_it_does(
         return answer
 
     monkeypatch.setattr("ezstems.jobs.background.LOAD_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(separator, "prepare", prepare)
+    monkeypatch.setattr(separator, "warm", warm)
     worker.start()
     prepared.put(ImportError("no TensorFlow here"))
     answer = answers(503)

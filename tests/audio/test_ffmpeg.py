@@ -118,7 +118,7 @@ def test_a_setpriv_that_does_not_work_stops_nobody(
 
 def test_a_burner_in_a_file_fails_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_wav(tmp_path / "song.wav", song(44_100))
-    monkeypatch.setattr(decode_room, "opening", lambda path, extension: list(ENDLESS))
+    monkeypatch.setattr(decode_room, "input_arguments", lambda path, extension: list(ENDLESS))
     monkeypatch.setattr(decode_room, "CPU_SECONDS", 1)
     longer = pytest.raises(UnreadableAudio, match="longer than 60 seconds")  # endless output is counted
     with decode(source, block_samples=100_000, longest_seconds=60) as decoding, longer:
@@ -142,7 +142,7 @@ def test_a_killed_check_is_not_the_files_fault(tmp_path: Path, monkeypatch: pyte
 
 def test_a_hang_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_wav(tmp_path / "song.wav", song(4410))
-    monkeypatch.setattr(decode_room, "opening", lambda path, extension: ["-re", *ENDLESS])
+    monkeypatch.setattr(decode_room, "input_arguments", lambda path, extension: ["-re", *ENDLESS])
     monkeypatch.setattr(decode_room, "CHECK_TIMEOUT_SECONDS", 0)
     with pytest.raises(UnreadableAudio, match="in time"):
         check(source, "wav")

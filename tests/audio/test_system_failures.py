@@ -72,14 +72,14 @@ def test_an_error_of_the_disk_is_told_from_a_file_that_ends_early(
     wav: Path, ends_with: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends_with(256 - errno.EIO)
-    opening = decoding.opening
+    input_arguments = decoding.input_arguments
 
     def and_the_disk_fails(path: Path, extension: str) -> list[str]:
-        arguments = opening(path, extension)
+        arguments = input_arguments(path, extension)
         path.rename(path.with_suffix(".gone"))  # from now on nobody can read it
         return arguments
 
-    monkeypatch.setattr(decoding, "opening", and_the_disk_fails)
+    monkeypatch.setattr(decoding, "input_arguments", and_the_disk_fails)
     with pytest.raises(DecodingFailed):
         check(wav, "wav")
 

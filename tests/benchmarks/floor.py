@@ -14,7 +14,7 @@ from ezstems.audio.stft import FRAME_SAMPLES, TILE_SAMPLES
 from ezstems.network import runtimes
 from ezstems.network.choice import resolve
 from ezstems.network.cpu import cores
-from ezstems.network.openvino_engine import PRECISIONS
+from ezstems.network.openvino_engine import PRECISION_HINTS
 from tests.benchmarks import parts, table
 
 NETWORK_GFLOP = 12.2  # of Spleeter's U-Net, a tile and stem
@@ -67,7 +67,7 @@ def _matrix_speed() -> float:
         kernel = random.normal(0, DEPTH**-0.5 / KERNEL, (DEPTH, DEPTH, KERNEL, KERNEL)).astype(np.float32)
         last = opset.convolution(last, opset.constant(kernel), [1, 1], [1, 1], [1, 1], [1, 1])
     options = {
-        "INFERENCE_PRECISION_HINT": PRECISIONS[resolve("auto")],
+        "INFERENCE_PRECISION_HINT": PRECISION_HINTS[resolve("auto")],
         "NUM_STREAMS": cores(),
         "INFERENCE_NUM_THREADS": cores(),
     }

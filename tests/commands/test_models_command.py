@@ -21,7 +21,7 @@ def test_models_are_listed(run: Run, instance: Path, monkeypatch: pytest.MonkeyP
     rows = [line.split() for line in lines]
     assert rows[0][:5] == ["SOURCE", "MODEL", "STATE", "MB", "FROM"]
     states = {(row[0], row[1]): row[2] for row in rows[1:]}
-    assert set(states) == {(source, f"{stems}stems") for source in folders.SOURCES for stems in folders.STEMS}
+    assert set(states) == {(source, f"{stems}stems") for source in folders.SOURCES for stems in folders.STEM_COUNTS}
     assert (states["official", "2stems"], states["official", "4stems"]) == ("complete", "missing")
     composed = ", ".join(f"official vocals + builtin {stems}stems" for stems in (4, 5))
     assert meant == f"EZSTEMS_MODEL=auto: official 2stems, {composed}"

@@ -143,7 +143,7 @@ def solos(server: Server) -> list[int]:
         for task in Path(f"/proc/{worker}/task").glob("*/children"):
             with suppress(OSError):
                 found += [int(pid) for pid in task.read_text().split()]
-    return [pid for pid in found if b"ezstems.audio.solo" in command(pid)]
+    return [pid for pid in found if b"ezstems.audio.isolated" in command(pid)]
 
 
 def command(pid: int) -> bytes:
@@ -154,7 +154,7 @@ def command(pid: int) -> bytes:
 
 
 def is_alive(pid: int) -> bool:
-    return b"ezstems.audio.solo" in command(pid)
+    return b"ezstems.audio.isolated" in command(pid)
 
 
 def test_an_ffmpeg_does_not_outlive_a_killed_worker(tmp_path: Path) -> None:

@@ -229,12 +229,12 @@ def broken_python(folder: Path) -> str:
 
 def test_one_at_a_time_and_who_waits_hears_a_stop(source: Path, tmp_path: Path) -> None:
     file, stop = tmp_path / "told", threading.Event()
-    solo = IsolatedSeparator(Acting(stand_still, file))
+    isolated = IsolatedSeparator(Acting(stand_still, file))
     ended: list[type[BaseException]] = []
 
     def run(heard: threading.Event) -> None:
         try:
-            solo(source, tmp_path, job_id="1_2", progress=lambda _: None, stopping=heard.is_set, **OPTIONS)
+            isolated(source, tmp_path, job_id="1_2", progress=lambda _: None, stopping=heard.is_set, **OPTIONS)
         except Interrupted as error:
             ended.append(type(error))
 
@@ -250,7 +250,7 @@ def test_one_at_a_time_and_who_waits_hears_a_stop(source: Path, tmp_path: Path) 
             waiting.set()
 
     with pytest.raises(Interrupted):
-        solo(source, tmp_path, job_id="3_2", progress=beating, stopping=waiting.is_set, **OPTIONS)
+        isolated(source, tmp_path, job_id="3_2", progress=beating, stopping=waiting.is_set, **OPTIONS)
     assert beats == [0.0, 0.0], "who waits is alive"
     stop.set()
     first.join(30)

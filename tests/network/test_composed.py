@@ -183,5 +183,5 @@ def test_both_networks_are_let_go(folder: Path) -> None:
         reference = weakref.ref(opened)
     del opened
     assert reference() is not None
-    real.rest()
+    real.drop_idle()
     assert reference() is None

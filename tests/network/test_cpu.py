@@ -95,12 +95,12 @@ def test_stepping_back_again_and_from_further_behind() -> None:
     try:
         for niceness, stepped in ((0, cpu.NICENESS), (cpu.NICENESS, cpu.NICENESS), (15, 15)):
             os.setpriority(os.PRIO_PROCESS, child.pid, max(niceness, os.getpriority(os.PRIO_PROCESS, child.pid)))
-            cpu.step_back(child.pid)
+            cpu.lower_priority(child.pid)
             assert os.getpriority(os.PRIO_PROCESS, child.pid) == stepped
     finally:
         child.kill()
         child.wait()
-    cpu.step_back(child.pid)  # it has ended: nothing to do
+    cpu.lower_priority(child.pid)  # it has ended: nothing to do
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are no batches")
@@ -108,7 +108,7 @@ def test_children_run_in_batches_but_those_that_a_request_awaits() -> None:
     for awaited, policy in ((False, os.SCHED_BATCH), (True, os.SCHED_OTHER)):
         with Child(["sleep", "60"], awaited=awaited) as child:
             assert os.sched_getscheduler(child.process.pid) == policy
-    cpu.run_in_batches(child.process.pid)  # it has ended: nothing to do
+    cpu.use_batch_scheduling(child.process.pid)  # it has ended: nothing to do
 
 
 def test_the_file_is_read_once(cpuinfo: Path) -> None:

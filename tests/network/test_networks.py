@@ -135,14 +135,14 @@ def test_what_is_idle_is_let_go_and_loaded_again(
     with caplog.at_level(logging.INFO):
         first = use(small, 2)
         clock(IDLE_SECONDS - 1)
-        small.rest()
+        small.drop_idle()
         assert first() is not None and "let go" not in caplog.text
         assert use(small, 2)() is first()  # which counts as a use
         clock(IDLE_SECONDS - 1)
-        small.rest()
+        small.drop_idle()
         assert first() is not None
         clock(1)
-        small.rest()
+        small.drop_idle()
     assert first() is None and "let go of 2 stems for 11kHz after 600 idle seconds" in caplog.text
     assert use(small, 2)() is not None
     assert loader.stems == [2, 2]
@@ -151,13 +151,13 @@ def test_what_is_idle_is_let_go_and_loaded_again(
 def test_what_is_in_use_is_not_let_go(small: Networks, loader: Loader, clock: Callable[[float], None]) -> None:
     with small.use(2, "11kHz") as engine:
         clock(10 * IDLE_SECONDS)
-        small.rest()
+        small.drop_idle()
         reference = weakref.ref(engine)
         del engine
         clock(1)
     assert use(small, 2)() is reference() is not None
     clock(IDLE_SECONDS - 1)  # from the end of the use, not its beginning
-    small.rest()
+    small.drop_idle()
     assert reference() is not None
 
 
@@ -166,7 +166,7 @@ def test_two_at_once_load_once_also_after_a_rest(
 ) -> None:
     use(small, 2)
     clock(IDLE_SECONDS)
-    small.rest()
+    small.drop_idle()
     loader.loaded.clear()
     loader.started.clear()
     loader.gate.clear()
@@ -197,7 +197,7 @@ def test_a_load_holds_up_nobody_else(small: Networks, loader: Loader) -> None:
         loading = pool.submit(use, small, 4)
         assert loader.started.wait(60)
         assert use(small, 2)() is first()
-        small.rest()
+        small.drop_idle()
         assert not loading.done()
         loader.gate.set()
         assert loading.result()() is not None
@@ -220,7 +220,7 @@ def test_a_use_that_fails_is_over(small: Networks, loader: Loader, clock: Callab
         raise MemoryError
     del engine
     clock(IDLE_SECONDS)
-    small.rest()
+    small.drop_idle()
     assert reference() is None
 
 
@@ -230,20 +230,6 @@ def test_missing_weights(tmp_path: Path, loader: Loader) -> None:
         with pytest.raises(ModelMissing):
             ask()
     assert loader.loaded == []
-
-
-def test_what_earlier_versions_froze_is_deleted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "frozen" / "official-2stems-0123").mkdir(parents=True)
-    (tmp_path / "frozen" / "official-2stems-0123" / "network.bin").write_bytes(bytes(1000))
-    (tmp_path / "2stems").mkdir()
-    found = Networks(tmp_path, "official", "auto", "auto", IDLE_SECONDS)
-    with caplog.at_level(logging.INFO):
-        for _ in range(2):
-            found.discard_frozen()
-    assert [path.name for path in tmp_path.iterdir()] == ["2stems"]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path / 'frozen'} was deleted: networks are built from the checkpoints now"
-    ]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -257,6 +243,6 @@ def test_for_real(engine: str, models: Path) -> None:
             reference = weakref.ref(opened)
         del opened
         assert reference() is not None
-        real.rest()
+        real.drop_idle()
         assert reference() is None
     assert all(np.array_equal(results[0][name], results[1][name]) for name in results[0])

@@ -24,7 +24,7 @@ def test_a_copy_is_in_order_and_its_memory_goes() -> None:
     copy = held.copy(original.T)
     assert copy.flags.c_contiguous and np.array_equal(copy, original.T)
     before = resident_bytes()
-    assert held.give_back()
+    assert held.release()
     assert before - resident_bytes() > 0.9 * copy.nbytes
 
 
@@ -32,10 +32,10 @@ def test_a_copy_is_in_order_and_its_memory_goes() -> None:
 def test_a_single_read_is_noticed(at: int) -> None:
     held = Pages()
     copies = [held.copy(np.ones(SIZE, np.float32)) for _ in range(3)]
-    assert held.touched() and held.give_back()
-    assert not held.touched()
+    assert held.were_read() and held.release()
+    assert not held.were_read()
     assert copies[1][at] == 0
-    assert held.touched()
+    assert held.were_read()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("nothing_known")
-@pytest.mark.parametrize("stems", folders.STEMS)
+@pytest.mark.parametrize("stems", folders.STEM_COUNTS)
 def test_compiled_networks_do_without_their_kernels(stems: int, models: Path, caplog: pytest.LogCaptureFixture) -> None:
     for precision in ("float32", "bfloat16"):
         OpenvinoEngine(folders.find("official", stems, models), "11kHz", precision)
@@ -61,10 +61,10 @@ def test_kernels_that_are_read_again_stay(
     found, tile = folders.find("official", 2, models), np.ones((512, 1024, 2), np.float32)
     expected = {name: mask.copy() for name, mask in OpenvinoEngine(found, "11kHz", "float32").runner()(tile).items()}
     openvino_engine._independent.clear()
-    monkeypatch.setattr(Pages, "touched", lambda self: True)
+    monkeypatch.setattr(Pages, "were_read", lambda self: True)
     given_back: list[Pages] = []
-    give_back = Pages.give_back
-    monkeypatch.setattr(Pages, "give_back", lambda self: given_back.append(self) or give_back(self))
+    release = Pages.release
+    monkeypatch.setattr(Pages, "release", lambda self: given_back.append(self) or release(self))
     for _ in range(2):
         engine = OpenvinoEngine(found, "11kHz", "float32")
         masks = engine.runner()(tile)
@@ -76,4 +76,4 @@ def test_nothing_is_given_back_where_reads_are_not_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(pages, "PAGEMAP", tmp_path / "pagemap")
     held = Pages()
     copy = held.copy(np.ones(SIZE, np.float32))
-    assert not held.give_back() and copy.all()
+    assert not held.release() and copy.all()

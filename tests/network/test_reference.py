@@ -12,7 +12,7 @@ from ezstems.audio import stft
 from ezstems.audio.separate import STEMS
 from ezstems.errors import ConfigurationError
 from ezstems.network.configuration import configuration
-from ezstems.network.reference import Graph, build
+from ezstems.network.reference import FrozenGraph, build
 from ezstems.weights import folders
 from ezstems.weights.folders import Weights
 from tests.support.audio_files import song
@@ -21,11 +21,11 @@ from tests.support.tensorflow import needs_tensorflow, tensorflow
 pytestmark = needs_tensorflow
 
 
-def built(found: Weights) -> Graph:
+def built(found: Weights) -> FrozenGraph:
     return build(found, configuration(found, "11kHz"))
 
 
-def masks(graph: Graph) -> dict[str, np.ndarray]:
+def masks(graph: FrozenGraph) -> dict[str, np.ndarray]:
     """Run a graph on a song's first tile."""
     tile, _ = next(stft.tiles([song(300_000, seed=3)]))
     magnitudes = stft.Workspace(1024, average=False).magnitudes(tile)

@@ -48,10 +48,7 @@ class Shares:
     def use(self, stems: int, cutoff: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Share]:
         yield Share(STEMS[stems])
 
-    def discard_frozen(self) -> None:
-        pass
-
-    def rest(self) -> None:
+    def drop_idle(self) -> None:
         pass
 
 

@@ -55,10 +55,10 @@ class FastSeparator:
     def label(self) -> str:
         return LABEL
 
-    def prepare(self) -> None:
+    def warm(self) -> None:
         pass
 
-    def rest(self) -> None:
+    def drop_idle_networks(self) -> None:
         pass
 
     def __call__(

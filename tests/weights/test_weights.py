@@ -124,7 +124,7 @@ def test_auto_passes_a_half_copied_official_over_and_says_so(
 
 
 def test_official_vocals_come_before_bundled_weights(models: Path, builtin: Path) -> None:
-    for stems in folders.STEMS:
+    for stems in folders.STEM_COUNTS:
         write_checkpoint(builtin / f"{stems}stems")
     write_checkpoint(models / "2stems")
     write_checkpoint(models / "4stems")
@@ -178,7 +178,7 @@ def test_require_names_all_that_are_missing(models: Path) -> None:
 
 
 def test_require_returns_every_number_of_stems(models: Path, builtin: Path) -> None:
-    for stems in folders.STEMS:
+    for stems in folders.STEM_COUNTS:
         write_checkpoint(builtin / f"{stems}stems")
     write_checkpoint(models / "4stems")
     found = folders.require("auto", models)

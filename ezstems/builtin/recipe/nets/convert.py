@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ezstems.builtin.recipe.nets.graph import Graph, tf
+from ezstems.builtin.recipe.nets.graph import RestoredGraph, tf
 from ezstems.builtin.recipe.nets.nets import MODELS
 from ezstems.builtin.recipe.nets.network import FILTERS, UNet
 
@@ -69,7 +69,7 @@ def largest_difference(nets: list[UNet], folder: Path) -> float:
     with torch.no_grad():
         squares = torch.stack([net.eval()(tensor) ** 2 for net in nets]).permute(0, 1, 3, 4, 2).numpy()
     masks = (squares + 1e-10 / len(nets)) / (squares.sum(axis=0) + 1e-10)
-    with Graph(folder) as graph:
+    with RestoredGraph(folder) as graph:
         return float(np.abs(np.stack(graph.masks(magnitudes)) - masks).max())
 
 

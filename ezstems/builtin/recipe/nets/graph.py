@@ -17,7 +17,7 @@ from spleeter.utils.configuration import load_configuration  # noqa: E402
 tf1 = tf.compat.v1
 
 
-class Graph:
+class RestoredGraph:
     """Compute masks of one model, (tiles, 512 frames, 1024 bins, 2) float32 in and out."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class Graph:
         """Return the ratio mask of each instrument, in their order."""
         return self._session.run(self._masks, {self._input: magnitudes})
 
-    def __enter__(self) -> "Graph":
+    def __enter__(self) -> "RestoredGraph":
         return self
 
     def __exit__(

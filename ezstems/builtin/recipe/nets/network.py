@@ -18,7 +18,7 @@ BATCH_NORM_MOMENTUM = 0.03
 DROPOUT = 0.1  # Spleeter trains with 0.5, on nets with far more parameters
 
 
-class Body(nn.Module):
+class Trunk(nn.Module):
     """Hold all of a U-Net but its last two layers: spectrograms to features at half their resolution."""
 
     def __init__(self, filters: tuple[int, ...] = FILTERS) -> None:
@@ -66,31 +66,31 @@ class Head(nn.Module):
 class UNet(nn.Module):
     """Estimate one stem's magnitudes as a share of the mixture's."""
 
-    def __init__(self, body: Body, head: Head) -> None:
+    def __init__(self, trunk: Trunk, head: Head) -> None:
         super().__init__()
-        self.body, self.head = body, head
+        self.trunk, self.head = trunk, head
 
     def forward(self, magnitudes: Tensor) -> Tensor:
         """Multiply the mixture's magnitudes by the mask that the net sees in them."""
-        return self.head(self.body(magnitudes)) * magnitudes
+        return self.head(self.trunk(magnitudes)) * magnitudes
 
 
 class ManyHeaded(nn.Module):
-    """Estimate several stems from one body's features: a cheap start for the nets that later part."""
+    """Estimate several stems from one trunk's features: a cheap start for the nets that later part."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
-        self.body = Body()
+        self.trunk = Trunk()
         self.heads = nn.ModuleDict({name: Head() for name in names})
 
     def forward(self, magnitudes: Tensor) -> dict[str, Tensor]:
         """Return every head's estimate by its name."""
-        features = self.body(magnitudes)
+        features = self.trunk(magnitudes)
         return {name: head(features) * magnitudes for name, head in self.heads.items()}
 
     def part(self, name: str) -> UNet:
-        """Return a U-Net of its own with copies of the body and of one head."""
-        return UNet(copy.deepcopy(self.body), copy.deepcopy(self.heads[name]))
+        """Return a U-Net of its own with copies of the trunk and of one head."""
+        return UNet(copy.deepcopy(self.trunk), copy.deepcopy(self.heads[name]))
 
 
 class Ensemble(nn.Module):

@@ -16,7 +16,7 @@ from torch.multiprocessing import spawn
 
 from ezstems.builtin.recipe.nets.convert import write_models
 from ezstems.builtin.recipe.nets.nets import COMMON, NETS, ORIGINS
-from ezstems.builtin.recipe.nets.network import Body, Ensemble, Head, ManyHeaded, UNet
+from ezstems.builtin.recipe.nets.network import Ensemble, Head, ManyHeaded, Trunk, UNet
 from ezstems.builtin.recipe.nets.peers import Peers
 from ezstems.builtin.recipe.nets.training import Stage, train
 from ezstems.builtin.recipe.songs.corpus import open_corpus, render_corpus
@@ -131,7 +131,7 @@ def load_nets(work: Path, stage: str) -> dict[str, UNet]:
     for checkpoint, names in parts.get(stage, {stage: tuple(NETS)}).items():
         weights = torch.load(work / f"{checkpoint}.pt", weights_only=True)["model"]
         for name in names:
-            nets[name] = UNet(Body(), Head())
+            nets[name] = UNet(Trunk(), Head())
             nets[name].load_state_dict(
                 {key.removeprefix(f"nets.{name}."): value for key, value in weights.items() if f".{name}." in key}
             )
@@ -146,7 +146,7 @@ def mean_nets(first: dict[str, UNet], second: dict[str, UNet]) -> dict[str, UNet
     means = {}
     for name, net in first.items():
         others = second[name].state_dict()
-        means[name] = UNet(Body(), Head())
+        means[name] = UNet(Trunk(), Head())
         means[name].load_state_dict({key: (value + others[key]) / 2 for key, value in net.state_dict().items()})
     return means
 

@@ -1,6 +1,6 @@
 """Separate one file in a process that may crash, as the child of `jobs.suspect`, which it ends with.
 
-    python -m ezstems.audio.solo DESCRIPTOR PARENT
+    python -m ezstems.audio.isolated DESCRIPTOR PARENT
 
 The descriptor is a pipe: what is to be done comes out of it, what happens goes in, each a tuple that begins with its
 kind.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 
-from ezstems.audio.parent import follow
+from ezstems.audio.parent import die_with
 from ezstems.errors import EzStemsError
 
 READY, LOGGED, PROGRESS, DONE, FAILED = "ready", "logged", "progress", "done", "failed"
@@ -24,7 +24,7 @@ READY, LOGGED, PROGRESS, DONE, FAILED = "ready", "logged", "progress", "done", "
 NOT_FOR_US = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 
 
-class Telling(logging.Handler):
+class ForwardingHandler(logging.Handler):
     """Hand what is logged to the parent."""
 
     def __init__(self, tell: Callable[..., None]) -> None:
@@ -37,7 +37,7 @@ class Telling(logging.Handler):
         self._tell(record.name, record.levelno, record.getMessage(), stack)
 
 
-def portable(error: BaseException) -> tuple[BaseException, OSError | None, str]:
+def picklable(error: BaseException) -> tuple[BaseException, OSError | None, str]:
     """Return an error that any process can read, the system's that caused it, and the stack."""
     stack = "".join(traceback.format_exception(error))
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else None
@@ -49,7 +49,7 @@ def main(descriptor: str, parent: str) -> None:
     for number in NOT_FOR_US:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, NOT_FOR_US)
-    follow(int(parent))
+    die_with(int(parent))
     os.set_inheritable(int(descriptor), False)
     pipe, lock = Connection(int(descriptor)), threading.Lock()
 
@@ -58,12 +58,12 @@ def main(descriptor: str, parent: str) -> None:
             pipe.send((kind, *values))
 
     level, separate, source, directory, options = pipe.recv()
-    logging.basicConfig(level=level, handlers=[Telling(partial(tell, LOGGED))])
+    logging.basicConfig(level=level, handlers=[ForwardingHandler(partial(tell, LOGGED))])
     tell(READY)
     try:
         done = separate(source, directory, **options, progress=partial(tell, PROGRESS), stopping=lambda: False)
     except BaseException as error:
-        tell(FAILED, *portable(error))
+        tell(FAILED, *picklable(error))
     else:
         tell(DONE, done)
 
