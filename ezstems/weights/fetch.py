@@ -143,7 +143,19 @@ def _complete(stems: int, folder: Path) -> bool:
         folders.load("official", stems, folder)
     except folders.Incomplete:
         return False
-    return True
+    if _as_noted(folder):
+        return True
+    logger.warning("the %sstems weights are not what was fetched once; they are fetched again", stems)
+    return False
+
+
+def _as_noted(folder: Path) -> bool:
+    """Tell whether the files are those that were fetched, as far as they were: what was copied by hand has no note."""
+    try:
+        noted: dict[str, str] = json.loads((folder / folders.NOTE).read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return all((folder / name).is_file() and _sha256(folder / name) == sha256 for name, sha256 in noted.items())
 
 
 def _sha256(path: Path) -> str:

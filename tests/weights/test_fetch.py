@@ -61,6 +61,23 @@ def test_complete_weights_are_not_fetched_again(server: Server, models: Path, mo
     assert len(server.requests) == 1
 
 
+def test_weights_that_were_damaged_since_are_fetched_again(
+    server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(server, pack(), monkeypatch)
+    assert fetch.fetch(2, models, base_url=server.base_url)
+    shard = models / "2stems" / "model.data-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)  # as long as before
+    assert fetch.fetch(2, models, base_url=server.base_url)
+    assert_installed(models)
+    (models / "2stems" / "source.json").unlink()  # now they may be anybody's own
+    shard.write_bytes(content)
+    assert not fetch.fetch(2, models, base_url=server.base_url)
+    assert len(server.requests) == 2
+
+
 def test_another_archive_is_refused_with_both_sums(
     server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
