@@ -139,7 +139,7 @@ def test_the_server_takes_what_the_form_admits(document: dict[str, Any]) -> None
         assert f"`{alias if alias.isdecimal() else name}`" in fields["cutoff"]["description"]
     validator = Draft202012Validator(form)
     assert validator.is_valid({"file": "x", "stems": 4, "cutoff": "16kHz", "unknown": "ignored"})
-    for wrong in ({"stems": 4}, {"file": "x"}, {"file": "x", "stems": 3}, {"file": "x", "stems": 2, "output": "aiff"}):
+    for wrong in ({"stems": 4}, {"file": "x"}, {"file": "x", "stems": 3}, {"file": "x", "stems": 2, "output": "tape"}):
         assert not validator.is_valid(wrong), wrong
 
 

@@ -1,5 +1,7 @@
 """The table of what a separation may be asked for, and that API, website, command and database follow it."""
 
+import inspect
+import logging
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import CUTOFFS, STEMS, Separator
 from ezstems.cli import cli
 from ezstems.errors import BadInput
+from ezstems.jobs.events import record_event
 from ezstems.models import Job
 from ezstems.web.api.upload import chosen
 from ezstems.web.api.upload_form import FIELDS
@@ -41,6 +44,11 @@ def test_the_values_and_the_defaults() -> None:
     assert chosen({"stems": "4", "cutoff": "11000"}, SETTINGS)["cutoff"] == "11kHz"
     with pytest.raises(BadInput, match="^stems='' must be 2, 4 or 5.$"):
         chosen({})
+
+
+def test_the_log_has_no_other_field_of_their_names() -> None:
+    taken = {*vars(logging.makeLogRecord({})), "message", *inspect.signature(record_event).parameters}
+    assert not taken & set(PARAMETERS)
 
 
 def test_who_takes_parameters_takes_these(client: FlaskClient, account: Account) -> None:

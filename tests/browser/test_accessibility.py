@@ -1,4 +1,4 @@
-"""Every page, light and dark, on a phone and on a desk: readable by everybody, and never wider than the screen.
+"""Every page, light and dark, on phone, tablet and desk: readable by everybody, and never wider than the screen.
 
 Where the environment names a folder in SCREENSHOTS, it gets a picture of each.
 """
@@ -16,7 +16,7 @@ from tests.browser.gallery import NO_PAGE, every_page
 from tests.clients.programs import Unavailable
 from tests.support.servers import Server
 
-WIDTHS = (390, 1280)
+WIDTHS = (390, 768, 1280)
 WIDTH = "() => document.documentElement.scrollWidth"
 
 

@@ -14,6 +14,8 @@ from tests.support.servers import ROOT
 
 README = ROOT / "README.md"
 DOCUMENTS = (README, *(DOCS / f"{name}.md" for name in PAGES), ROOT / "ezstems" / "builtin" / "MODEL.md")
+# Modules beside the rooms whose names say enough.
+OWN_STORIES = {"__init__", "cli", "database_watch", "gunicorn_conf", "home"}
 MAX_PICTURE_BYTES = 200 * 1024
 
 
@@ -58,6 +60,14 @@ def test_what_they_name_is_there(document: Path) -> None:
 def test_the_readme_leads_to_every_page_in_their_order() -> None:
     listed = README.read_text().partition("## Read on")[2]
     assert re.findall(r"\(ezstems/docs/([a-z]+)\.md\)", listed) == [*PAGES]
+
+
+def test_every_room_is_named_to_who_contributes() -> None:
+    house = (DOCS / "contributing.md").read_text().partition("## How to add")[0]
+    named = set(re.findall(r"`(?:tests/)?([a-z]+)/?`", house))
+    rooms = [path for top in ("ezstems", "tests") for path in (ROOT / top).iterdir() if path.is_dir()]
+    assert {room.name for room in rooms if not room.name.startswith("__")} <= named
+    assert {path.stem for path in (ROOT / "ezstems").glob("*.py")} - OWN_STORIES <= named
 
 
 def test_the_plot_shows_the_table() -> None:
