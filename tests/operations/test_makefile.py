@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[2]
 HERE = f"Python {sys.version_info[0]}.{sys.version_info[1]} in"
 NEEDS = "EzStems needs Python 3.10 to 3.14"
 
-pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("make"), reason="make is not installed"),
+]
 
 
 @pytest.fixture
