@@ -28,6 +28,11 @@ COMPILE := uv pip compile setup.cfg --extra build --universal --python-version 3
 IS := $(BIN)/python -c 'import sys; print("Python %d.%d" % sys.version_info[:2], "in", sys.prefix)' 2>/dev/null
 OUTDATED := $(shell [ ! -s $(LOCKED) ] || { now="$$($(IS))"; was="$$(cat $(LOCKED))"; [ "$$now" = "$$was" ] || \
 	echo "$(VENV) was made for $$was; now it is $${now:-without a Python that runs}."; })
+# So it is where another Python is named than it was made with.
+NAMED := $(if $(filter-out file,$(origin PYTHON)),$(PYTHON))
+OUTDATED := $(or $(OUTDATED),$(if $(NAMED),$(shell [ ! -s $(LOCKED) ] || { was="$$(cat $(LOCKED))"; \
+	named="Python $$($(NAMED) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; \
+	[ "$${was%% in *}" = "$$named" ] || echo "$(VENV) was made for $$was; $(NAMED) is another."; })))
 
 .PHONY: run setup test quick lint bench soak clients lock audit clean outdated
 
@@ -69,7 +74,7 @@ endif
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; print("Installing the locked packages into $(VENV):", \
-		"470 MB to download, 2.1 GB on disk, two minutes." if sys.version_info < (3, 14) else \
+		"470 MB to download, 2.1 GB on disk, a minute or two." if sys.version_info < (3, 14) else \
 		"180 MB to download, 0.6 GB on disk, a minute.")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(LOCK_INSTALL) -r requirements.txt

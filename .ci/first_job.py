@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import requests  # the server's own; there is no curl
 
-SECONDS = 120
+SECONDS = 600  # the official weights are fetched before it serves, as fast as the network is
 STEMS = ["vocals.wav", "accompaniment.wav"]
 SAMPLES = 5 * 44_100
 SAWTOOTH = [at * 150 % 16_000 - 8_000 for at in range(SAMPLES)]

@@ -115,6 +115,7 @@ def test_what_the_decoder_says_and_nobody_can_read_ends_it(
 
     monkeypatch.setattr(Child, "_gather_stderr", odd)
     with pytest.raises(DecodingFailed, match="Nothing is wrong with the file"), decode(wav, block_samples=1) as blocks:
+        blocks._child.process.wait(60)  # nobody reads yet, so that it can't have come to its end
         list(blocks)
     assert "in odd" in caplog.text
 

@@ -14,6 +14,7 @@ Run = Callable[..., Result]
 SMALL = [2, 2, 2, 2, 2, 2]
 
 
+@pytest.mark.slow  # it makes a checkpoint
 def test_models_are_listed(run: Run, instance: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints.make(instance / "models", 2, SMALL)
     run("users", "add", "a@example.com", "--password", "a password")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[2]
 HERE = f"Python {sys.version_info[0]}.{sys.version_info[1]} in"
 NEEDS = "EzStems needs Python 3.10 to 3.14"
 
-pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("make"), reason="make is not installed"),
+]
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def test_a_venv_that_is_of_no_use_any_more_is_made_anew_and_the_reason_told(fold
     assert outdated(make(moved, python)) == [told]
     assert "is up to date" in make(moved, python).stdout
     assert subprocess.run([moved / ".venv" / "bin" / "python", "-c", ""], check=False).returncode == 0
+
+
+def test_a_named_python_takes_the_place_of_another(folder: Path, tmp_path: Path) -> None:
+    assert outdated(make(folder, f"PYTHON={sys.executable}")) == []
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho 3.99\n")
+    other.chmod(0o755)
+    told = f".venv was made for {HERE} {folder}/.venv; {other} is another."
+    planned = make(folder, f"PYTHON={other}", "--dry-run").stdout
+    assert f'echo "{told}"' in planned and f"{other} -m venv --clear .venv" in planned
+    assert "is up to date" in make(folder).stdout
 
 
 def test_a_python_that_does_not_suit_is_named(folder: Path, tmp_path: Path) -> None:
