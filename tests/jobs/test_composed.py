@@ -59,7 +59,7 @@ def test_its_name_reaches_everyone(
     page = client.get(f"/songs/{job.id}").text
     assert f"Separated by {NAMED}." in page
     notice = " ".join(re.sub(r"<.*?>", "", re.search(r"<aside.*?</aside>", page, re.DOTALL)[0]).split())
-    assert f"with the small bundled model ({NAMED}, official vocals + builtin 5stems)" in notice
+    assert f"separates in part with the small bundled model ({NAMED}, official vocals + builtin 5stems)" in notice
 
 
 def test_the_command_names_it(
