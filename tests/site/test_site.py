@@ -22,7 +22,7 @@ from tests.support.separators import LABEL, FastSeparator
 from tests.support.sessions import log_in, token
 
 KEYS = "/api/v1/keys.php"
-NOTICE = "This server separates with the small bundled model"
+NOTICE = "with the small bundled model"
 WRONG = "E-mail address or password is wrong."
 
 
@@ -68,17 +68,17 @@ def test_every_page_says_when_the_bundled_model_is_in_use_and_for_which_stems(
     session: FlaskClient, separator: FastSeparator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert notices(session) == [""] * 3
-    for fetched, bundled in (
-        ((), "builtin 2stems, builtin 4stems, builtin 5stems"),
-        ((2,), "official vocals + builtin 4stems, official vocals + builtin 5stems"),
-        ((4, 5), ""),
+    for fetched, how, bundled in (
+        ((), "This server separates", "builtin 2stems, builtin 4stems, builtin 5stems"),
+        ((2,), "This server separates in part", "official vocals + builtin 4stems, official vocals + builtin 5stems"),
+        ((4, 5), "", ""),
     ):
         for stems in fetched:
             shutil.copytree(folders.BUILTIN / f"{stems}stems", tmp_path / f"{stems}stems")
         monkeypatch.setattr(separator, "label", Separator(tmp_path).label)  # what a restarted server would use
         for notice in notices(session):
             if bundled:
-                assert notice.startswith(f"{NOTICE} ({bundled}), which is EzStems' own")
+                assert notice.startswith(f"{how} {NOTICE} ({bundled}), which is EzStems' own")
                 assert notice.endswith(
                     "can fetch Deezer's official weights with ezstems models fetch and restart it."
                 )
