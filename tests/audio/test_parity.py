@@ -71,15 +71,16 @@ class WholeFile:
 @pytest.mark.timeout(600)  # the whole-file graph alone takes its time where cores are shared
 @pytest.mark.parametrize("stems", sorted(OFFICIAL))
 def test_official_size(stems: int, official: Callable[[int], Weights], tmp_path: Path) -> None:
-    compare(official(stems), OFFICIAL[stems], tmp_path)
+    compare(official(stems), OFFICIAL[stems], ENGINES, tmp_path)
 
 
 @pytest.mark.parametrize("stems", sorted(SMALL))
 def test_small_size(stems: int, models: Path, tmp_path: Path) -> None:
-    compare(folders.find("official", stems, models), SMALL[stems], tmp_path)
+    # Where both stream the same, one engine is enough for what streaming itself must get right.
+    compare(folders.find("official", stems, models), SMALL[stems], ("openvino",), tmp_path)
 
 
-def compare(found: Weights, cases: list[Case], folder: Path) -> None:
+def compare(found: Weights, cases: list[Case], names: tuple[str, ...], folder: Path) -> None:
     """Hold that all ways give the same stems, model by model."""
     stems = STEMS[found.stems]
     for cutoff in MODELS:
@@ -88,7 +89,7 @@ def compare(found: Weights, cases: list[Case], folder: Path) -> None:
             continue
         configured, extension = MODELS[cutoff]
         whole = WholeFile(found, cutoff)
-        engines = [open_engine(name, "float32", found, configured) for name in ENGINES]
+        engines = [open_engine(name, "float32", found, configured) for name in names]
         for number, case in enumerate(chosen):
             audio = song(case.samples, channels=case.channels, rate_hz=case.rate_hz, seed=number + found.stems)
             source = write_wav(folder / f"{cutoff}-{number}.wav", audio, case.rate_hz)

@@ -132,15 +132,14 @@ class WholeFile:
 def test_streamed_stems_equal_the_whole_files(stems: int, cutoff: str, average: bool, folder: Path) -> None:
     found, audio = folders.find("auto", stems, folder), song(SAMPLES, seed=stems)
     expected = WholeFile(found, cutoff)(audio, average)
-    for engine in ENGINES:
-        opened = open_engine(engine, "float32", found, cutoff)
-        blocks = list(separate_blocks([audio[:77_777], audio[77_777:]], opened, STEMS[stems], average=average))
-        for stem in STEMS[stems]:
-            actual = np.concatenate([block[stem] for block in blocks])
-            difference = np.abs(actual - expected[stem]).max()
-            print(f"{engine} {found.label} {cutoff} {stem}: {difference:.1e}")
-            assert actual.shape == expected[stem].shape == audio.shape and difference < TOLERANCE, (engine, stem)
-            assert np.abs(actual).max() > 0.01
+    opened = open_engine("openvino", "float32", found, cutoff)  # the other's masks are compared above
+    blocks = list(separate_blocks([audio[:77_777], audio[77_777:]], opened, STEMS[stems], average=average))
+    for stem in STEMS[stems]:
+        actual = np.concatenate([block[stem] for block in blocks])
+        difference = np.abs(actual - expected[stem]).max()
+        print(f"{found.label} {cutoff} {stem}: {difference:.1e}")
+        assert actual.shape == expected[stem].shape == audio.shape and difference < TOLERANCE, stem
+        assert np.abs(actual).max() > 0.01
 
 
 @pytest.mark.parametrize("stems", [4, 5])
