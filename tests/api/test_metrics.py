@@ -94,6 +94,10 @@ def test_sums_of_two_processes_and_no_step_back_after_a_kill(server: Server, cal
             for _ in range(times):
                 assert caller.get("status.php").headers["X-Worker"] == str(worker)
             requests.get(f"{server.url}/nowhere/{worker}", timeout=60)
+    # While both run: one that is stopped between an answer and its count would be missed below.
+    scrape.until("http_requests_total", 5, code="200", endpoint="/api/v1/upload.php")
+    scrape.until("http_requests_total", 5, code="400", endpoint="/api/v1/status.php")
+    scrape.until("http_requests_total", 2, code="404", endpoint="unmatched")
     for worker in (first, second):
         with server.only(worker):
             assert scrape.until("job_events_total", 2, event="started").process == worker
