@@ -61,6 +61,8 @@ def fetch(
             swap.recover(folder)
             if _complete(stems, folder):
                 return False
+            if folder.exists():
+                logger.warning("%s is not whole, or not what was fetched once; it is fetched again", folder)
             try:
                 name = ARCHIVES[stems].name
                 _from_release(ARCHIVES[stems], stems, folder, base_url, progress, connect_timeout_seconds)
@@ -143,10 +145,7 @@ def _complete(stems: int, folder: Path) -> bool:
         folders.load("official", stems, folder)
     except folders.Incomplete:
         return False
-    if _as_noted(folder):
-        return True
-    logger.warning("the %sstems weights are not what was fetched once; they are fetched again", stems)
-    return False
+    return _as_noted(folder)
 
 
 def _as_noted(folder: Path) -> bool:
