@@ -1,5 +1,6 @@
 """A worker process: what begins in it after the fork, and what it gives back before it ends."""
 
+import fcntl
 import logging
 import os
 import resource
@@ -11,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems.database import db
@@ -60,16 +62,26 @@ def begin(worker: Any) -> None:
     repeat_until_done(worker, partial(worker.wsgi.extensions[EXTENSION].start, replace=replace))
 
 
+def _close_database(app: Flask) -> None:
+    """Close the database's connections, one worker after the other.
+
+    The last of all takes SQLite's `-wal` with it, which another database put in this one's place would be spoilt by;
+    of two that close in the same moment, each sees the other and leaves it.
+    """
+    turn = os.open(app.instance_path, os.O_RDONLY)
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    with app.app_context(), suppress(SQLAlchemyError):
+        db.engine.dispose()
+    os.close(turn)
+
+
 def end(_arbiter: Any, worker: Any) -> None:
     """Give unfinished jobs back to the queue, and end the process if it is the worker's own."""
     if hasattr(worker, "wsgi"):
         for again in (signal.SIGQUIT, signal.SIGTERM):
             signal.signal(again, signal.SIG_IGN)
         worker.wsgi.extensions[EXTENSION].close()
-        # The last connection of all takes SQLite's `-wal` with it, which another database put in this one's place
-        # would be spoilt by.
-        with worker.wsgi.app_context(), suppress(SQLAlchemyError):
-            db.engine.dispose()
+        _close_database(worker.wsgi)
     if worker.booted:
         # Without the interpreter's own end, which would wait for stalled clients, and for an import of TensorFlow.
         os._exit(0)
