@@ -33,7 +33,7 @@ def create_app(config: Mapping[str, Any] | None = None, *, make: bool = True) ->
             max_duration_seconds=app.config["EZSTEMS_MAX_DURATION_SECONDS"],
         ),
     )
-    jobs.Worker(app, app.config["SEPARATOR"])
+    jobs.Desk(app, app.config["SEPARATOR"])
     request_body.init_app(app)  # before who reads it
     web.init_app(app)
     return app

@@ -22,7 +22,7 @@ from ezstems import create_app, log, models
 from ezstems.cli import cli
 from ezstems.database import db
 from ezstems.errors import EzStemsError
-from ezstems.jobs.worker import EXTENSION, Worker
+from ezstems.jobs.desk import EXTENSION, Desk
 from ezstems.models import ApiKey, Job, User
 from tests.support.audio_files import write_wav
 from tests.support.separators import FastSeparator
@@ -139,7 +139,7 @@ def app(make_app: Callable[..., Flask]) -> Flask:
 
 
 @pytest.fixture
-def worker(app: Flask) -> Worker:
+def desk(app: Flask) -> Desk:
     return app.extensions[EXTENSION]
 
 
@@ -199,7 +199,7 @@ def upload(client: FlaskClient, account: Account, song: bytes) -> Callable[..., 
 @pytest.fixture
 def finished(app: Flask) -> Callable[[str], Job]:
     """Return a waiter: the job with an id, detached, once it is completed or failed and its files are in order."""
-    running = app.extensions[EXTENSION]._queue._running  # the row says so before the runner deletes the upload
+    running = app.extensions[EXTENSION].dispatch._queue._running  # the row says so before the runner deletes the upload
 
     def wait(job_id: str, seconds: float = 20.0) -> Job:
         deadline = time.monotonic() + seconds

@@ -7,9 +7,9 @@ from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT
+from ezstems.jobs.desk import Desk, current_desk
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.worker import Worker, current_worker
 from ezstems.jobs.zip_entry import ZipEntry
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "STEMS",
     "UPLOAD_EXTENSIONS",
-    "Worker",
+    "Desk",
     "ZipEntry",
     "clipping",
-    "current_worker",
+    "current_desk",
     "job_happened",
 ]

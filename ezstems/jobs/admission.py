@@ -3,6 +3,7 @@
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +13,6 @@ from ezstems.database import db
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.queue import JobQueue
 from ezstems.models import Job, User
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ AWAY = "uploads or results are not there, or read-only, or not on the disk of th
 
 
 class Admission:
-    """Admit jobs to one process's queue, within its bounds."""
+    """Admit jobs within the bounds of account, queue and disk."""
 
-    def __init__(self, app: Flask, archive: Archive, queue: JobQueue) -> None:
+    def __init__(self, app: Flask, archive: Archive, is_full: Callable[[], bool]) -> None:
         self._app = app
         self._archive = archive
-        self._queue = queue
+        self._is_full = is_full
         self._obstacle: str | None = None
 
     def require_account_room(self, user_id: int, jobs: int) -> None:
@@ -43,7 +43,7 @@ class Admission:
     def require_room(self, expected_bytes: int = 0) -> None:
         """Raise ServerFull when the queue or the disk can't take another job, or the database holds none."""
         self._app.extensions[database.WATCH].require()
-        if self._queue.full:
+        if self._is_full():
             raise ServerFull("The queue is full. Try again later.")
         if not self._archive.writable():
             log.error("refused: %s", AWAY)

@@ -1,7 +1,6 @@
 """How the box is: whether it can take work, and what is wrong with what it keeps."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,9 +9,8 @@ from ezstems.database_watch import LOST, DatabaseWatch
 from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.background import EngineLoader
+from ezstems.jobs.dispatch import Dispatch
 from ezstems.jobs.retention import Sweeper
-from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import QUEUED, Job
 
 log = logging.getLogger(__name__)
@@ -22,10 +20,8 @@ def health_of(
     archive: Archive,
     admission: Admission,
     database_watch: DatabaseWatch,
-    watchdog: Watchdog,
-    engine: EngineLoader,
+    dispatch: Dispatch,
     sweeper: Sweeper,
-    model: Callable[[], str],
 ) -> dict[str, Any]:
     """Return the box's status, how much waits, the model, and how much disk is free."""
     health: dict[str, Any] = {"status": "ok", "queue_length": None, "model": None}
@@ -34,7 +30,7 @@ def health_of(
         return health | {"status": "no database", "message": LOST}
     try:
         health["queue_length"] = Job.unfinished_by_status()[QUEUED]
-        health["model"] = model()
+        health["model"] = dispatch.model()
         admission.require_room()
     except SQLAlchemyError:
         log.exception("the database failed")
@@ -43,10 +39,7 @@ def health_of(
         health |= {"status": "no model", "message": str(error)}
     except ServerFull as error:
         health |= {"status": "full", "message": str(error)}
-    if stalled := watchdog.stalled():
-        health |= {"status": "stalled", "message": f"Job {stalled} makes no progress; the log says where it is."}
-    if engine.failed:
-        health |= {"status": "no engine", "message": "The engine could not be loaded; the log says why."}
+    health |= dispatch.health()
     if problems := sweeper.problems():
         health["problems"] = problems
     return health

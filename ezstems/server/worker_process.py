@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
-from ezstems.jobs.worker import EXTENSION
+from ezstems.jobs.desk import EXTENSION
 
 log = logging.getLogger(__name__)
 

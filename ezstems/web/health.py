@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Flask, Response, jsonify
 
-from ezstems.jobs import current_worker
+from ezstems.jobs import current_desk
 
 blueprint = Blueprint("health", __name__)
 
@@ -15,7 +15,7 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/health")
 def health() -> Response:
     """Describe the box; 503 when it can't take work."""
-    state = current_worker().health()
+    state = current_desk().health()
     response = jsonify(state)
     response.status_code = 200 if state["status"] == "ok" else 503
     return response

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ezstems.disk import allocate
-from ezstems.jobs import current_worker, job_happened
+from ezstems.jobs import current_desk, job_happened
 from ezstems.models import PROCESSING, QUEUED, Job
 from ezstems.web.request_log import request_answered
 
@@ -148,7 +148,7 @@ class CurrentMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what can be known; without a database, that is less."""
-        health = current_worker().health()
+        health = current_desk().health()
         ready = int(health["status"] == "ok")
         yield GaugeMetricFamily("ezstems_ready", "1 when /health says that the box can take work.", ready)
         yield GaugeMetricFamily("ezstems_free_disk_bytes", "Free disk for uploads.", health["free_disk_bytes"])

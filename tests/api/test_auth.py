@@ -77,7 +77,7 @@ def test_every_authenticated_answer_counts_once_and_carries_the_rate(
     def crash() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("ezstems.web.api.upload.current_worker", crash)
+    monkeypatch.setattr("ezstems.web.api.upload.current_desk", crash)
     answer = client.post("/api/v1/upload.php", headers=account.headers)
     assert error_of(answer, 500)
     assert rates(answer)[:2] == (100, 95)

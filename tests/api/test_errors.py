@@ -78,7 +78,7 @@ def test_a_crash_in_a_view(
 ) -> None:
     caplog.handler.addFilter(RequestIdFilter())  # as the log's own handler has it
     for number, error in enumerate(CRASHES):
-        monkeypatch.setattr("ezstems.web.api.upload.current_worker", Mock(side_effect=error))
+        monkeypatch.setattr("ezstems.web.api.upload.current_desk", Mock(side_effect=error))
         headers = account.headers | {"X-Request-ID": f"crash-{number}"}
         answer = client.post("/api/v1/upload.php", headers=headers)
         message = error_of(answer, 500)
@@ -90,7 +90,7 @@ def test_a_crash_in_a_view(
 
 
 def test_a_killed_check_is_told_as_such(client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ezstems.web.api.upload.current_worker", Mock(side_effect=DecodingFailed(KILLED)))
+    monkeypatch.setattr("ezstems.web.api.upload.current_desk", Mock(side_effect=DecodingFailed(KILLED)))
     answer = client.post("/api/v1/upload.php", headers=account.headers)
     assert error_of(answer, 500) == KILLED
     assert answer.json["error"] == "Internal server error"
@@ -105,7 +105,7 @@ def test_a_crash_before_the_view(app: Flask, account: Account, monkeypatch: pyte
 
 
 def test_a_crash_on_a_page(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ezstems.web.site.landing.current_worker", Mock(side_effect=RuntimeError("secret")))
+    monkeypatch.setattr("ezstems.web.site.landing.current_desk", Mock(side_effect=RuntimeError("secret")))
     answer = client.get("/")
     assert (answer.status_code, answer.mimetype) == (500, "text/html")
     assert "secret" not in answer.text and "Traceback" not in answer.text

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import ModelMissing
-from ezstems.jobs.worker import Worker
+from ezstems.jobs.desk import Desk
 from ezstems.weights import folders
 from tests.conftest import Account
 from tests.support.multipart import Upload, job_of
@@ -41,7 +41,7 @@ def test_a_box_that_can_take_work(
 
 
 def test_it_names_the_model_of_each_number_of_stems_as_the_log_does_at_the_start(
-    worker: Worker,
+    desk: Desk,
     client: FlaskClient,
     separator: FastSeparator,
     tmp_path: Path,
@@ -51,10 +51,10 @@ def test_it_names_the_model_of_each_number_of_stems_as_the_log_does_at_the_start
     shutil.copytree(folders.BUILTIN / "4stems", tmp_path / "models" / "4stems")  # stands in for the official one
     monkeypatch.setattr(separator, "label", Separator(tmp_path / "models").label)
     with caplog.at_level(logging.INFO):
-        worker.start()
+        desk.start()
     named = "builtin 2stems, official 4stems, builtin 5stems"
     assert client.get("/health").json["model"] == named
-    assert f"worker {worker.id}: started with the model: {named}" in caplog.text
+    assert f"worker {desk.id}: started with the model: {named}" in caplog.text
 
 
 def test_it_costs_no_call(client: FlaskClient, account: Account) -> None:
@@ -91,7 +91,7 @@ def test_no_model(client: FlaskClient, separator: FastSeparator, monkeypatch: py
 
 def test_no_database(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Mock(side_effect=OperationalError("SELECT", {}, Exception("disk I/O error")))
-    monkeypatch.setattr("ezstems.jobs.worker.Job.unfinished_by_status", broken)
+    monkeypatch.setattr("ezstems.jobs.desk.Job.unfinished_by_status", broken)
     answer = client.get("/health")
     assert (answer.status_code, answer.json["status"]) == (503, "no database")
     assert "I/O" not in answer.text
@@ -121,7 +121,7 @@ def test_a_folder_that_is_gone(client: FlaskClient, instance: Path, folder: str,
 
 
 def test_an_engine_that_does_not_load_until_it_does(
-    worker: Worker, client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared: queue.Queue[Exception | None] = queue.Queue()
 
@@ -138,7 +138,7 @@ def test_an_engine_that_does_not_load_until_it_does(
 
     monkeypatch.setattr("ezstems.jobs.background.LOAD_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(separator, "warm", warm)
-    worker.start()
+    desk.start()
     prepared.put(ImportError("no TensorFlow here"))
     answer = answers(503)
     assert answer.json["status"] == "no engine"

@@ -142,7 +142,7 @@ def test_the_last_seat_goes_to_one_of_two(
 ) -> None:
     # Both were admitted before either was checked: the seat decides.
     full = make_app(queue_size=1)
-    monkeypatch.setattr("ezstems.jobs.Worker.admit", lambda self, user, expected_bytes=0: None)
+    monkeypatch.setattr("ezstems.jobs.Desk.admit", lambda self, user, expected_bytes=0: None)
     monkeypatch.setattr("ezstems.jobs.queue.JobQueue.full", property(lambda self: True))
     answer = post(full.test_client(), account.headers, body(file_part(song), STEMS))
     assert "queue is full" in error_of(answer, 500)

@@ -23,8 +23,8 @@ from werkzeug.test import TestResponse
 from ezstems.audio import ffmpeg
 from ezstems.database import db
 from ezstems.jobs import DAMAGED_RESULT, retention
+from ezstems.jobs.desk import Desk
 from ezstems.jobs.mounts import Mounts
-from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, FAILED, QUEUED, Job
 from tests.conftest import Account
 from tests.operations.test_full_disk import mounted
@@ -327,10 +327,10 @@ def test_the_account_page_outlives_results_that_are_gone(
 
 
 def test_health_counts_what_is_damaged_until_it_is_whole(
-    worker: Worker, client: FlaskClient, instance: Path, app: Flask, done: Callable[..., Job],
+    desk: Desk, client: FlaskClient, instance: Path, app: Flask, done: Callable[..., Job],
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("ezstems.jobs.worker.HOUSEKEEPING_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(retention, "SWEEP_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(retention, "SWEEP_DAMAGED_EVERY_SECONDS", 0.0)
     jobs = [done() for _ in range(3)]

@@ -21,8 +21,8 @@ from ezstems.database import db
 from ezstems.instance import privileges
 from ezstems.jobs import lost
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.desk import Desk
 from ezstems.jobs.retention import ORPHAN_AGE_SECONDS, restore_lost_files, sweep
-from ezstems.jobs.worker import Worker
 from ezstems.models import DELETED, FAILED, Job, utcnow
 from tests.operations.test_full_disk import mounted
 from tests.support.callers import Caller
@@ -239,7 +239,7 @@ def test_a_result_of_an_older_run_is_put_aside(
 
 
 def test_a_row_that_vanishes_under_a_running_job_costs_no_song(
-    app: Flask, instance: Path, upload: Upload, separator: FastSeparator, worker: Worker
+    app: Flask, instance: Path, upload: Upload, separator: FastSeparator, desk: Desk
 ) -> None:
     separator.hold()
     data = upload().json["data"]
@@ -248,7 +248,7 @@ def test_a_row_that_vanishes_under_a_running_job_costs_no_song(
         db.session.execute(delete(Job))
         db.session.commit()
     deadline = time.monotonic() + 20
-    while worker._queue._running:
+    while desk.dispatch._queue._running:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert f"uploads/{data['filename']}" in tree(instance), "an older database may have been put there"

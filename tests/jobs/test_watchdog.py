@@ -20,10 +20,9 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.jobs import watchdog
-from ezstems.jobs import worker as room
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.desk import EXTENSION, Desk
 from ezstems.jobs.watchdog import LONGEST_ROUND_SECONDS
-from ezstems.jobs.worker import EXTENSION, Worker
 from ezstems.models import COMPLETED, FAILED, QUEUED, STALLED, Job
 from tests.support.callers import Caller
 from tests.support.separators import FastSeparator
@@ -55,7 +54,7 @@ def separator() -> FastSeparator:
 def app(make_app: Callable[..., Flask], instance: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """Return an app whose watchdog looks when the test says so."""
     app = make_app(stall_seconds=10 * ROUND_SECONDS)
-    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 3600.0)
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 3600.0)
     return app
 
 
@@ -71,7 +70,7 @@ def stand(instance: Path, app: Flask) -> Any:
 def look(app: Flask, seconds: float = ROUND_SECONDS, *, rounds: int = 1) -> None:
     for _ in range(rounds):
         with app.app_context():
-            app.extensions[EXTENSION]._watchdog.check(seconds)
+            app.extensions[EXTENSION].dispatch._watchdog.check(seconds)
 
 
 def row(app: Flask, job_id: str) -> Job:
@@ -122,7 +121,7 @@ def test_a_job_without_progress_fails_and_keeps_its_upload(
     assert not list((instance / "results").glob(f"*{job_id}*"))
     with app.app_context():
         assert Job.retry(row(app, job_id).number)
-    app.extensions[EXTENSION]._sync_queue()
+    app.extensions[EXTENSION].dispatch._sync_queue()
     assert finished(job_id).status == COMPLETED
 
 
@@ -130,7 +129,7 @@ def test_progress_of_any_kind_and_time_that_nobody_had_do_not_count(
     app: Flask, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job], stand: Path
 ) -> None:
     job_id = begun(upload, separator)
-    watch = app.extensions[EXTENSION]._watchdog._running[row(app, job_id).number]
+    watch = app.extensions[EXTENSION].dispatch._watchdog._running[row(app, job_id).number]
     for _ in range(10):
         look(app, rounds=9)
         watch.note_progress()
@@ -143,10 +142,10 @@ def test_progress_of_any_kind_and_time_that_nobody_had_do_not_count(
 
 
 def test_what_cannot_be_stopped_has_its_process_replaced(
-    app: Flask, worker: Worker, upload: Upload, separator: FastSeparator, stand: Path, caplog: pytest.LogCaptureFixture
+    app: Flask, desk: Desk, upload: Upload, separator: FastSeparator, stand: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     replaced: list[bool] = []
-    worker.start(replace=lambda: replaced.append(True))
+    desk.start(replace=lambda: replaced.append(True))
     job_id = begun(upload, separator)
     look(app, rounds=11)
     assert row(app, job_id).status == FAILED
@@ -159,12 +158,12 @@ def test_what_cannot_be_stopped_has_its_process_replaced(
 
 
 def test_what_heeds_the_stop_costs_no_process(
-    app: Flask, worker: Worker, upload: Upload, separator: FastSeparator, client: FlaskClient
+    app: Flask, desk: Desk, upload: Upload, separator: FastSeparator, client: FlaskClient
 ) -> None:
     replaced: list[bool] = []
-    worker.start(replace=lambda: replaced.append(True))
+    desk.start(replace=lambda: replaced.append(True))
     separator.hold()
-    worker._watchdog._stall_seconds = 0.0  # it moves, but for a moment
+    desk.dispatch._watchdog._stall_seconds = 0.0  # it moves, but for a moment
     job_id = begun(upload, separator)
     eventually(lambda: look(app) or row(app, job_id).status == FAILED)
     eventually(lambda: client.get("/health").status_code == 200)
@@ -173,7 +172,7 @@ def test_what_heeds_the_stop_costs_no_process(
 
 
 def test_a_suspect_that_stalls_is_ended(
-    app: Flask, worker: Worker, instance: Path, upload: Upload, separator: FastSeparator, finished: Any, stand: Path
+    app: Flask, desk: Desk, instance: Path, upload: Upload, separator: FastSeparator, finished: Any, stand: Path
 ) -> None:
     stand.unlink()
     separator.hold()
@@ -186,7 +185,7 @@ def test_a_suspect_that_stalls_is_ended(
     eventually(lambda: (instance / "stands").exists() and (instance / "stands").read_text())
     eventually(lambda: look(app) or row(app, job_id).status == FAILED)
     assert row(app, job_id).error == STALLED
-    eventually(lambda: worker._watchdog.stalled() is None)
+    eventually(lambda: desk.dispatch._watchdog.stalled() is None)
     pid = int((instance / "stands").read_text())
     assert pid != os.getpid() and not Path(f"/proc/{pid}").exists()
     assert [path.name for path in (instance / "uploads").iterdir()] == [row(app, job_id).filename]
@@ -275,32 +274,32 @@ def test_whatever_a_duty_of_the_house_raises_the_others_are_done(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     rested = threading.Semaphore(0)
-    worker = make_app().extensions[EXTENSION]
+    desk = make_app().extensions[EXTENSION]
 
     def leaving() -> None:
         raise SystemExit(1)
 
-    worker._housekeeper._duties = (leaving, rested.release)
-    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 0.01)
-    worker.start()
+    desk._housekeeper._duties = (leaving, rested.release)
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 0.01)
+    desk.start()
     for _ in range(3):
         assert rested.acquire(timeout=20)
     assert "housekeeping failed and will be tried again" in caplog.text and "in leaving" in caplog.text
 
 
 def test_without_a_thread_an_upload_is_accepted_and_waits(
-    app: Flask, worker: Worker, upload: Upload, finished: Any, monkeypatch: pytest.MonkeyPatch
+    app: Flask, desk: Desk, upload: Upload, finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusing(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    worker.start()
+    desk.start()
     with monkeypatch.context() as scarce:
-        scarce.setattr(worker._queue._pool, "submit", refusing)
+        scarce.setattr(desk.dispatch._queue._pool, "submit", refusing)
         answer = upload()
     assert answer.status_code == 200
     assert row(app, answer.json["data"]["id"]).status == QUEUED
-    worker._sync_queue()
+    desk.dispatch._sync_queue()
     assert finished(answer.json["data"]["id"]).status == COMPLETED
 
 

@@ -18,8 +18,8 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.desk import Desk
 from ezstems.jobs.outcome import BROKEN, NO_ROOM
-from ezstems.jobs.worker import Worker
 from ezstems.models import COMPLETED, QUEUED, Job
 from tests.support.audio_files import RATE_HZ, song, write_wav
 from tests.support.callers import Caller
@@ -261,7 +261,7 @@ def test_what_waits_keeps_its_place_until_there_is_room(caller: Caller, disk: Di
 
 def test_a_stop_ends_the_wait_for_room(
     app: Flask,
-    worker: Worker,
+    desk: Desk,
     separator: FastSeparator,
     upload: Callable[..., TestResponse],
     monkeypatch: pytest.MonkeyPatch,
@@ -274,7 +274,7 @@ def test_a_stop_ends_the_wait_for_room(
     monkeypatch.setattr(Archive, "free_bytes", lambda _archive: 0)
     separator.release()
     eventually(lambda: "go on waiting" in caplog.text, "the second waits")
-    worker.close()
+    desk.close()
     for thread in threading.enumerate():
         if thread.name.startswith("separation"):
             thread.join(10)

@@ -22,7 +22,7 @@ from ezstems import database
 from ezstems.database import current_watch, db
 from ezstems.database_watch import LOST, RETRY_AFTER_SECONDS
 from ezstems.errors import DatabaseLost
-from ezstems.jobs.worker import Worker
+from ezstems.jobs.desk import Desk
 from ezstems.models import User
 from tests.conftest import Account
 from tests.support.callers import Caller
@@ -93,7 +93,7 @@ def test_what_would_be_lost_is_refused(
 
 
 def test_what_comes_back_is_the_same(
-    app: Flask, client: FlaskClient, upload: Upload, separator: FastSeparator, worker: Worker, instance: Path,
+    app: Flask, client: FlaskClient, upload: Upload, separator: FastSeparator, desk: Desk, instance: Path,
     finished: Callable[..., object], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     separator.hold()
@@ -102,7 +102,7 @@ def test_what_comes_back_is_the_same(
     moved = instance.with_name("moved")
     instance.rename(moved)
     assert upload().status_code == 500
-    assert not worker._admission.may_begin()
+    assert not desk._admission.may_begin()
     instance.mkdir()  # somebody makes an empty one; nothing is put there
     assert client.get("/health").status_code == 503 and not [*instance.iterdir()]
     instance.rmdir()
@@ -139,10 +139,10 @@ def test_a_job_ends_when_its_database_is_back_and_the_log_is_not_filled(
 
 
 def test_a_database_given_to_another_folder_is_noticed(
-    app: Flask, client: FlaskClient, worker: Worker, instance: Path, upload: Upload, monkeypatch: pytest.MonkeyPatch
+    app: Flask, client: FlaskClient, desk: Desk, instance: Path, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ezstems.jobs.worker.HOUSEKEEPING_EVERY_SECONDS", 0.01)
-    worker.start()
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 0.01)
+    desk.start()
     with closing(sqlite3.connect(instance / "ezstems.sqlite3", timeout=30)) as rows:
         rows.execute("UPDATE instances SET id = ?", ("f" * 32,))
         rows.commit()
@@ -287,7 +287,7 @@ def test_slips_beside_two_workers(server: Server, song: bytes, tmp_path: Path) -
             assert time.monotonic() < deadline, found
             health, sent = requests.get(f"{server.url}/health", timeout=30), caller.send(song, stems=2)
             for what, answer in (("health", health), ("upload", sent)):
-                found.setdefault(answer.headers["X-Worker"], set()).add((what, answer.status_code))
+                found.setdefault(answer.headers["X-Desk"], set()).add((what, answer.status_code))
         return set().union(*found.values())
 
     # The folder moves; commands find no instance there, and what one makes is not the server's.

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.jobs import OUTPUTS
-from ezstems.jobs.worker import Worker
+from ezstems.jobs.desk import Desk
 from ezstems.models import ApiKey, Job
 from tests.conftest import Account
 from tests.support.multipart import (
@@ -234,11 +234,11 @@ def test_the_limit_of_the_plan_streamed(
 
 
 def test_a_full_server(app: Flask, session: FlaskClient, song: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_worker: Worker, _user: object, _expected_bytes: int = 0) -> None:
+    def full(_worker: Desk, _user: object, _expected_bytes: int = 0) -> None:
         raise ServerFull("The queue is full. Try again later.", 77)
 
     parts, value = (file_part(song), STEMS), token(session)
-    monkeypatch.setattr(Worker, "admit", full)
+    monkeypatch.setattr(Desk, "admit", full)
     script, page = send(session, *parts, X_CSRFToken=value, **JSON), send(session, *parts, X_CSRFToken=value)
     assert error_of(script, 500) == "The queue is full. Try again later." and says(page, script.json["message"])
     assert page.status_code == 500

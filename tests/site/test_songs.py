@@ -17,8 +17,7 @@ from werkzeug.test import TestResponse
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs import FORMATS
-from ezstems.jobs import worker as room
-from ezstems.jobs.worker import Worker
+from ezstems.jobs.desk import Desk
 from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.site import songs as site
 from tests.conftest import Account
@@ -264,7 +263,7 @@ def test_deleting_a_failed_song_takes_its_upload(
 
 
 def test_deleting_a_waiting_song(
-    app: Flask, worker: Worker, session: FlaskClient, upload: Upload, separator: FastSeparator,
+    app: Flask, desk: Desk, session: FlaskClient, upload: Upload, separator: FastSeparator,
     finished: Callable[[str], Job],
 ) -> None:  # fmt: skip
     separator.hold()
@@ -272,7 +271,7 @@ def test_deleting_a_waiting_song(
     assert separator.started.wait(10)
     assert delete(session, waiting.id).status_code == 303
     assert waiting.filename not in files(app)
-    assert worker._queue.waiting() == [last.number]
+    assert desk.dispatch._queue.waiting() == [last.number]
     after = row(app, waiting.id)
     assert (after.status, after.error, after.finished_at) == (FAILED, DELETED, after.expired_at)
     assert after.expired_at is not None
@@ -302,10 +301,10 @@ def test_deleting_a_running_song(
 
 
 def test_deleting_through_another_worker(
-    app: Flask, worker: Worker, make_app: Callable[..., Flask], session: FlaskClient, account: Account,
+    app: Flask, desk: Desk, make_app: Callable[..., Flask], session: FlaskClient, account: Account,
     upload: Upload, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 3600.0)
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 3600.0)
     separator.hold()
     running, waiting, last = (job_of(app, upload()) for _ in range(3))
     eventually(lambda: separator.sources == [running.filename])
@@ -313,9 +312,9 @@ def test_deleting_through_another_worker(
     log_in(elsewhere, account.email)
     assert delete(elsewhere, waiting.id).status_code == 303
     # The worker that has it in its line learns of it when it next looks at the rows.
-    assert worker._queue.waiting() == [waiting.number, last.number]
-    worker._sync_queue()
-    assert worker._queue.waiting() == [last.number]
+    assert desk.dispatch._queue.waiting() == [waiting.number, last.number]
+    desk.dispatch._sync_queue()
+    assert desk.dispatch._queue.waiting() == [last.number]
     for client in (session, elsewhere):
         assert [(s["id"], s["queue_position"]) for s in states(client)] == [(last.id, 1), (running.id, 0)]
     assert delete(elsewhere, running.id).status_code == 303
@@ -324,13 +323,13 @@ def test_deleting_through_another_worker(
 
 
 def test_a_deleted_song_that_is_still_lined_up_is_never_run(
-    app: Flask, worker: Worker, session: FlaskClient, upload: Upload, separator: FastSeparator,
+    app: Flask, desk: Desk, session: FlaskClient, upload: Upload, separator: FastSeparator,
     finished: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     separator.hold()
     running, waiting, last = (job_of(app, upload()) for _ in range(3))
     assert separator.started.wait(10)
-    monkeypatch.setattr(worker._queue, "remove", lambda number: None)
+    monkeypatch.setattr(desk.dispatch._queue, "remove", lambda number: None)
     delete(session, waiting.id)
     separator.release()
     assert finished(last.id).status == COMPLETED
@@ -353,12 +352,12 @@ def test_deleting_needs_the_token_and_a_post(
 
 
 def test_two_deletions_at_once_are_one(
-    session: FlaskClient, worker: Worker, app: Flask, upload: Upload, finished: Callable[[str], Job]
+    session: FlaskClient, desk: Desk, app: Flask, upload: Upload, finished: Callable[[str], Job]
 ) -> None:
     job = finished(upload().json["data"]["id"])
     with app.app_context():
-        assert worker.delete(job)
-        assert not worker.delete(job)
+        assert desk.delete(job)
+        assert not desk.delete(job)
     assert error_of(delete(session, job.id, **JSON), 404)
 
 

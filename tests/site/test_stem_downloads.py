@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import OUTPUTS, Worker, ZipEntry
+from ezstems.jobs import OUTPUTS, Desk, ZipEntry
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.audio_files import read
@@ -233,14 +233,14 @@ def test_files_that_the_sweep_took_meanwhile(
     app: Flask, get: Any, done: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = done()
-    result = Worker.result
+    result = Desk.result
 
-    def after_the_sweep(worker: Worker, asked: Job) -> Path:
+    def after_the_sweep(desk: Desk, asked: Job) -> Path:
         assert Job.expire(asked.number)
         (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
-        return result(worker, asked)
+        return result(desk, asked)
 
-    monkeypatch.setattr(Worker, "result", after_the_sweep)
+    monkeypatch.setattr(Desk, "result", after_the_sweep)
     for path in ("stems/vocals", "zip", "peaks"):
         (Path(app.instance_path) / "results" / f"{job.id}.zip").touch()
         change(app, job, expired_at=None)

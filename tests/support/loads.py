@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from ezstems.jobs.worker import HOUSEKEEPING_EVERY_SECONDS
+from ezstems.jobs.desk import HOUSEKEEPING_EVERY_SECONDS
 from tests.support.audio_files import silent_wav_head
 from tests.support.callers import Caller
 from tests.support.servers import Server

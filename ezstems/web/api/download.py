@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from ezstems.errors import NotReady
-from ezstems.jobs import current_worker
+from ezstems.jobs import current_desk
 from ezstems.models import COMPLETED, FAILED, Job
 from ezstems.web.auth import key_required
 from ezstems.web.filenames import SavedName, saved_name
@@ -24,7 +24,7 @@ def zipped(job: Job) -> Response:
     """Answer with a job's ZIP under a name made from the uploaded file's own."""
     require_completed(job)
     with files_of(job):
-        return send(current_worker().result(job), "application/zip", named_after(job, f"{job.stems}stems.zip"))
+        return send(current_desk().result(job), "application/zip", named_after(job, f"{job.stems}stems.zip"))
 
 
 def require_completed(job: Job) -> None:

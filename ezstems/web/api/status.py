@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from ezstems.jobs import current_worker
+from ezstems.jobs import current_desk
 from ezstems.models import COMPLETED, FAILED, PROCESSING
 from ezstems.web.answers import success, timestamp
 from ezstems.web.auth import key_required
@@ -21,7 +21,7 @@ def status() -> Response:
     data: dict[str, Any] = {
         "id": job.id,
         "status": job.status,
-        "queue_position": current_worker().position(job),
+        "queue_position": current_desk().position(job),
         "stems": job.stems,
         "created_at": timestamp(job.created_at),
     }

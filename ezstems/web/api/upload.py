@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
-from ezstems.jobs import PARAMETERS, current_worker
+from ezstems.jobs import PARAMETERS, current_desk
 from ezstems.models import Job, User
 from ezstems.web.answers import success
 from ezstems.web.api.upload_form import UploadForm
@@ -40,15 +40,15 @@ def upload() -> Response:
 
 def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fields: None) -> Job:
     """Stream the request's file to the disk, check it, and line its job up; `check` may refuse the other fields."""
-    worker = current_worker()
+    desk = current_desk()
     limit = user.max_upload_bytes
     too_large = UploadTooLarge(f"The file is over the {limit // 1024**2} MB that the {user.plan} plan allows.")
     declared = request.content_length or 0
     if declared > limit + OVERHEAD_BYTES:
         raise too_large
-    worker.admit(user, declared)
+    desk.admit(user, declared)
     request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
-    with closing(UploadForm(worker.incoming, limit, too_large)) as form:
+    with closing(UploadForm(desk.incoming, limit, too_large)) as form:
         form.read(request)
         check(form.fields)
         incoming = form.require_file()
@@ -56,7 +56,7 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
         options = chosen(form.fields, current_app.config)
         if incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")
-        return worker.submit(user, incoming, name=name, extension=extension, **options)
+        return desk.submit(user, incoming, name=name, extension=extension, **options)
 
 
 def chosen(fields: Mapping[str, str], settings: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from ezstems.database import db
 from ezstems.errors import BadInput, DamagedFile
-from ezstems.jobs import current_worker
+from ezstems.jobs import current_desk
 from ezstems.models import COMPLETED, Job, User, utcnow
 from ezstems.web.api import keys
 from ezstems.web.durations import span
@@ -100,6 +100,6 @@ def _size_bytes(job: Job) -> int:
     if job.result_bytes is not None:
         return job.result_bytes
     try:
-        return current_worker().result(job).stat().st_size
+        return current_desk().result(job).stat().st_size
     except (DamagedFile, OSError):  # the sweep took it meanwhile, or the disk did
         return 0

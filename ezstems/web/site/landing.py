@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template
 
-from ezstems.jobs import current_worker
+from ezstems.jobs import current_desk
 
 blueprint = Blueprint("landing", __name__)
 
@@ -10,4 +10,4 @@ blueprint = Blueprint("landing", __name__)
 @blueprint.get("/")
 def landing() -> str:
     """Show what this is and which model it uses."""
-    return render_template("landing.html", model=current_worker().model())
+    return render_template("landing.html", model=current_desk().model())

@@ -11,7 +11,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from ezstems.database import db
-from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_worker
+from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_desk
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.errors import wants_json
@@ -83,7 +83,7 @@ def song(job_id: str) -> str:
     job = job_of(current_user, job_id)
     if job.status == COMPLETED:
         with files_of(job):
-            current_worker().result(job)
+            current_desk().result(job)
     return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
 
 
@@ -92,7 +92,7 @@ def song(job_id: str) -> str:
 def delete(job_id: str) -> ResponseReturnValue:
     """Delete a song in whatever state, and its files."""
     job = job_of(current_user, job_id)
-    if not current_worker().delete(job):
+    if not current_desk().delete(job):
         raise expired(job)
     return message("The song was deleted.") if wants_json() else redirect(url_for(".library"), 303)
 
@@ -125,7 +125,7 @@ def _folded(text: str) -> str:
 
 def _songs(jobs: Sequence[Job]) -> list[Song]:
     kept_for = timedelta(hours=current_app.config["EZSTEMS_RETENTION_HOURS"])
-    positions = current_worker().positions(jobs)
+    positions = current_desk().positions(jobs)
     return [
         Song(
             id=job.id,

@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 from flask_login import current_user, login_required
 
 from ezstems.errors import NotFound
-from ezstems.jobs import FORMATS, STEMS, current_worker
+from ezstems.jobs import FORMATS, STEMS, current_desk
 from ezstems.models import Job
 from ezstems.web.api.download import named_after, require_completed, zipped
 from ezstems.web.job_lookup import job_of
@@ -19,9 +19,9 @@ def peaks(job_id: str) -> Response:
     """Answer with the peaks of every stem, for the mixer's waveforms."""
     job = _completed(job_id)
     with files_of(job):
-        current_worker().result(job)
+        current_desk().result(job)
         try:
-            return send(current_worker().peaks(job), "application/json")
+            return send(current_desk().peaks(job), "application/json")
         except FileNotFoundError:
             why = "it was separated before these were measured, or the server's disk lost them"
             raise NotFound(f"Job {job.id} has no waveforms: {why}.") from None
@@ -37,7 +37,7 @@ def stem(job_id: str, name: str) -> Response:
     output = FORMATS[job.output]
     name_of_file = named_after(job, output.filename(name)) if request.args.get("download") == "1" else None
     with files_of(job):
-        return send(current_worker().stem(job, name), output.media_type, name_of_file)
+        return send(current_desk().stem(job, name), output.media_type, name_of_file)
 
 
 @blueprint.get("/songs/<job_id>/zip")

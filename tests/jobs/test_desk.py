@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
-from ezstems.jobs import worker as room
-from ezstems.jobs.worker import Worker
+from ezstems.jobs import pool
+from ezstems.jobs.desk import Desk
 from ezstems.models import COMPLETED, QUEUED, Job
 from tests.conftest import Account
 from tests.support.separators import FastSeparator
@@ -29,20 +29,20 @@ def rows(app: Flask) -> list[tuple[str, int, int]]:
 
 
 def test_a_stop_gives_running_and_waiting_jobs_back(
-    app: Flask, instance: Path, worker: Worker, upload: Upload, separator: FastSeparator
+    app: Flask, instance: Path, desk: Desk, upload: Upload, separator: FastSeparator
 ) -> None:
     separator.hold()
     assert [upload().status_code for _ in range(3)] == [200] * 3
     assert separator.started.wait(10)
-    worker.close()
-    worker.close()
+    desk.close()
+    desk.close()
     assert rows(app) == [(QUEUED, 0, 0)] * 3
     assert list((instance / "results").iterdir()) == []
     assert len(list((instance / "uploads").iterdir())) == 3
 
 
 def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
-    app: Flask, worker: Worker, upload: Upload, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
+    app: Flask, desk: Desk, upload: Upload, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deaf, done = threading.Event(), threading.Event()
     separate = FastSeparator.__call__
@@ -56,21 +56,21 @@ def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
             done.set()
 
     monkeypatch.setattr(FastSeparator, "__call__", deafly)
-    monkeypatch.setattr(room, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(pool, "STOP_SECONDS", 0.2)
     upload()
     assert separator.started.wait(10)
-    worker.close()
+    desk.close()
     assert rows(app) == [(QUEUED, 0, 0)]
     deaf.set()
     assert done.wait(10)
-    assert worker._queue.close(10) == []
+    assert desk.dispatch._queue.close(10) == []
     assert rows(app) == [(QUEUED, 0, 0)]  # what it made afterwards isn't announced
 
 
 def test_a_database_that_fails_at_the_start_is_tried_again(
     make_app: Callable[..., Flask],
     app: Flask,
-    worker: Worker,
+    desk: Desk,
     upload: Upload,
     separator: FastSeparator,
     finished: Any,
@@ -78,22 +78,22 @@ def test_a_database_that_fails_at_the_start_is_tried_again(
 ) -> None:
     separator.hold()
     job_id = upload().json["data"]["id"]
-    worker.close()
+    desk.close()
     separator.release()
-    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 0.05)
-    adopt, calls = room.recovery.adopt, iter((True, True))
-    monkeypatch.setattr(room.recovery, "adopt", lambda *given: full_database() if next(calls, False) else adopt(*given))
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 0.05)
+    adopt, calls = pool.recovery.adopt, iter((True, True))
+    monkeypatch.setattr(pool.recovery, "adopt", lambda *given: full_database() if next(calls, False) else adopt(*given))
     make_app().extensions["ezstems"].start()
     assert finished(job_id).status == COMPLETED
 
 
 def test_what_a_stopped_worker_left_runs_in_order_in_the_next(
-    make_app: Callable[..., Flask], app: Flask, worker: Worker, upload: Upload, separator: FastSeparator, finished: Any
+    make_app: Callable[..., Flask], app: Flask, desk: Desk, upload: Upload, separator: FastSeparator, finished: Any
 ) -> None:
     separator.hold()
     ids = [upload().json["data"]["id"] for _ in range(3)]
     assert separator.started.wait(10)
-    worker.close()
+    desk.close()
     separator.sources.clear()
     separator.release()
     make_app().extensions["ezstems"].start()
@@ -122,13 +122,13 @@ def full_database(*_: Any, **__: Any) -> None:
 def test_a_full_disk_refuses_the_upload_and_leaves_nothing(
     app: Flask,
     instance: Path,
-    worker: Worker,
+    desk: Desk,
     upload: Upload,
     monkeypatch: pytest.MonkeyPatch,
     place: str,
     failure: Callable[..., None],
 ) -> None:
-    worker.start()
+    desk.start()
     if place.endswith("commit"):
         # Let the call itself be counted; the second commit is the job's.
         commit, calls = db.session.commit, iter((True,))
@@ -156,11 +156,11 @@ def test_a_call_that_cannot_be_counted_on_a_full_disk_is_told_so(
 
 
 def test_a_row_that_missed_the_queue_is_lined_up(
-    app: Flask, worker: Worker, upload: Upload, finished: Any, monkeypatch: pytest.MonkeyPatch
+    app: Flask, desk: Desk, upload: Upload, finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "HOUSEKEEPING_EVERY_SECONDS", 0.05)
-    put = worker._queue.add
-    monkeypatch.setattr(worker._queue, "add", lambda number, reserved=False: worker._queue.release())
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 0.05)
+    put = desk.dispatch._queue.add
+    monkeypatch.setattr(desk.dispatch._queue, "add", lambda number, reserved=False: desk.dispatch._queue.release())
     job_id = upload().json["data"]["id"]
-    monkeypatch.setattr(worker._queue, "add", put)
+    monkeypatch.setattr(desk.dispatch._queue, "add", put)
     assert finished(job_id).status == COMPLETED
