@@ -76,7 +76,8 @@ def require_match(folder: Path) -> None:
     """Raise ConfigurationError where folder and database aren't one instance's; change neither."""
     own, held = folder_id(folder), database_id()
     if held is not None:
-        if held == own or (_ID.fullmatch(held) and _part(folder, held).exists()):
+        # In this order: a start that binds this folder at this moment writes the row, then gives the file its name.
+        if held == own or (_ID.fullmatch(held) and _part(folder, held).exists()) or held == folder_id(folder):
             return
         if own is None:
             raise ConfigurationError(_bound_elsewhere(folder, held))

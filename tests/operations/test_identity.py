@@ -248,6 +248,23 @@ def test_a_binding_that_was_cut_short_is_ended(made: Path, start: Callable[..., 
     assert own == held not in (None, OTHER_ID, "0" * 32) and not [*made.glob(identity.PARTS)]
 
 
+def test_a_binding_that_ends_while_it_is_looked_at_is_no_other_folders(
+    made: Path, start: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, (own, _), look = start(made), ids(made), identity.database_id
+    (made / identity.ID_FILE).rename(part(made, own))
+
+    def look_while_it_ends() -> str | None:
+        held = look()
+        part(made, own).rename(made / identity.ID_FILE)
+        return held
+
+    monkeypatch.setattr(identity, "database_id", look_while_it_ends)
+    with app.app_context():
+        identity.require_match(made)
+    assert ids(made) == (own, own)
+
+
 def part(folder: Path, new: str | None) -> Path:
     return folder / f"instance_id.{new}.part"
 
