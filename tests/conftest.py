@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,22 +30,35 @@ from tests.support.separators import FastSeparator
 
 pytest_plugins = ["tests.support.random_models"]
 
+TESTS = Path(__file__).resolve().parent
 PASSWORD = "a good password"
 # Whose tests take their time: those that import what starts a server, a browser or TensorFlow, which makes networks.
 SLOW = ("clients", "browser", "soak", "benchmarks")
 SLOW_SUPPORT = ("servers", "proxies", "tensorflow", "checkpoints")
 STARTERS = tuple(f"tests.{name}" for name in (*SLOW, *(f"support.{name}" for name in SLOW_SUPPORT)))
 SLOW_FIXTURES = {"models", "official"}
+# The files that take longest, in this order: begun last, one of them would leave the other processes without work.
+LONGEST = (
+    *("jobs/test_crashes.py", "audio/test_parity.py", "audio/test_hostile.py", "browser/test_mixer.py"),
+    *("jobs/test_watchdog.py", "server/test_load.py", "jobs/test_lost.py", "operations/test_watch.py"),
+    *("browser/test_accessibility.py", "audio/test_separate.py", "network/test_composed.py", "test_readme.py"),
+    *("network/test_unet.py", "api/test_schemathesis.py", "jobs/test_restarts.py", "jobs/test_damage.py"),
+    *("browser/test_journey.py", "commands/test_serve.py", "operations/test_macos.py", "operations/test_lock.py"),
+    *("operations/test_full_disk.py", "operations/test_upgrade.py", "jobs/test_retention.py"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark what `make quick` runs."""
+    """Mark what `make quick` runs; let processes that share the tests begin with the longest files."""
     for item in items:
         sources = {item.module.__name__, *(getattr(value, "__module__", "") for value in vars(item.module).values())}
         starts = any(str(source).startswith(STARTERS) for source in sources)
         if not (starts or item.get_closest_marker("slow")) and SLOW_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("quick")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = {TESTS / name: number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,17 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def instance(tmp_path: Path) -> Path:
     return tmp_path / "instance"
+
+
+@pytest.fixture
+def entered_path(tmp_path: Path) -> Path:
+    """Return the test's folder, which every user may enter: pytest makes its own for their owner alone."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == Path(tempfile.gettempdir()).resolve():
+            break
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o111)
+    return tmp_path
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST, TESTS
+
 PACKAGE = Path(__file__).resolve().parent.parent / "ezstems"
 LONGEST_FILE_LINES = 250
 # Libraries that a room must not know.
@@ -173,3 +175,7 @@ def test_to_find_the_tests_makes_no_instance(tmp_path: Path) -> None:
     found = subprocess.run(finding, cwd=PACKAGE.parent, env=environ, capture_output=True, text=True, timeout=120)
     assert found.returncode == 0 and "::test_" in found.stdout, found.stdout[-2000:]
     assert not folder.exists()
+
+
+def test_the_longest_test_files_are_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []

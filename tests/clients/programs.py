@@ -1,6 +1,6 @@
 """Run the client programs of this folder as their users would."""
 
-import atexit
+import hashlib
 import os
 import shutil
 import subprocess
@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from ezstems.files import exclusive_lock
 
 HERE = Path(__file__).resolve().parent
 RUN_SECONDS = 240
@@ -23,11 +25,23 @@ class Unavailable(Exception):
 
 @cache
 def install(source: Path) -> Path:
-    """Install what a folder's package-lock.json pins, outside the tree, once a session; return `node_modules`."""
+    """Install what a folder's package-lock.json pins, outside the tree, once a user; return `node_modules`."""
     if shutil.which("npm") is None:
         raise Unavailable("npm is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="ezstems-node-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    locked = (source / "package-lock.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ezstems" / "node"
+    folder = cache / hashlib.sha256(locked).hexdigest()[:16]
+    cache.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(cache / ".lock"), tempfile.TemporaryDirectory(dir=cache) as name:
+        if not folder.exists():
+            fresh = Path(name) / "fresh"
+            fresh.mkdir()
+            _install(source, fresh)
+            fresh.rename(folder)
+    return folder / "node_modules"
+
+
+def _install(source: Path, folder: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(source / name, folder)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
@@ -35,7 +49,6 @@ def install(source: Path) -> Path:
     if done.returncode and any(reason in done.stderr for reason in UNREACHABLE):
         raise Unavailable("the npm registry can't be reached")
     assert done.returncode == 0, done.stderr
-    return folder / "node_modules"
 
 
 def node_modules() -> Path:

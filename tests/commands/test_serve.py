@@ -106,19 +106,17 @@ def test_a_start_that_cannot_work_is_one_line(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_folder_of_another_user_is_one_line(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, which are for their owner alone
-        folder.chmod(0o711)
-    server = serving(tmp_path / "instance")
+def test_a_folder_of_another_user_is_one_line(entered_path: Path) -> None:
+    server = serving(entered_path / "instance")
     server.command("users", "add", "you@example.com", "--password", "any")
     setpriv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     server.arguments[:0] = setpriv
     if subprocess.run([*setpriv, PROGRAM, "--version"], capture_output=True, check=False).returncode:
         pytest.skip("nobody may not read the program")
     assert refused(server).endswith("Permission denied")
-    server.environ["EZSTEMS_INSTANCE"] = str(tmp_path / "new")
+    server.environ["EZSTEMS_INSTANCE"] = str(entered_path / "new")
     assert refused(server) == (
-        f"ezstems: the instance folder {tmp_path}/new must be writable: {tmp_path}/new: Permission denied"
+        f"ezstems: the instance folder {entered_path}/new must be writable: {entered_path}/new: Permission denied"
     )
 
 

@@ -77,11 +77,9 @@ def test_a_server_takes_an_upload_and_stops_in_order(tmp_path: Path, song: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can work as somebody else")
-def test_what_root_makes_in_anothers_folder_is_theirs_and_root_is_itself_again(tmp_path: Path) -> None:
-    for folder in tmp_path.parents[:2]:  # pytest's own, which are for their owner alone
-        folder.chmod(0o711)
-    os.chown(tmp_path, NOBODY, NOBODY)
-    (tmp_path / "roots").mkdir()
+def test_what_root_makes_in_anothers_folder_is_theirs_and_root_is_itself_again(entered_path: Path) -> None:
+    os.chown(entered_path, NOBODY, NOBODY)
+    (entered_path / "roots").mkdir()
     code = "\n".join((
         "from tests.support import macos",
         "macos.become_one()",
@@ -96,8 +94,8 @@ def test_what_root_makes_in_anothers_folder_is_theirs_and_root_is_itself_again(t
         "    (folder / 'again').touch()",
         "(folder / 'roots' / 'after').touch()",
     ))  # fmt: skip
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(entered_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.rglob("*") if path.is_file()}
+    found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in entered_path.rglob("*") if path.is_file()}
     assert found == dict.fromkeys(("theirs", "again"), (NOBODY, NOBODY)) | dict.fromkeys(("outside", "after"), (0, 0))

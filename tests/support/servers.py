@@ -206,7 +206,7 @@ class Server:
 
     def logged(self, *texts: str) -> str:
         """Wait until the log holds every text (a line may follow what it tells of); return the log."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while any(text not in (log := self.log.read_text()) for text in texts):
             assert time.monotonic() < deadline, log[-4000:]
             time.sleep(0.05)
