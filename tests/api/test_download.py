@@ -207,7 +207,7 @@ def test_other_conditions_are_ignored(get: Any, done: Any) -> None:
 def test_not_finished(app: Flask, get: Any, upload: Upload, separator: FastSeparator) -> None:
     separator.hold()
     running, waiting = (job_of(app, upload()) for _ in range(2))
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     for job, state in ((running, "processing"), (waiting, "queued")):
         answer = get(job.id)
         assert f"Job {job.id} is {state}" in error_of(answer)

@@ -51,7 +51,7 @@ class Scrapes:
 
     def until(self, name: str, value: float, **labels: str) -> "Scrapes":
         """Ask until a value is there: an event is counted a moment after a client sees it."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self().value(name, **labels) != value:
             assert time.monotonic() < deadline, (name, labels, self.value(name, **labels))
             time.sleep(0.05)

@@ -197,8 +197,8 @@ def test_status(
 
     separator.hold()
     running, waiting = (job_of(world.app, upload()) for _ in range(2))
-    assert separator.started.wait(10)
-    deadline = time.monotonic() + 10
+    assert separator.started.wait(60)
+    deadline = time.monotonic() + 60
     while state(running.id) != "processing" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [state(running.id), state(waiting.id)] == ["processing", "queued"]

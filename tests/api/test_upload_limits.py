@@ -127,7 +127,7 @@ def test_a_full_queue(
     full = make_app(queue_size=1)
     content = body(file_part(song), STEMS)
     jobs = [job_of(app, post(full.test_client(), account.headers, content))]
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     jobs.append(job_of(app, post(full.test_client(), account.headers, content)))
     answer = post(full.test_client(), account.headers, content)
     assert "queue is full" in error_of(answer, 500)

@@ -93,7 +93,7 @@ def test_every_thread_gets_a_connection(app: Flask) -> None:
 
     def hold(_: int) -> int:
         with app.app_context(), db.engine.connect() as connection:
-            together.wait(20)
+            together.wait(60)
             return connection.exec_driver_sql("SELECT 1").scalar_one()
 
     with ThreadPoolExecutor(100) as pool:

@@ -45,7 +45,7 @@ def change(app: Flask, job: Job, **values: object) -> None:
 
 
 def eventually(condition: Callable[[], object], what: object) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -80,7 +80,7 @@ def waiting(app: Flask, upload: Upload, separator: FastSeparator) -> Job:
     """Return a job that waits for another one, which is held."""
     separator.hold()
     upload()
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     return job_of(app, upload())
 
 

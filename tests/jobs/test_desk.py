@@ -33,7 +33,7 @@ def test_a_stop_gives_running_and_waiting_jobs_back(
 ) -> None:
     separator.hold()
     assert [upload().status_code for _ in range(3)] == [200] * 3
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     desk.close()
     desk.close()
     assert rows(app) == [(QUEUED, 0, 0)] * 3
@@ -49,7 +49,7 @@ def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
 
     def deafly(self: FastSeparator, *arguments: Any, **options: Any) -> Any:
         self.started.set()
-        assert deaf.wait(10)
+        assert deaf.wait(60)
         try:
             return separate(self, *arguments, **options)
         finally:
@@ -58,11 +58,11 @@ def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
     monkeypatch.setattr(FastSeparator, "__call__", deafly)
     monkeypatch.setattr(pool, "STOP_SECONDS", 0.2)
     upload()
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     desk.close()
     assert rows(app) == [(QUEUED, 0, 0)]
     deaf.set()
-    assert done.wait(10)
+    assert done.wait(60)
     assert desk.dispatch._queue.close(10) == []
     assert rows(app) == [(QUEUED, 0, 0)]  # what it made afterwards isn't announced
 
@@ -92,7 +92,7 @@ def test_what_a_stopped_worker_left_runs_in_order_in_the_next(
 ) -> None:
     separator.hold()
     ids = [upload().json["data"]["id"] for _ in range(3)]
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     desk.close()
     separator.sources.clear()
     separator.release()

@@ -156,7 +156,7 @@ def test_an_empty_database_costs_nothing_and_the_right_one_brings_all_back(
             rows.commit()
         server.start()
         server.logged("which no job names, was put aside")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(name.startswith("lost/") for name in tree(server.instance)):
             assert time.monotonic() < deadline, tree(server.instance)
             time.sleep(0.05)
@@ -197,7 +197,7 @@ def waiting(upload: Upload, separator: FastSeparator) -> dict[str, Any]:
     """Line a job up behind one that the separator holds; return what its upload was answered."""
     separator.hold()
     upload()
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     data: dict[str, Any] = upload().json["data"]
     return data
 
@@ -231,7 +231,7 @@ def test_a_result_of_an_older_run_is_put_aside(
 ) -> None:
     separator.hold()
     job_id = upload().json["data"]["id"]
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     archive.result(job_id).write_bytes(b"whose row was lost")
     separator.release()
     assert finished(job_id).status == "completed"
@@ -243,11 +243,11 @@ def test_a_row_that_vanishes_under_a_running_job_costs_no_song(
 ) -> None:
     separator.hold()
     data = upload().json["data"]
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     with app.app_context():
         db.session.execute(delete(Job))
         db.session.commit()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while desk.dispatch._queue._running:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -80,7 +80,7 @@ def row(app: Flask, job_id: str) -> Job:
 
 def begun(upload: Upload, separator: FastSeparator) -> str:
     job_id = upload().json["data"]["id"]
-    assert separator.started.wait(20)
+    assert separator.started.wait(60)
     return job_id
 
 
@@ -250,7 +250,7 @@ def test_who_waits_for_the_database_has_not_stalled(
     stand.unlink()
     for _ in range(40):
         tried.clear()
-        assert tried.wait(20)
+        assert tried.wait(60)
         look(app)
     healed.set()
     assert finished(job_id).status == COMPLETED

@@ -270,7 +270,7 @@ def test_a_stop_ends_the_wait_for_room(
     monkeypatch.setattr("ezstems.jobs.queue.ASK_EVERY_SECONDS", 60.0)
     separator.hold()
     assert upload().status_code == upload().status_code == 200
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     monkeypatch.setattr(Archive, "free_bytes", lambda _archive: 0)
     separator.release()
     eventually(lambda: "go on waiting" in caplog.text, "the second waits")

@@ -73,7 +73,7 @@ def objects(server: Server, **fields: Any) -> list[dict[str, Any]]:
 
 def request_line(server: Server, request_id: str) -> dict[str, Any]:
     """Wait for the line of a request; return its object, the only one."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := objects(server, request_id=request_id, logger="ezstems.web.request_log")):
         assert time.monotonic() < deadline, lines_of(server)[-20:]
         time.sleep(0.05)

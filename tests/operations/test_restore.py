@@ -46,7 +46,7 @@ def backup(
     separator.hold()
     separator.started.clear()
     assert upload().status_code == upload(stems="4").status_code == 200
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     run("backup", str(tmp_path / "backup.tar"))
     return tmp_path / "backup.tar"
 

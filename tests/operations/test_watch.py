@@ -98,7 +98,7 @@ def test_what_comes_back_is_the_same(
 ) -> None:  # fmt: skip
     separator.hold()
     running, queued = (job_of(app, upload()) for _ in range(2))
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     moved = instance.with_name("moved")
     instance.rename(moved)
     assert upload().status_code == 500
@@ -123,11 +123,11 @@ def test_a_job_ends_when_its_database_is_back_and_the_log_is_not_filled(
     separator.hold()
     running = job_of(app, upload())
     waiting = job_of(app, upload())
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     file, away = instance / "ezstems.sqlite3", instance / "away"
     file.rename(away)
     separator.release()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (instance / "results" / f"{running.id}.zip").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -146,7 +146,7 @@ def test_a_database_given_to_another_folder_is_noticed(
     with closing(sqlite3.connect(instance / "ezstems.sqlite3", timeout=30)) as rows:
         rows.execute("UPDATE instances SET id = ?", ("f" * 32,))
         rows.commit()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while client.get("/health").status_code == 200:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -282,7 +282,7 @@ def test_slips_beside_two_workers(server: Server, song: bytes, tmp_path: Path) -
     def answers() -> set[tuple[str, int]]:
         """Ask both workers for their health, and to take a song."""
         found: dict[str, set[tuple[str, int]]] = {}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(found) < 2 or any(len(seen) < 2 for seen in found.values()):
             assert time.monotonic() < deadline, found
             health, sent = requests.get(f"{server.url}/health", timeout=30), caller.send(song, stems=2)
@@ -342,7 +342,7 @@ def test_workers_that_come_later_make_no_instance_where_it_was(server: Server, s
         time.sleep(0.1)
     shutil.rmtree(server.instance)
     moved.rename(server.instance)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while server.log.read_text().count(": started with the model") < 3:
         assert time.monotonic() < deadline, server.log.read_text()[-4000:]
         time.sleep(0.1)

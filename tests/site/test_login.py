@@ -202,7 +202,7 @@ def test_whoever_waits_for_a_hash_holds_no_connection_and_not_for_long(
     with accounts._HASHING, accounts._HASHING, ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(accounts._HASHING, "acquire", acquire)
         answer = pool.submit(log_in, visitor(app), account.email)
-        assert waiting.wait(20)
+        assert waiting.wait(60)
         with app.app_context():
             assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         refused = answer.result(20)

@@ -222,7 +222,7 @@ def test_not_finished_and_failed(
     failed = finished(upload().json["data"]["id"])
     separator.hold()
     running, waiting = (job_of(app, upload()) for _ in range(2))
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     for path in ("stems/vocals", "peaks", "zip"):
         assert error_of(get(failed, path)) == f"Job {failed.id} failed: The file holds no decodable audio."
         assert f"Job {waiting.id} is queued" in error_of(get(waiting, path))

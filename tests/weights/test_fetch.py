@@ -200,7 +200,7 @@ def test_two_at_once_fetch_once(server: Server, models: Path, monkeypatch: pytes
     ]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not server.requests and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.2)  # the others' chance to ask too
