@@ -277,7 +277,7 @@ def test_a_stop_ends_the_wait_for_room(
     desk.close()
     for thread in threading.enumerate():
         if thread.name.startswith("separation"):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
     with app.app_context():
         assert db.session.scalars(select(Job.status).order_by(Job.number)).all() == [COMPLETED, QUEUED]

@@ -74,8 +74,8 @@ class FastSeparator:
     ) -> Separation:
         assert source.is_file(), source
         self.sources.append(source.name)
-        self.started.set()
         progress(42.0)
+        self.started.set()  # its beginning has been told of by now
         until = time.monotonic() + self.seconds
         while not self.gate.is_set() or time.monotonic() < until:
             if stopping():
