@@ -217,7 +217,7 @@ def test_names_that_do_not_resolve_end_in_time(models: Path, monkeypatch: pytest
     started = time.monotonic()
     with pytest.raises(FetchFailed, match="could not reach models.invalid; the bundled model stands in"):
         fetch.fetch(2, models, base_url="https://models.invalid/v1", connect_timeout_seconds=0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     released.set()
 
 
