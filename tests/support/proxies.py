@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -13,6 +12,7 @@ from types import TracebackType
 import requests
 
 import ezstems
+from tests.support.servers import hold_port
 
 SITE = Path(ezstems.__file__).parent / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -41,7 +41,7 @@ class Nginx:
         folder.mkdir()
         self.folder = folder
         self.certificate = folder / "certificate.pem"
-        self.port, tls_port = _free_port(), _free_port()
+        self.port, tls_port = hold_port(self), hold_port(self)
         self.url, self.tls = f"http://127.0.0.1:{self.port}", f"https://127.0.0.1:{tls_port}"
         site = SITE.read_text()
         listen = f"listen 127.0.0.1:{self.port};"
@@ -97,9 +97,3 @@ class Nginx:
         assert self.process is not None
         self.process.terminate()
         self.process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

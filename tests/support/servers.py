@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -24,9 +25,7 @@ class Server:
     """Run gunicorn with the project's own settings on a free port; `wsgi:app` is the real engine."""
 
     def __init__(self, instance: Path, app: str = "tests.support.fast_wsgi:app", **settings: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = hold_port(self)
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = f"{self.url}/api/v1"
         self.instance = instance
@@ -215,6 +214,15 @@ class Server:
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
+
+
+def hold_port(owner: object) -> int:
+    """Return a port that is nobody else's while its owner lives; a server that reuses addresses can listen on it."""
+    holder = socket.socket()
+    weakref.finalize(owner, holder.close)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder.getsockname()[1]
 
 
 def stands_still(pid: int) -> bool:
