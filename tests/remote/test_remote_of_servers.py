@@ -1,4 +1,4 @@
-"""`ezstems remote separate` against our own server, by way of what cuts connections."""
+"""`ezstems remote separate` against our own server, by way of what cuts answers short."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ from click.testing import Result
 from ezstems.remote import api as apis
 from ezstems.remote.song import LONGEST_POLL_SECONDS
 from tests.support.audio_files import song, write_wav
-from tests.support.cutting import cutting
 from tests.support.servers import Server
+from tests.support.shortening import shortening
 
 SAMPLES = 100_000
 
@@ -76,7 +76,7 @@ def test_more_songs_than_an_account_may_have_wait_their_turn(
 
 def test_a_download_that_is_cut_goes_on(served: Server, separate: Callable[..., Result], tmp_path: Path) -> None:
     """Every byte but the last half came, then nothing, then the rest."""
-    with cutting(served.url, b"/download.php", 1500, 0) as proxy:
+    with shortening(served.url, b"/download.php", 1500, 0) as proxy:
         result = separate(proxy.url, "song")
         assert proxy.cuts == []
     assert result.stderr.count("the connection broke; trying again") == 2
@@ -92,7 +92,7 @@ def test_a_lost_answer_makes_no_second_job(
 ) -> None:
     if not knows(served, key, "jobs.php"):
         pytest.skip("the server has no jobs.php, by which a client sees that it keeps an Idempotency-Key")
-    with cutting(served.url, b"/upload.php", 0, 0) as proxy:
+    with shortening(served.url, b"/upload.php", 0, 0) as proxy:
         separate(proxy.url, "song")
         assert proxy.cuts == []
     assert made(tmp_path) == ["song/accompaniment.wav", "song/vocals.wav"]
