@@ -5,7 +5,7 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.kinds import UPLOAD_EXTENSIONS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
-from ezstems.audio.stems import CUTOFFS, STEMS
+from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.desk import Desk, current_desk
 from ezstems.jobs.events import job_happened

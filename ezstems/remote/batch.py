@@ -44,6 +44,7 @@ class Batch:
         self._server, self._songs, self._fields, self._report = server, all_songs, fields, report
         self._anew, self._longest_wait_seconds = anew, longest_wait_seconds
         self._sent: Queue[tuple[Song, Exception | None]] = Queue()
+        self._unanswered: Song | None = None
         self._sender = Thread(target=self._send, name="send", daemon=True)
 
     def run(self) -> bool:
@@ -71,6 +72,8 @@ class Batch:
     def cancel(self) -> None:
         """Have the server delete the jobs that it hasn't finished; tell of each what becomes of it."""
         server = replace(self._server, stopping=Event(), is_reached=False)
+        if (song := self._unanswered) is not None and song.job is None and self._sender.is_alive():
+            self._report.finish(song, f"{song.file}: the server didn't answer yet; it may make a job of it")
         for song in self._songs:
             if song.job is None or song.is_finished:
                 continue
@@ -85,6 +88,7 @@ class Batch:
     def _send(self) -> None:
         for song in self._songs:
             error: Exception | None = None
+            self._unanswered = song
             try:
                 with Api(self._server, partial(self._report.say, song)) as api:
                     songs.send(api, song, self._fields, partial(self._report.stage, song), anew=self._anew)

@@ -1,12 +1,15 @@
 """`ezstems remote separate` against a server of the contract alone, one of what goes beyond it, and their faults."""
 
 import hashlib
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -386,6 +389,27 @@ def test_an_interruption_says_what_becomes_of_the_jobs(tmp_path: Path, is_beyond
     else:
         assert "song.mp3: job 1700000000_2 goes on at the server (Not found: There is nothing here.)" in told
     assert [path.name for path in tmp_path.iterdir()] == ["song.mp3"]
+
+
+def test_a_terminal_gets_bars(beyond: ReferenceServer, tmp_path: Path) -> None:
+    """A pause lets one be seen; a name is no markup."""
+    (tmp_path / "a [b].mp3").write_bytes(b"sound")
+    beyond.faults["status.php"] = [refusal(500, "Server busy", Retry_After=1)]
+    program = [sys.executable, "-c", "from ezstems.cli import main; main()"]
+    command = [*program, "remote", "separate", "a [b].mp3", "--server", beyond.url, "--key", KEY]
+    ours, theirs = pty.openpty()
+    environ = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=theirs, env=environ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # so a terminal ends
+            while block := os.read(ours, 4096):
+                shown += block
+    os.close(ours)
+    assert process.returncode == 0 and b"a [b].mp3: queued" in shown
+    assert b"a [b].mp3: Server busy; trying again in 1 s" in shown and b"a [b]: separated" in shown
+    assert {call.headers["Prefer"] for call in beyond.calls if "Prefer" in call.headers} == {"wait=3"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a [b].mp3", "a [b]"}
 
 
 def test_nothing_of_a_server_is_loaded() -> None:
