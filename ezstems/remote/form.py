@@ -24,7 +24,7 @@ class Form:
         self.content_type = f"multipart/form-data; boundary={boundary}"
         before, _ = encode_multipart_formdata(fields, boundary)
         field = RequestField("file", b"", filename=shown_name(path))
-        field.make_multipart(content_type="application/octet-stream")
+        field.make_multipart()  # no type of the file: the original's own programs send none
         end = f"--{boundary}--\r\n".encode()
         head = before.removesuffix(end) + f"--{boundary}\r\n".encode() + field.render_headers().encode()
         self._path, self._sent = path, sent
