@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, exc, make_url
 
 from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
+from ezstems.remote import VARIABLES
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def database(raw: Any) -> URL:
     try:
         url = make_url(text(raw))
         url.get_dialect().import_dbapi()
-    except (ArgumentError, ImportError):
+    except (exc.ArgumentError, ImportError):
         raise ValueError("must be an SQLAlchemy URL of a database whose driver is installed") from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise ValueError("must name a file: what is in memory each process has for itself")
@@ -209,7 +209,7 @@ def load(instance: Path, environ: Mapping[str, Any] = os.environ) -> dict[str, A
     """Parse every setting: the environment first, then `config.py` of the instance folder, then the default."""
     lines = _held[instance] if instance in _held else _file(instance / "config.py")
     known = {PREFIX + setting.name for setting in (*SETTINGS, INSTANCE)}
-    for name in sorted({*lines, *(n for n in environ if n.startswith(PREFIX))} - known):
+    for name in sorted({*lines, *(n for n in environ if n.startswith(PREFIX))} - known - {*VARIABLES}):
         log.warning("%s is no setting and changes nothing; known are %s", name, ", ".join(sorted(known)))
     values: dict[str, Any] = {}
     for setting in SETTINGS:

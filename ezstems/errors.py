@@ -22,7 +22,8 @@
     ├── DecodingFailed            ffmpeg was killed, or the system failed it, while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
     ├── SeparatorCrashed          the process that a separation had for itself died
-    └── FetchFailed               the official weights could not be downloaded
+    ├── FetchFailed               the official weights could not be downloaded
+    └── RemoteFailed              another server didn't do what it was asked; in its own words where it said why
 
 Every message is written for whoever caused the error: no paths, no library's exception text.
 """
@@ -122,3 +123,7 @@ class SeparatorCrashed(EzStemsError):
 
 class FetchFailed(EzStemsError):
     """Say why the official weights could not be downloaded."""
+
+
+class RemoteFailed(EzStemsError):
+    """Say why another server didn't separate a file."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ezstems.cli import COMMANDS
 from tests.conftest import LONGEST, TESTS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "ezstems"
@@ -20,6 +21,7 @@ FOREIGN = {
         ("audio", "network", "weights"), {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn", "click", "rich"}
     ),
     "builtin": {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn"},
+    "remote": {"flask", "flask_sqlalchemy", "sqlalchemy", "gunicorn", "click", "rich", "numpy"},
 }
 # Libraries that take seconds to import, or much memory, and the only files that may, when they need them.
 HEAVY = {
@@ -47,12 +49,13 @@ ALLOWED = {
     },
     "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
+    "remote": {"ezstems.errors"},
     "database.py": {"ezstems.database_watch"},
     "database_watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "files.py": set(),
     "errors.py": set(),
-    "config.py": {"ezstems.errors", "ezstems.home"},
+    "config.py": {"ezstems.errors", "ezstems.home", "ezstems.remote.VARIABLES"},
     "home.py": {"ezstems.errors"},
 }
 
@@ -151,7 +154,10 @@ def test_only_the_metrics_know_prometheus() -> None:
     assert found == {PACKAGE / "web" / "metrics.py"}
 
 
-@pytest.mark.parametrize("module", ["ezstems.audio.separate", "ezstems.cli", "ezstems.gunicorn_conf"])
+EVERY_COMMAND = ", ".join(f"ezstems.commands.{name}" for name in COMMANDS)
+
+
+@pytest.mark.parametrize("module", ["ezstems.audio.separate", EVERY_COMMAND, "ezstems.gunicorn_conf"])
 def test_importing_loads_no_heavy_library(module: str, tmp_path: Path) -> None:
     slow = set(HEAVY) | {"tf_keras", "pandas", "prometheus_client"}
     code = f"import sys, {module}; print(*{slow} & set(sys.modules))"

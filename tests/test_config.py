@@ -9,6 +9,7 @@ import pytest
 from ezstems import config, create_app
 from ezstems.audio.separate import CUTOFFS
 from ezstems.errors import ConfigurationError
+from ezstems.remote import VARIABLES
 
 PAGE = Path(config.__file__).parent / "docs" / "settings.md"
 
@@ -126,6 +127,12 @@ def test_an_unknown_name_is_pointed_out(tmp_path: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         config.load(tmp_path, {"EZSTEMS_TREADS": "4"})
     assert "EZSTEMS_TREADS is no setting" in caplog.text
+
+
+def test_what_the_client_reads_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        config.load(tmp_path, dict.fromkeys(VARIABLES, "x"))
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("raw", ["https://a.example, https://b.example", ["https://a.example", "https://b.example"]])

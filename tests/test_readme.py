@@ -21,6 +21,7 @@ BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 # Pages with sessions, and what those print at least.
 PRINTED = {
     "commands": ("someone@example.com", "laptop", "accompaniment.flac", "vocals.flac"),
+    "clients": ("accompaniment.flac", "vocals.flac", "drums.wav"),
     "monitoring": ('"status":"ok"',),
     "backup": ("ezstems.tar", "restored"),
     "contributing": (config.table(),),

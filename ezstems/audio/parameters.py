@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from ezstems.audio.outputs import FORMATS
-from ezstems.audio.separate import CUTOFFS, STEMS
+from ezstems.audio.stems import CUTOFFS, STEMS
 from ezstems.errors import BadInput
 
 # What PHP allows around a number.

@@ -18,6 +18,7 @@ from ezstems.audio.encode import Writer
 from ezstems.audio.length import refuse_longer
 from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
+from ezstems.audio.stems import BANDS, CUTOFFS, STEMS
 from ezstems.errors import BadInput, Interrupted
 from ezstems.network.cpu import lower_priority
 from ezstems.network.engine import TILES_IN_FLIGHT, Engine, Masks
@@ -25,15 +26,6 @@ from ezstems.network.networks import Networks
 
 logger = getLogger(__name__)
 
-# In the archive's order; Spleeter's own lists are mapped onto it by name.
-STEMS: dict[int, tuple[str, ...]] = {
-    2: ("vocals", "accompaniment"),
-    4: ("vocals", "drums", "bass", "other"),
-    5: ("vocals", "drums", "bass", "piano", "other"),
-}
-# What the network sees of the spectrum (a configuration of Spleeter's), and whether its masks' mean goes on above it.
-_BANDS = {"full": ("11kHz", True), "11kHz": ("11kHz", False), "16kHz": ("16kHz", False)}
-CUTOFFS = tuple(_BANDS)  # the default first
 IDLE_SECONDS = 600.0
 
 
@@ -120,7 +112,7 @@ class Separator:
 
     def warm(self, stems: int = 2) -> None:
         """Load the network of a number of stems and run it once, so that the first file need not wait."""
-        with self._networks.use(stems, _BANDS[self._cutoff][0]) as engine:
+        with self._networks.use(stems, BANDS[self._cutoff][0]) as engine:
             started = monotonic()
             engine.runner()(np.zeros((stft.TILE_FRAMES, engine.bins, 2), np.float32))
             logger.info("warmed %s stems in %.1f s", stems, monotonic() - started)
@@ -157,7 +149,7 @@ class Separator:
             if value not in allowed:
                 raise BadInput(f"{name}={value!r} must be one of {', '.join(map(str, allowed))}")
         started = monotonic()
-        configuration, average = _BANDS[cutoff]
+        configuration, average = BANDS[cutoff]
         names, label = STEMS[stems], self._networks.weights(stems).label
         files = tuple(directory / FORMATS[output].filename(name) for name in names)
         if self._longest_seconds is not None:

@@ -5,24 +5,30 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from flask import Flask
 
-from ezstems import config, configured, create_app, log
-from ezstems.instance import privileges
-from ezstems.models import User
+from ezstems import configured, create_app
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ezstems.models import User
 
 Command = Callable[..., Any]
 
 
-def _inside(make_app: Callable[[], Flask]) -> Callable[[Command], Command]:
+def _inside(make_app: "Callable[[], Flask]") -> Callable[[Command], Command]:
     """Make what runs commands inside an app, as the owner of its instance folder."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
+            # Imported here: `remote` has neither an app nor an instance.
+            from ezstems import config, log
+            from ezstems.instance import privileges
+
             with privileges.as_owner_of(config.instance_folder()):
                 app = make_app()
                 log.configure("warning")
@@ -42,8 +48,10 @@ with_instance = _inside(partial(create_app, make=False))
 with_settings = _inside(configured)
 
 
-def account(email: str) -> User:
+def account(email: str) -> "User":
     """Return the account with an e-mail address."""
+    from ezstems.models import User
+
     user = User.with_address(email)
     if user is None:
         raise click.ClickException(f"there is no account {email!r}; make it with: ezstems users add {email}")

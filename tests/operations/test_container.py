@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 import ezstems
 from ezstems import config
-from ezstems.cli import cli
+from ezstems.cli import COMMANDS
 from tests.support.servers import ROOT, Server
 
 DEPLOY = Path(ezstems.__file__).parent / "deploy"
@@ -96,7 +96,7 @@ def test_every_setting_it_names_is_one(service: dict[str, Any], environ: dict[st
 def test_what_it_starts_is_there() -> None:
     (start,) = arguments("CMD")
     command, name = json.loads(start)
-    assert command == "ezstems" and name in cli.commands
+    assert command == "ezstems" and name in COMMANDS
 
 
 def test_what_it_copies_is_in_the_repository(service: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from ezstems import config
+from ezstems.remote import VARIABLES
 from ezstems.web.site.manual import DOCS, PAGES
 from ezstems.web.site.markdown import headings, slug
 from tests.benchmarks import plot
@@ -53,7 +54,7 @@ def test_what_they_name_is_there(document: Path) -> None:
         assert (ROOT / name).exists(), name
     for name in re.findall(r"python -m (tests[\w.]+)", text):
         assert (ROOT / f"{name.replace('.', '/')}.py").exists(), name
-    settings = {config.PREFIX + setting.name for setting in (config.INSTANCE, *config.SETTINGS)}
+    settings = {config.PREFIX + setting.name for setting in (config.INSTANCE, *config.SETTINGS)} | {*VARIABLES}
     assert set(re.findall(r"\bEZSTEMS_[A-Z_]*[A-Z]\b(?!_)", text)) - settings <= {"EZSTEMS_LOGIN"}
 
 

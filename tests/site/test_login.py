@@ -128,7 +128,7 @@ def test_nothing_is_hashed_before_somebody_logs_in() -> None:
         "import hashlib, sys; real = hashlib.scrypt, hashlib.pbkdf2_hmac; hashed = []\n"
         "hashlib.scrypt = lambda *args, **named: hashed.append(1) or real[0](*args, **named)\n"
         "hashlib.pbkdf2_hmac = lambda *args, **named: hashed.append(1) or real[1](*args, **named)\n"
-        "import ezstems.cli, werkzeug.security as security; print(len(hashed))\n"
+        "import ezstems.commands.users, werkzeug.security as security; print(len(hashed))\n"
         "from ezstems.models import user\n"
         "assert not security.check_password_hash(user._NOBODY, ''); print(len(hashed))"
     )

@@ -14,6 +14,7 @@ PAGES = (
     "models",
     "settings",
     "commands",
+    "clients",
     "monitoring",
     "retention",
     "recovery",
