@@ -161,7 +161,7 @@ def _lacking(rows: sqlite3.Connection, entries: dict[str, tarfile.TarInfo]) -> I
         result, upload = f"{RESULTS}/{job_id}.zip", f"{UPLOADS}/{filename}"
         if status == COMPLETED and result not in entries:
             yield result
-        elif (status != COMPLETED or keeps_upload) and (upload not in entries or entries[upload].size != size_bytes):
+        if (status != COMPLETED or keeps_upload) and (upload not in entries or entries[upload].size != size_bytes):
             yield upload
 
 

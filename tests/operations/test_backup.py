@@ -98,7 +98,7 @@ def test_a_backup_while_jobs_come_and_go(server: Server, song: bytes, tmp_path: 
                     assert packed.testzip() is None
                     assert len(packed.namelist()) == len(STEMS[int(job_id[-1])])
             assert {row["crashes"] for row in restored.rows("SELECT crashes FROM jobs")} == {0}
-            assert list((folder / "uploads").iterdir()) == []
+            assert restored.uploads() == restored.kept_uploads() and len(restored.uploads()) == len(held)
             assert {path.stem for path in (folder / "results").iterdir()} == held
 
 
@@ -136,7 +136,7 @@ def test_every_state_outlasts_it(
     assert {entry.mode for entry in entries.values()} == {0o600}
     found = {f"results/{completed}.zip", f"results/{completed}.peaks"}
     found |= {str(path.relative_to(instance)) for path in (instance / "uploads").iterdir()}
-    assert len(found) == 5 and set(entries) == found | {"ezstems.sqlite3", "instance_id", "secret_key", "config.py"}
+    assert len(found) == 6 and set(entries) == found | {"ezstems.sqlite3", "instance_id", "secret_key", "config.py"}
 
     folder = unpacked(tar, tmp_path / "restored")
     for file in folder.rglob("*"):
