@@ -110,15 +110,14 @@ def _snapshot(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Pa
         lock.exec_driver_sql("BEGIN IMMEDIATE")
         kept = select(Job.id, Job.filename, Job.status, Job.keeps_upload).where(Job.expired_at.is_(None))
         for job_id, filename, status, keeps_upload in lock.execute(kept):
-            needed = {archive.result(job_id)} if status == COMPLETED else set()
-            if status != COMPLETED or keeps_upload:
-                needed.add(archive.source(filename))
+            done = [archive.peaks(job_id), archive.result(job_id)] if status == COMPLETED else []
+            upload = [archive.source(filename)] if keeps_upload or not done else []
             links = []
-            for path in (*needed, *([archive.peaks(job_id)] if status == COMPLETED else [])):
+            for path in (*done, *upload):
                 with suppress(FileNotFoundError):  # a failed job's upload, or the peaks of an old one
                     links.append((archive.link(path), path))
             held += links
-            is_whole = needed.issubset(path for _, path in links)
+            is_whole = {*done[1:], *upload}.issubset(path for _, path in links)
             jobs += is_whole
             lacking += not is_whole and status != FAILED
         source = db.engine.raw_connection()

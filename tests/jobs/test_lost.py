@@ -126,7 +126,7 @@ def test_what_an_account_deleted_is_not_kept_again(
     job = done()
     with app.app_context():
         assert Job.delete(job.number)  # and the process died before it deleted the files
-    age(archive.result(job.id), archive.peaks(job.id))
+    age(archive.result(job.id), archive.peaks(job.id), archive.source(job.filename))
     swept(app, archive)
     assert tree(instance) == set()
 
