@@ -134,7 +134,7 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert f"at most {MAX_CHARACTERS} characters" in form["properties"]["metadata"]["description"]
     listing = {each["name"]: each["schema"] for each in calls["listJobs"]["parameters"]}
     assert (listing["limit"]["maximum"], listing["limit"]["default"]) == (MAX_LIMIT, DEFAULT_LIMIT)
-    assert listing["before"]["pattern"] == rf"^\s*{_ID.pattern}\s*$"
+    assert listing["before"]["pattern"] == rf"^\s*({_ID.pattern})?\s*$"
     assert (listing["ids"]["maxItems"], listing["ids"]["items"]["pattern"]) == (MAX_LIMIT, f"^{_ID.pattern}$")
     assert listing["status"]["enum"] == [*STATES]
     stem = calls["downloadStems"]["parameters"][1]["schema"]
