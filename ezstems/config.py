@@ -86,8 +86,7 @@ def text(raw: Any) -> str:
 
 def words(raw: Any) -> tuple[str, ...]:
     """Take a list, or text with commas or spaces between the items."""
-    items = raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()
-    return tuple(str(item) for item in items)
+    return tuple(map(str, raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()))
 
 
 def address(raw: Any) -> str:
@@ -164,6 +163,7 @@ SETTINGS = (
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "
             "no job begins; a backup leaves as much"),  # fmt: skip
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
+    Setting("KEEP_UPLOADS", "on", choice("on", "off"), "whether uploads are kept as long as results: `on` or `off`"),
     Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
     Setting("REGISTRATION", "open", choice("open", "closed"), "whether visitors may make themselves accounts on the "
             "website: `open`, or `closed`: the operator makes them"),  # fmt: skip

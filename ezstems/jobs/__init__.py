@@ -6,7 +6,7 @@ from ezstems.audio.kinds import UPLOAD_EXTENSIONS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import CUTOFFS, STEMS
-from ezstems.jobs.damage import DAMAGED_RESULT
+from ezstems.jobs.damage import DAMAGED_RESULT, LOST_UPLOAD
 from ezstems.jobs.desk import Desk, current_desk
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming
@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "Incoming",
+    "LOST_UPLOAD",
     "OUTPUTS",
     "PARAMETERS",
     "SAMPLE_RATE_HZ",

@@ -78,13 +78,32 @@ class Archive:
 
     def store_upload(self, incoming: Incoming, filename: str) -> None:
         """Rename a finished upload to its final name, durably; raise ServerFull when the disk has no room."""
+        self._place_upload(incoming.path, filename)
+
+    def link_upload(self, kept: str, filename: str) -> None:
+        """Give a kept upload a second name, durably; the content stays until both are removed.
+
+        Raises:
+            FileNotFoundError: there is none of the first name.
+            ServerFull: the disk has no room.
+        """
+        part = self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}"
+        try:
+            with raising_server_full():
+                part.hardlink_to(self.source(kept))
+                part.touch()  # lest a sweep takes it for an old file that no row names, before its row is there
+            self._place_upload(part, filename)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _place_upload(self, part: Path, filename: str) -> None:
         source = self.source(filename)
         job_id = self.job_id(source)
         # A file with a new job's id is of an older one, whose row the database has lost.
         for left in (source, self.result(job_id), self.peaks(job_id)):
             self._put_aside(left)
         with raising_server_full():
-            incoming.path.replace(source)
+            part.replace(source)
             sync(self._uploads)
 
     def source(self, filename: str) -> Path:
@@ -204,9 +223,10 @@ class Archive:
 
     def files_of(self, job: Job) -> dict[Path, int | None]:
         """Return the paths of the files that a job must have now, each with its size where that is known."""
-        if job.status == COMPLETED:
-            return {self.result(job.id): job.result_bytes, self.peaks(job.id): None}
-        return {self.source(job.filename): job.size_bytes}
+        upload: dict[Path, int | None] = {self.source(job.filename): job.size_bytes}
+        if job.status != COMPLETED:
+            return upload
+        return {self.result(job.id): job.result_bytes, self.peaks(job.id): None} | (upload if job.keeps_upload else {})
 
     def finished_before(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
         """Yield the finished files that are older than an age by all of some clocks, or as far in the future."""

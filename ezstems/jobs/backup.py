@@ -108,16 +108,16 @@ def _snapshot(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Pa
     with db.engine.connect() as lock, closing(sqlite3.connect(snapshot)) as copy:
         # While this is held, no job begins, ends or is deleted, nor any file that a row names.
         lock.exec_driver_sql("BEGIN IMMEDIATE")
-        kept = select(Job.id, Job.filename, Job.status).where(Job.expired_at.is_(None))
-        for job_id, filename, status in lock.execute(kept):
-            done = (archive.peaks(job_id), archive.result(job_id))
+        kept = select(Job.id, Job.filename, Job.status, Job.keeps_upload).where(Job.expired_at.is_(None))
+        for job_id, filename, status, keeps_upload in lock.execute(kept):
+            done = [archive.peaks(job_id), archive.result(job_id)] if status == COMPLETED else []
+            upload = [archive.source(filename)] if keeps_upload or not done else []
             links = []
-            for path in done if status == COMPLETED else (archive.source(filename),):
+            for path in (*done, *upload):
                 with suppress(FileNotFoundError):  # a failed job's upload, or the peaks of an old one
                     links.append((archive.link(path), path))
             held += links
-            needed = archive.result(job_id) if status == COMPLETED else archive.source(filename)
-            is_whole = needed in (path for _, path in links)
+            is_whole = {*done[1:], *upload}.issubset(path for _, path in links)
             jobs += is_whole
             lacking += not is_whole and status != FAILED
         source = db.engine.raw_connection()

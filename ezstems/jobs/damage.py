@@ -14,6 +14,7 @@ UPLOAD = (
     "The uploaded file was {} on the server's disk. Nothing is wrong with the file that you sent; upload it again, "
     "or ask the server's operator, who finds the reason in the log under this job's id."
 )
+LOST_UPLOAD = UPLOAD.format("lost")
 DAMAGED_RESULT = "The stems were damaged or lost on the server's disk. Nothing is wrong with the file; upload it again."
 
 
@@ -32,6 +33,16 @@ def require_upload(path: Path, size_bytes: int, sha256: str | None) -> None:
         raise DamagedFile(UPLOAD.format(kind)) from error
     if sha256 is not None and digest.hexdigest() != sha256:
         raise DamagedFile(UPLOAD.format("damaged")) from ValueError(f"SHA-256 {digest.hexdigest()}, not {sha256}")
+
+
+def require_size(path: Path, size_bytes: int) -> None:
+    """Raise DamagedFile unless an upload is there and as long as it came in."""
+    try:
+        found_bytes = path.stat().st_size
+    except OSError as error:
+        raise DamagedFile(LOST_UPLOAD) from error
+    if found_bytes != size_bytes:
+        raise DamagedFile(UPLOAD.format("damaged")) from ValueError(f"{found_bytes} bytes, not {size_bytes}")
 
 
 def require_result(path: Path, size_bytes: int | None) -> None:

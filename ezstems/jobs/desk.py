@@ -4,7 +4,8 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any
 
 from flask import Flask, current_app
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
+# What a job that separates another's upload again has of it.
+OF_UPLOAD = ("user_id", "original_name", "size_bytes", "sha256")
 
 
 class Desk:
@@ -95,21 +98,28 @@ class Desk:
 
     def submit(self, user: User, incoming: Incoming, *, name: str, extension: str, **options: Any) -> Job:
         """Check an upload's content, make its job durable and line it up; `options` are its parameters."""
-        self.start()
         incoming.finish()
         decode.check(incoming.path, extension)
+        facts = {"original_name": name, "size_bytes": incoming.size_bytes, "sha256": incoming.sha256}
+        place = partial(self._archive.store_upload, incoming)
+        return self._line_up(Job(user_id=user.id, **facts, **options), extension, place)
+
+    def submit_again(self, source: Job, **options: Any) -> Job:
+        """Make another job of the same account's kept upload and line it up; raise FileNotFoundError where it is gone.
+
+        Each job has the upload under a name of its own: either may be deleted first.
+        """
+        kept, extension = source.filename, PurePath(source.filename).suffix.removeprefix(".")
+        facts = {name: getattr(source, name) for name in OF_UPLOAD}
+        return self._line_up(Job(**facts, **options), extension, partial(self._archive.link_upload, kept))
+
+    def _line_up(self, job: Job, extension: str, place: Callable[[str], None]) -> Job:
+        self.start()
         self.dispatch.reserve()
-        job = Job(
-            user_id=user.id,
-            **options,
-            original_name=name,
-            size_bytes=incoming.size_bytes,
-            sha256=incoming.sha256,
-            owner=self.dispatch.owner,
-        )
+        job.owner, job.keeps_upload = self.dispatch.owner, self._app.config["EZSTEMS_KEEP_UPLOADS"] == "on"
         try:
             with disk.raising_server_full():
-                self._admission.store(incoming, job, extension)
+                self._admission.store(place, job, extension)
         except BaseException:
             self.dispatch.release()
             raise

@@ -46,7 +46,7 @@ class Outcome:
         record_event(self.event, job_id, detail, level=level, error=self.error, **fields)
 
 
-def completed(separation: Separation, result_bytes: int) -> Outcome:
+def completed(separation: Separation, result_bytes: int, keeps_upload: bool) -> Outcome:
     """Return the outcome of a separation that is packed into a ZIP of so many bytes."""
     model, samples, clipped = separation.model, separation.samples, separation.clipped
     facts: dict[str, Any] = {"model": model, "samples": samples, "result_bytes": result_bytes, "clipped": clipped}
@@ -55,7 +55,7 @@ def completed(separation: Separation, result_bytes: int) -> Outcome:
     if clipped:
         detail += f" {clipping.in_words(clipped)} clipped,"
         fields["clipped"] = clipped
-    return Outcome("completed", partial(Job.complete, **facts), detail, fields, needs_upload=False)
+    return Outcome("completed", partial(Job.complete, **facts), detail, fields, needs_upload=keeps_upload)
 
 
 def interrupted(error: Interrupted) -> Outcome:

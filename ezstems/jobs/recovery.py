@@ -158,7 +158,7 @@ def adopt(lock: WorkerLock, archive: Archive) -> None:
         archive.remove_unfinished(dead)
         _adopt_from(dead, lock.owner)
         done = select(Job.filename).where(Job.owner == dead, Job.status == COMPLETED, Job.expired_at.is_(None))
-        for filename in db.session.scalars(done).all():
+        for filename in db.session.scalars(done.where(~Job.keeps_upload)).all():
             archive.remove_source(filename)  # it died between the job's end and this
 
 

@@ -153,11 +153,16 @@ def _require_known(versions: list[tuple[str]]) -> None:
 
 def _lacking(rows: sqlite3.Connection, entries: dict[str, tarfile.TarInfo]) -> Iterator[str]:
     """Yield the files that rows need and the tar lacks, or holds in another size."""
-    query = "SELECT id, filename, size_bytes, status FROM jobs WHERE expired_at IS NULL AND status != ?"
-    for job_id, filename, size_bytes, status in rows.execute(query, (FAILED,)):
-        name = f"{RESULTS}/{job_id}.zip" if status == COMPLETED else f"{UPLOADS}/{filename}"
-        if name not in entries or (status != COMPLETED and entries[name].size != size_bytes):
-            yield name
+    # Before there was this column, no completed job kept its upload.
+    columns = {row[1] for row in rows.execute("PRAGMA table_info(jobs)")}
+    keeps = "keeps_upload" if "keeps_upload" in columns else "0"
+    query = f"SELECT id, filename, size_bytes, status, {keeps} FROM jobs WHERE expired_at IS NULL AND status != ?"
+    for job_id, filename, size_bytes, status, keeps_upload in rows.execute(query, (FAILED,)):
+        result, upload = f"{RESULTS}/{job_id}.zip", f"{UPLOADS}/{filename}"
+        if status == COMPLETED and result not in entries:
+            yield result
+        if (status != COMPLETED or keeps_upload) and (upload not in entries or entries[upload].size != size_bytes):
+            yield upload
 
 
 def _use_restored_database(config: Path) -> bool:

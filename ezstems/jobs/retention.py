@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from ezstems.database import db
 from ezstems.errors import DamagedFile
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.clock import SLACK, Moment, TrustedClock
-from ezstems.jobs.damage import require_result
+from ezstems.jobs.damage import require_result, require_size
 from ezstems.jobs.events import record_event
 from ezstems.jobs.lost import LostFile
 from ezstems.models import COMPLETED, Job
@@ -34,14 +34,14 @@ AHEAD = timedelta(minutes=1)
 
 
 class Sweeper:
-    """Sweep for one process every few minutes, and look whether the results are still whole."""
+    """Sweep for one process every few minutes, and look whether what is kept is still whole."""
 
     def __init__(self, archive: Archive, retention_hours: float) -> None:
         self._archive = archive
         self._retention_hours = retention_hours
         self._clock = TrustedClock()
         self._swept_seconds = float("-inf")
-        self._damaged: frozenset[str] = frozenset()
+        self._damaged: frozenset[tuple[str, str]] = frozenset()
 
     def sweep_when_due(self) -> None:
         """Sweep, unless that was done a while ago."""
@@ -54,27 +54,39 @@ class Sweeper:
 
     def problems(self) -> list[str]:
         """Say what is wrong with what is kept."""
-        count = len(self._damaged)
-        if not count:
-            return []
-        are = "1 result is" if count == 1 else f"{count} results are"
-        return [f"{are} damaged or missing on the server's disk; the log names the jobs."]
+        counts = Counter(what for _, what in self._damaged)
+        counted = [f"1 {what} is" if count == 1 else f"{count} {what}s are" for what, count in sorted(counts.items())]
+        return [f"{are} damaged or missing on the server's disk; the log names the jobs." for are in counted]
 
-    def _find_damaged(self) -> frozenset[str]:
-        """Return the ids of the jobs whose results aren't there, or whole; log those that are newly so."""
+    def _find_damaged(self) -> frozenset[tuple[str, str]]:
+        """Return what isn't there, or whole, and the id of its job; log what is newly so."""
         damaged = set()
-        kept = Job.kept().with_only_columns(Job.id, Job.result_bytes, Job.number).where(Job.status == COMPLETED)
-        for job_id, result_bytes, number in db.session.execute(kept).all():
-            try:
-                require_result(self._archive.result(job_id), result_bytes)
-            except DamagedFile as error:
+        kept = Job.kept().where(Job.status == COMPLETED)
+        columns = Job.number, Job.id, Job.filename, Job.size_bytes, Job.result_bytes, Job.keeps_upload
+        for number, *row in db.session.execute(kept.with_only_columns(*columns)).all():
+            for what, error in self._damage(*row):
+                job_id = row[0]
                 if Job.is_gone(number):
-                    continue  # it expired, or was deleted, meanwhile
-                damaged.add(job_id)
-                if job_id not in self._damaged:
-                    log.error("job %s: its result is damaged or lost: %s", job_id, error.__cause__,
+                    break  # it expired, or was deleted, meanwhile
+                damaged.add((job_id, what))
+                if (job_id, what) not in self._damaged:
+                    log.error("job %s: its %s is damaged or lost: %s", job_id, what, error.__cause__,
                               extra={"job_id": job_id})  # fmt: skip
         return frozenset(damaged)
+
+    def _damage(
+        self, job_id: str, filename: str, size_bytes: int, result_bytes: int | None, keeps_upload: bool
+    ) -> Iterator[tuple[str, DamagedFile]]:
+        """Yield what of a completed job's files is damaged, and how."""
+        try:
+            require_result(self._archive.result(job_id), result_bytes)
+        except DamagedFile as error:
+            yield "result", error
+        try:
+            if keeps_upload:
+                require_size(self._archive.source(filename), size_bytes)
+        except DamagedFile as error:
+            yield "kept upload", error
 
 
 def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None = None, *, believe: bool = False) -> int:

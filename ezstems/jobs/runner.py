@@ -97,7 +97,7 @@ class Runner:
             options = {name: getattr(job, name) for name in PARAMETERS}
             alone = ", in a process of its own" if job.crashes else ""
             record_event("started", job.id, f", {job.stems} stems, {job.cutoff}, {job.output}{alone}", **options)
-            return completed(*self._separate_and_pack(job, running, options))
+            return completed(*self._separate_and_pack(job, running, options), job.keeps_upload)
         except Interrupted as error:
             return interrupted(error)
         except BaseException as error:  # also what a library calls an end of the program: it ends the job alone

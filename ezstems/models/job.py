@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     func,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -35,6 +36,7 @@ STALLED = (
     "Its operator finds more in the log under this job's id."
 )
 DELETED = "Deleted before it was finished."
+KEPT = text("expired_at IS NULL")
 
 
 class Job(db.Model):  # type: ignore[name-defined]
@@ -46,6 +48,8 @@ class Job(db.Model):  # type: ignore[name-defined]
         CheckConstraint(f"status IN {STATES}", name="status"),
         Index("ix_jobs_owner_status_number", "owner", "status", "number"),
         Index("ix_jobs_status_user_id", "status", "user_id"),
+        # An account's list, however many of its jobs have expired.
+        Index("ix_jobs_kept", "user_id", "number", "status", sqlite_where=KEPT, postgresql_where=KEPT),
         {"sqlite_autoincrement": True},
     )
 
@@ -60,6 +64,8 @@ class Job(db.Model):  # type: ignore[name-defined]
     filename: Mapped[str]
     size_bytes: Mapped[int]
     sha256: Mapped[str | None]  # of the upload, taken while it came in; older jobs have none
+    keeps_upload: Mapped[bool] = mapped_column(default=False)  # as long as its result, as was set when it came in
+    metadata_text: Mapped[str | None]  # the client's own, never looked into
     status: Mapped[str] = mapped_column(default=QUEUED)
     owner: Mapped[str | None]
     progress: Mapped[int] = mapped_column(default=0)
@@ -80,6 +86,11 @@ class Job(db.Model):  # type: ignore[name-defined]
     def clipped_samples(self) -> dict[str, int]:
         """Return how many samples were clipped, by stem; stems without any are left out."""
         return json.loads(self.clipped or "{}")
+
+    @property
+    def needs_upload(self) -> bool:
+        """Tell whether the upload must be there; that of a failed job may be."""
+        return self.status in (QUEUED, PROCESSING) or (self.status == COMPLETED and self.keeps_upload)
 
     @classmethod
     def free_second(cls, stems: int, second: int) -> int:

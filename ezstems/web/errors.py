@@ -39,7 +39,7 @@ TITLES = {
     500: "Internal server error",
 }
 MALFORMED = "The request is not valid HTTP, or its address or a header is too long."
-NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php and keys.php."
+NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php, jobs.php and keys.php."
 BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10
 # A header that belongs to an error's meaning; any other a library may have set is left out.
 KEPT_HEADERS = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")

@@ -26,9 +26,14 @@ def called_job() -> Job:
     job_id = last_argument("id")
     if job_id is None:
         raise BadInput("The parameter id is missing: the id that upload.php answered.")
+    return job_of(g.user, require_id("id", job_id))
+
+
+def require_id(name: str, job_id: str) -> str:
+    """Return the value of a parameter that must be a job's id; raise BadInput where it can't be one."""
     if not _ID.fullmatch(job_id):
-        raise BadInput(f"id={job_id[:64]!r} must look like 1699567234_2: what upload.php answered.")
-    return job_of(g.user, job_id)
+        raise BadInput(f"{name}={job_id[:64]!r} must look like 1699567234_2: what upload.php answered.")
+    return job_id
 
 
 def job_of(user: User, job_id: str) -> Job:

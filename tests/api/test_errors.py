@@ -21,6 +21,7 @@ ALLOWED = {
     "upload": {"POST"},
     "status": {"GET", "HEAD"},
     "download": {"GET", "HEAD"},
+    "jobs": {"GET", "HEAD", "DELETE"},
     "keys": {"GET", "HEAD", "POST", "DELETE"},
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
@@ -185,8 +186,13 @@ def test_cors_lets_scripts_read_what_they_need(make_app: Callable[..., Flask], a
     client = make_app(cors_origins=ORIGIN).test_client()
     answer = client.get("/api/v1/keys.php", headers=account.headers | {"Origin": ORIGIN})
     exposed = answer.headers["Access-Control-Expose-Headers"]
-    for name in ("X-RateLimit-Remaining", "Retry-After", "Content-Disposition", "X-Request-ID"):
-        assert name in exposed
+    assert {name.strip() for name in exposed.split(",")} == {
+        *("Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Expires-At", "X-Request-ID"),
+        *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+        *("Preference-Applied", "Idempotent-Replayed"),
+    }
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "DELETE"}
+    assert client.options("/api/v1/jobs.php", headers=asked).headers["Access-Control-Max-Age"] == "7200"
 
 
 def test_a_body_that_is_too_large_for_an_endpoint_without_one(client: FlaskClient, account: Account) -> None:

@@ -107,7 +107,7 @@ def test_a_file_over_the_limit_gets_a_400_that_the_client_reads(
 
     assert status == 400
     assert body == {"error": "File too large", "message": "The file is over the 30 MB that the basic plan allows."}
-    assert list((server.instance / "uploads").iterdir()) == []
+    assert server.uploads() == server.kept_uploads()
     assert server.rows("SELECT count(*) AS jobs FROM jobs") == jobs
     assert memory_bytes() < GROWTH_BYTES
 
@@ -118,7 +118,7 @@ def test_a_wrong_key_with_a_large_body_reads_its_401(
 ) -> None:
     status, body = client(caller.server.api, "wrong", make_wav(31 * MIB))
     assert (status, body["error"]) == (401, "Unauthorized")
-    assert list((caller.server.instance / "uploads").iterdir()) == []
+    assert caller.server.uploads() == caller.server.kept_uploads()
 
 
 @pytest.mark.parametrize("name", ["curl, which expects 100-continue", "requests, in chunks"])
@@ -133,7 +133,7 @@ def test_a_file_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(
 
     status, body = CLIENTS[name](caller.server.api, key_of(caller), make_wav(LIMIT_BYTES + 1))
     assert (status, body["error"]) == (400, "File too large")
-    assert list((caller.server.instance / "uploads").iterdir()) == []
+    assert caller.server.uploads() == caller.server.kept_uploads()
     assert memory_bytes() < GROWTH_BYTES
 
 

@@ -10,8 +10,12 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from ezstems.jobs import CUTOFFS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
+from ezstems.errors import BadInput
+from ezstems.jobs import CUTOFFS, FORMATS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
 from ezstems.models import CUSTOM_MAX_MB, MAX_KEY_NAME, PLAN_MAX_MB, STATES, Job
+from ezstems.web import openapi
+from ezstems.web.api.jobs import DEFAULT_LIMIT, MAX_LIMIT
+from ezstems.web.api.metadata import MAX_CHARACTERS, checked_metadata
 from ezstems.web.api.upload import chosen
 from ezstems.web.job_lookup import _ID
 from tests.conftest import Account
@@ -39,26 +43,31 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
         for status, answer in operation["responses"].items():
             for content in answer.get("content", {}).values():
                 Draft202012Validator.check_schema(content["schema"])
-                for example in content.get("examples", {}).values():
+                for title, example in content.get("examples", {}).items():
                     Draft202012Validator(content["schema"]).validate(example["value"])
+                    if title in STATES and status == "200":
+                        assert example["value"]["data"]["status"] == title
                     examples += 1
                 assert content.get("examples") or status in ("200", "206"), (name, status)
     assert examples > 60
 
 
-def test_it_names_the_four_endpoints_and_their_methods(document: dict[str, Any]) -> None:
+def test_it_names_the_endpoints_and_their_methods(document: dict[str, Any]) -> None:
     methods = {path: sorted(METHODS & set(calls)) for path, calls in document["paths"].items()}
     assert methods == {
         "/api/v1/upload.php": ["post"],
         "/api/v1/status.php": ["get"],
         "/api/v1/download.php": ["get"],
+        "/api/v1/jobs.php": ["delete", "get"],
         "/api/v1/keys.php": ["delete", "get", "post"],
     }
     statuses = {name: " ".join(operation["responses"]) for name, operation in operations(document).items()}
     assert statuses == {
-        "uploadSong": "200 400 401 403 405 500",
+        "uploadSong": "200 400 401 403 404 405 500",
         "getStatus": "200 400 401 403 404 405 500",
         "downloadStems": "200 206 304 400 401 403 404 405 416 500",
+        "listJobs": "200 400 401 403 404 405 500",
+        "deleteJob": "200 400 401 403 404 405 500",
         "listKeys": "200 400 401 403 405 500",
         "deactivateKey": "200 400 401 403 404 405 500",
         "createKey": "200 400 401 405 500",
@@ -106,7 +115,11 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert too_many["value"]["message"].startswith("The key's 7 calls in 90 seconds")
     form = calls["uploadSong"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file", "stems"]
-    enums = {name: field["enum"] for name, field in form["properties"].items() if name != "file"}
+    again = calls["uploadSong"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert again["properties"]["source"]["pattern"] == rf"^\s*{_ID.pattern}\s*$"
+    shared = {name: field for name, field in form["properties"].items() if name != "file"}
+    assert {name: field for name, field in again["properties"].items() if name != "source"} == shared
+    enums = {name: field["enum"] for name, field in form["properties"].items() if "enum" in field}
     assert enums == {"stems": [*STEMS], "cutoff": [*CUTOFFS], "output": [*OUTPUTS]}
     assert document["components"]["schemas"]["Status"]["enum"] == [*STATES]
     for name, values in (("file", UPLOAD_EXTENSIONS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
@@ -118,6 +131,16 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     assert "`16kHz` (the default)" in form["properties"]["cutoff"]["description"]
     assert calls["getStatus"]["parameters"][0]["schema"]["pattern"] == rf"^\s*{_ID.pattern}\s*$"
     schemas = document["components"]["schemas"]
+    assert f"at most {MAX_CHARACTERS} characters" in form["properties"]["metadata"]["description"]
+    listing = {each["name"]: each["schema"] for each in calls["listJobs"]["parameters"]}
+    assert (listing["limit"]["maximum"], listing["limit"]["default"]) == (MAX_LIMIT, DEFAULT_LIMIT)
+    assert listing["before"]["pattern"] == rf"^\s*({_ID.pattern})?\s*$"
+    assert (listing["ids"]["maxItems"], listing["ids"]["items"]["pattern"]) == (MAX_LIMIT, f"^{_ID.pattern}$")
+    assert listing["status"]["enum"] == [*STATES]
+    stem = calls["downloadStems"]["parameters"][1]["schema"]
+    assert set(stem["enum"]) == {name for names in STEMS.values() for name in names}
+    sent = {"application/zip"} | {each.media_type for each in FORMATS.values()}
+    assert all(set(calls["downloadStems"]["responses"][code]["content"]) == sent for code in ("200", "206"))
     assert f"at most {MAX_KEY_NAME} characters" in schemas["KeyName"]["properties"]["name"]["description"]
     accepted, job = schemas["Accepted"]["properties"], schemas["Job"]["properties"]
     assert accepted["id"]["pattern"] == job["id"]["pattern"] == f"^{_ID.pattern}$"
@@ -139,6 +162,14 @@ def test_the_server_takes_what_the_form_admits(document: dict[str, Any]) -> None
         assert f"`{alias if alias.isdecimal() else name}`" in fields["cutoff"]["description"]
     validator = Draft202012Validator(form)
     assert validator.is_valid({"file": "x", "stems": 4, "cutoff": "16kHz", "unknown": "ignored"})
+    metadata = Draft202012Validator(fields["metadata"])
+    for sent in ("x" * 512, "x" * 513, "a\nb", "a\x00b", "a\x85b", "\ufffd", " a ", "", "\u200d", "\u00a0"):
+        try:
+            checked_metadata(sent)
+        except BadInput:
+            assert not metadata.is_valid(sent), sent
+        else:
+            assert metadata.is_valid(sent), sent
     for wrong in ({"stems": 4}, {"file": "x"}, {"file": "x", "stems": 3}, {"file": "x", "stems": 2, "output": "tape"}):
         assert not validator.is_valid(wrong), wrong
 
@@ -190,7 +221,8 @@ def test_everything_has_an_example(client: FlaskClient) -> None:
             assert all(Draft202012Validator(node).is_valid(example) for example in node["examples"]), path
             seen += 1
         elif "schema" in node and ("in" in node or path[:2] == ("components", "headers")):
-            assert Draft202012Validator(node["schema"]).is_valid(node["example"]), path
+            schema = openapi.inlined(document, node["schema"])
+            assert Draft202012Validator(schema).is_valid(node["example"]), path
             seen += 1
     assert seen > 40
 

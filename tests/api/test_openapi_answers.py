@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
+from ezstems.jobs import OUTPUTS, STEMS
 from ezstems.jobs.queue import JobQueue
 from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
 from ezstems.web.errors import MALFORMED, TITLES
@@ -137,7 +139,22 @@ def example(world: World, operation: str, name: str) -> dict[str, Any]:
     return content["examples"][name]["value"]
 
 
-def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload(
+    world: World, song: bytes, monkeypatch: pytest.MonkeyPatch, done: Callable[..., Job], separator: FastSeparator
+) -> None:
+    source = done()
+
+    def again(source_id: str = source.id, **changes: Any) -> TestResponse:
+        if changes:
+            world.change(Job, **changes)
+        form = {"source": source_id, "stems": "4"}
+        return world.call("POST", "upload", data=form, content_type="application/x-www-form-urlencoded")
+
+    assert again().status_code == 200
+    conform(again(), world.calls["uploadSong"])
+    uploaded = Path(world.app.instance_path) / "uploads" / source.filename
+    separator.hold()
+
     def call(content: bytes = song, name: str = "song.wav", headers: Any = None, **fields: str) -> TestResponse:
         form = {"file": (io.BytesIO(content), name), "stems": "2"} | fields
         return world.call("POST", "upload", data=form, headers=world.account.headers if headers is None else headers)
@@ -168,13 +185,22 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
         "400 other cutoff": lambda: call(cutoff="8kHz"),
         "400 other output": lambda: call(output="tape"),
         "400 empty file": lambda: call(b"", name="song.mp3"),
+        "400 file and source": lambda: call(source=source.id),
+        "400 malformed source": lambda: again("abc"),
+        "400 long metadata": lambda: call(metadata="x" * 513),
+        "400 metadata of two lines": lambda: call(metadata="two\nlines"),
+        "404 unknown source": lambda: again(EXAMPLE_ID),
+        "500 lost upload": lambda: uploaded.unlink() or again(),
+        "400 upload not kept": lambda: again(keeps_upload=False, status="completed"),
+        "404 expired source": lambda: again(expired_at=utcnow()),
         "400 large file": lambda: world.call("POST", "upload", environ_overrides=declared),
         "400 other content": lambda: call(b"no music", name="song.mp3"),
         "403 too many unfinished jobs": crowded,
         "500 full queue": full,
     }
-    hold_against(world, "uploadSong", provoked | with_key(world, call) | common(world, call, "upload"))
-    for fields in ({}, {"stems": " 4 ", "cutoff": "16000", "output": "OGG", "more": "ignored"}, {"stems": "5"}):
+    hold_against(world, "uploadSong", provoked | with_key(world, call) | common(world, call, "upload"), source.id)
+    others = {"stems": " 4 ", "cutoff": "16000", "output": "OGG", "more": "ignored"}
+    for fields in ({"metadata": "x", "source": " "}, others, {"stems": "5"}):
         answer = call(**fields)
         assert answer.status_code == 200
         conform(answer, world.calls["uploadSong"])
@@ -254,6 +280,7 @@ def test_download(
     provoked = {
         "400 no id": lambda: call(""),
         "400 malformed id": lambda: call("?id=abc"),
+        "400 unknown stem": lambda: call(f"?id={job.id}&stem=piano"),
         "400 not finished": in_state("queued"),
         "400 failed": in_state("failed", error="The file holds no decodable audio."),
         "404 unknown id": call,
@@ -262,6 +289,61 @@ def test_download(
         "404 expired": in_state("completed", expired_at=utcnow()),
     }
     hold_against(world, "downloadStems", provoked | with_key(world, call) | common(world, call, "download"), job.id)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_downloading_a_stem(world: World, done: Callable[..., Job], output: str) -> None:
+    job = done(output=output)
+    for name in STEMS[2]:
+        for status, headers in ((200, {}), (206, {"Range": "bytes=1-"})):
+            answer = world.call("GET", "download", f"?id={job.id}&stem={name}", headers=world.account.headers | headers)
+            assert answer.status_code == status
+            conform(answer, world.calls["downloadStems"])
+
+
+def test_listing_jobs(
+    world: World, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job], done: Callable[..., Job]
+) -> None:
+    def call(query: str = "", headers: Any = None) -> TestResponse:
+        return world.call("GET", "jobs", query, headers=world.account.headers if headers is None else headers)
+
+    job = done(metadata="order 4711")
+    separator.error = UnreadableAudio("The file holds no decodable audio.")
+    finished(upload().json["data"]["id"])
+    separator.hold()
+    separator.started.clear()
+    upload(), upload()
+    assert separator.started.wait(10)
+    for query in ("", f"?ids={job.id},{EXAMPLE_ID}&limit=1", f"?before={job.id}", "?status=queued"):
+        answer = call(query)
+        assert answer.status_code == 200
+        conform(answer, world.calls["listJobs"])
+    provoked = {
+        "400 other limit": lambda: call("?limit=101"),
+        "400 malformed before": lambda: call("?before=abc"),
+        "400 other status": lambda: call("?status=done"),
+        "400 malformed ids": lambda: call("?ids=abc"),
+        "400 many ids": lambda: call(f"?ids={','.join([EXAMPLE_ID] * 101)}"),
+        "404 unknown before": lambda: call(f"?before={EXAMPLE_ID}"),
+    }
+    hold_against(world, "listJobs", provoked | with_key(world, call) | common(world, call, "jobs"))
+
+
+def test_deleting_jobs(world: World, done: Callable[..., Job]) -> None:
+    def call(query: str = f"?id={EXAMPLE_ID}", headers: Any = None) -> TestResponse:
+        return world.call("DELETE", "jobs", query, headers=world.account.headers if headers is None else headers)
+
+    job = done()
+    answer = call(f"?id={job.id}")
+    assert answer.status_code == 200 and answer.json == example(world, "deleteJob", "deleted")
+    conform(answer, world.calls["deleteJob"])
+    provoked = {
+        "400 no id": lambda: call(""),
+        "400 malformed id": lambda: call("?id=abc"),
+        "404 unknown id": call,
+        "404 expired": lambda: call(f"?id={job.id}"),
+    }
+    hold_against(world, "deleteJob", provoked | with_key(world, call) | common(world, call, "jobs"), job.id)
 
 
 def test_listing_keys(world: World) -> None:

@@ -1,5 +1,6 @@
 """What an answer costs the database: how many statements, and which commits wait for the disk."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,11 +21,13 @@ STRICT, RELAXED = 2, 1  # PRAGMA synchronous: FULL, NORMAL
 
 @contextmanager
 def statements(app: Flask) -> Iterator[list[str]]:
-    """Collect what the app's database is told."""
+    """Collect what this thread tells the app's database."""
     told: list[str] = []
+    here = threading.get_ident()  # the housekeeping has its own
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        told.append(statement)
+        if threading.get_ident() == here:
+            told.append(statement)
 
     with app.app_context():
         engine = db.engine

@@ -26,6 +26,9 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 304, 400, 404, 416]
 REACHED = {f"GET /api/v1/download.php {status}" for status in (200, 400, 401, 404)} | {
     "POST /api/v1/upload.php 200",
     "POST /api/v1/upload.php 400",
+    "GET /api/v1/jobs.php 200",
+    "GET /api/v1/jobs.php 400",
+    "DELETE /api/v1/jobs.php 404",
     "GET /api/v1/status.php 200",
     "GET /api/v1/keys.php 200",
     "DELETE /api/v1/keys.php 200",

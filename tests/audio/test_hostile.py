@@ -133,7 +133,8 @@ def test_mutants_over_http(server: Server, hostile: list[Mutant]) -> None:
     assert sum(ends.values()) == len(chosen) and ends["refused"] and ends["completed"], ends
     print(dict(ends))
     assert server.parts() == []
-    assert len(list((server.instance / "uploads").iterdir())) <= ends["failed"]
+    assert set(server.kept_uploads()) <= set(server.uploads()) and len(server.kept_uploads()) == ends["completed"]
+    assert len(server.uploads()) <= ends["failed"] + ends["completed"]
     assert len(list((server.instance / "results").glob("*.zip"))) == ends["completed"]
     deadline = monotonic() + 30
     while any(children(worker) for worker in server.workers()):

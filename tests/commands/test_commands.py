@@ -238,7 +238,7 @@ def test_an_account_is_deleted_with_all_that_is_its_own(
     make_account: Callable[..., Account],
 ) -> None:
     other = make_account("other@example.com")
-    kept = done(who=other).id
+    kept = done(who=other)
     done()
     log_in(client, account.email)
     assert client.get("/account").status_code == 200
@@ -253,13 +253,13 @@ def test_an_account_is_deleted_with_all_that_is_its_own(
     assert run("users", "delete", account.email, "--yes").output == f"{account.email}: deleted, with 4 jobs\n"
     assert upload().status_code == 401
     assert client.get("/account").status_code == 302
-    left = {f"{kept}.zip", f"{kept}.peaks"}
+    left = {f"{kept.id}.zip", f"{kept.id}.peaks", kept.filename}
     # What ran stopped by itself: nothing was released.
     wait_for(lambda: {path.name for name in ("uploads", "results") for path in (instance / name).iterdir()} == left)
     separator.release()
     with app.app_context():
         assert db.session.scalars(select(User.email)).all() == [other.email]
-        assert db.session.scalars(select(Job.id)).all() == [kept]
+        assert db.session.scalars(select(Job.id)).all() == [kept.id]
         assert len(db.session.scalars(select(ApiKey)).all()) == 1
     assert "there is no account" in run("users", "delete", account.email, "--yes", code=1).output
     assert done(who=other).status == "completed"

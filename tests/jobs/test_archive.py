@@ -40,6 +40,36 @@ def test_an_upload_gets_its_name_when_it_is_whole(archive: Archive, tmp_path: Pa
     assert incoming.size_bytes == 6
 
 
+def test_a_linked_upload_lasts_until_both_names_are_gone(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "uploads" / "1_2_00000.wav").write_bytes(b"a song")
+    os.utime(tmp_path / "uploads" / "1_2_00000.wav", (1, 1))
+    archive.link_upload("1_2_00000.wav", "2_2_00000.wav")
+    assert tree(tmp_path) == {"uploads/1_2_00000.wav", "uploads/2_2_00000.wav"}
+    # A sweep before its row is there must not take it for an old file that no row names.
+    assert list(archive.finished_before([utcnow()], timedelta(hours=1))) == []
+    archive.remove_source("1_2_00000.wav")
+    archive.link_upload("2_2_00000.wav", "3_2_00000.wav")
+    archive.remove_source("2_2_00000.wav")
+    assert archive.source("3_2_00000.wav").read_bytes() == b"a song"
+    with pytest.raises(FileNotFoundError):
+        archive.link_upload("2_2_00000.wav", "4_2_00000.wav")
+    assert tree(tmp_path) == {"uploads/3_2_00000.wav"}
+
+
+@pytest.mark.parametrize("call", ["hardlink_to", "replace"])
+def test_a_link_that_finds_no_room(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    (tmp_path / "uploads" / "1_2_00000.wav").write_bytes(b"a song")
+    monkeypatch.setattr(Path, call, full)
+    with pytest.raises(ServerFull, match="disk is full"):
+        archive.link_upload("1_2_00000.wav", "2_2_00000.wav")
+    assert tree(tmp_path) == {"uploads/1_2_00000.wav"}
+
+
 def test_a_discarded_upload_leaves_nothing(archive: Archive, tmp_path: Path) -> None:
     incoming = archive.new_upload()
     incoming.write(b"x" * 100_000)

@@ -356,6 +356,22 @@ def test_health_counts_what_is_damaged_until_it_is_whole(
     problems("1 result is damaged or missing on the server's disk; the log names the jobs.")
     hidden[1].rename(paths[1])
     problems()
+    kept = [instance / "uploads" / job.filename for job in jobs]
+    hidden = [path.rename(path.with_suffix(".hidden")) for path in kept[:2]]
+    truncate(kept[2])
+    problems("3 kept uploads are damaged or missing on the server's disk; the log names the jobs.")
+    truncate(paths[0])
+    problems(
+        "3 kept uploads are damaged or missing on the server's disk; the log names the jobs.",
+        "1 result is damaged or missing on the server's disk; the log names the jobs.",
+    )
+    grow(paths[0])
+    for aside, path in zip(hidden, kept, strict=False):
+        aside.rename(path)
+    grow(kept[2])
+    problems()
+    for job in jobs:
+        assert caplog.text.count(f"job {job.id}: its kept upload is damaged or lost") == 1
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_files_that_no_row_names_are_put_aside_and_kept_for_a_retention(
     job = done()
     found = orphans(instance)
     names = {path.relative_to(instance).as_posix() for path in found}
-    kept = {f"results/{job.id}.zip", f"results/{job.id}.peaks"}
+    kept = {f"results/{job.id}.zip", f"results/{job.id}.peaks", f"uploads/{job.filename}"}
     swept(app, archive)
     assert tree(instance) == names | kept, "their rows may be about to be committed"
     age(*found, archive.result(job.id), archive.peaks(job.id), seconds=100 * DAY)
@@ -126,7 +126,7 @@ def test_what_an_account_deleted_is_not_kept_again(
     job = done()
     with app.app_context():
         assert Job.delete(job.number)  # and the process died before it deleted the files
-    age(archive.result(job.id), archive.peaks(job.id))
+    age(archive.result(job.id), archive.peaks(job.id), archive.source(job.filename))
     swept(app, archive)
     assert tree(instance) == set()
 

@@ -199,14 +199,17 @@ def test_who_can_make_no_lock_takes_nobody_for_dead_for_having_none(
 def test_what_a_dead_worker_finished_but_did_not_clear_away_goes(
     app: Flask, instance: Path, mine: WorkerLock, make_jobs: Callable[..., list[int]], dead: None
 ) -> None:
-    make_jobs("dead", COMPLETED, PROCESSING, FAILED)
-    ids = [f"{1_700_000_000 + number}_2" for number in range(3)]
+    make_jobs("dead", COMPLETED, PROCESSING, FAILED, COMPLETED)
+    ids = [f"{1_700_000_000 + number}_2" for number in range(4)]
+    with app.app_context():
+        Job.update_if(4, keeps_upload=True)
     for job_id in ids:
         for name in (f"uploads/{job_id}_00000.wav", f"results/{job_id}.zip", f"results/{job_id}.peaks"):
             (instance / name).write_bytes(b"x")
     adopted(app, instance, mine)
     names = {path.name for folder in ("uploads", "results") for path in (instance / folder).iterdir()}
-    # The source of what was completed. No result: by an older database, put back, what was completed runs still.
+    # The source of what was completed, unless it is kept. No result: by an older database, put back, what was completed
+    # runs still.
     gone = {f"{ids[0]}_00000.wav"}
     kept = {f"{job_id}{end}" for job_id in ids for end in ("_00000.wav", ".zip", ".peaks")} - gone
     assert names == kept

@@ -75,6 +75,26 @@ def test_a_disk_too_full_for_the_row_is_emptied_first(
     assert not archive.result(job_id).exists()
 
 
+def test_a_kept_upload_goes_with_its_song_and_comes_back_with_it(
+    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job]
+) -> None:
+    job = done()
+    (upload,) = (instance / "uploads").iterdir()
+    assert upload.name == job.filename
+    # As under a database that doesn't know it; then the right one is back.
+    with app.app_context():
+        assert archive.lost.put_aside(upload, utcnow())
+        assert sweep(archive, 72) == 0
+    assert upload.exists()
+    age(app, job.id, 71)
+    with app.app_context():
+        assert sweep(archive, 72) == 0 and upload.exists()
+    age(app, job.id, 73)
+    with app.app_context():
+        assert sweep(archive, 72) == 1
+    assert list((instance / "uploads").iterdir()) == list((instance / "results").iterdir()) == []
+
+
 def test_what_is_kept_for_a_retry_goes_too(
     app: Flask,
     instance: Path,

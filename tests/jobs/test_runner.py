@@ -111,6 +111,17 @@ def test_completed(
     assert job.clipped is None and job.clipped_samples == {}
 
 
+def test_a_kept_upload_stays_unless_it_is_to_blame(
+    instance: Path, run: Runner, make_job: Callable[..., int], separator: FastSeparator
+) -> None:
+    run(make_job(keeps_upload=True))
+    results = {"results/1700000000_2.zip", "results/1700000000_2.peaks"}
+    assert files(instance) == results | {"uploads/1700000000_2_00000.wav"}
+    separator.error = UnreadableAudio("no audio")
+    run(make_job(1_700_000_001, keeps_upload=True))
+    assert files(instance) == results | {"uploads/1700000000_2_00000.wav"}
+
+
 def test_what_was_clipped_is_in_row_zip_and_log(
     app: Flask,
     instance: Path,

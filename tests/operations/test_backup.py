@@ -98,7 +98,7 @@ def test_a_backup_while_jobs_come_and_go(server: Server, song: bytes, tmp_path: 
                     assert packed.testzip() is None
                     assert len(packed.namelist()) == len(STEMS[int(job_id[-1])])
             assert {row["crashes"] for row in restored.rows("SELECT crashes FROM jobs")} == {0}
-            assert list((folder / "uploads").iterdir()) == []
+            assert restored.uploads() == restored.kept_uploads() and len(restored.uploads()) == len(held)
             assert {path.stem for path in (folder / "results").iterdir()} == held
 
 
@@ -136,7 +136,7 @@ def test_every_state_outlasts_it(
     assert {entry.mode for entry in entries.values()} == {0o600}
     found = {f"results/{completed}.zip", f"results/{completed}.peaks"}
     found |= {str(path.relative_to(instance)) for path in (instance / "uploads").iterdir()}
-    assert len(found) == 5 and set(entries) == found | {"ezstems.sqlite3", "instance_id", "secret_key", "config.py"}
+    assert len(found) == 6 and set(entries) == found | {"ezstems.sqlite3", "instance_id", "secret_key", "config.py"}
 
     folder = unpacked(tar, tmp_path / "restored")
     for file in folder.rglob("*"):
@@ -189,7 +189,7 @@ def test_files_that_go_meanwhile_are_in_it(
     monkeypatch.setattr(backups, "_snapshot", then_deleted)
     monkeypatch.setattr(Archive, "link", while_nothing_can_change)
     run("backup", str(tmp_path / "backup.tar"))
-    assert held == [".peaks", ".zip"]
+    assert held == [".peaks", ".zip", ".wav"]
     assert not (instance / "results" / f"{job_id}.zip").exists()
     with zipfile.ZipFile(unpacked(tmp_path / "backup.tar", tmp_path / "restored") / "results" / f"{job_id}.zip") as z:
         assert z.testzip() is None
@@ -296,9 +296,9 @@ def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
     environ = os.environ | {"EZSTEMS_INSTANCE": str(instance)}
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "backup.tar")], env=environ, timeout=60)
     assert killed.returncode == -9
-    assert len([*instance.rglob("backup-*.part")]) == 2
+    assert len([*instance.rglob("backup-*.part")]) == 3
     with app.app_context():
-        app.extensions["ezstems"]._sync_queue()
+        app.extensions["ezstems"].dispatch._sync_queue()
     assert not [*instance.rglob("backup-*")]
     assert [*(tmp_path / ".backup.tar.part").iterdir()] == [tmp_path / ".backup.tar.part" / "ezstems.sqlite3"]
     run("backup", str(tmp_path / "backup.tar"))

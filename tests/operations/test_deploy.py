@@ -115,7 +115,7 @@ def test_what_is_too_large_for_the_plan_reaches_the_server(caller: Caller, tmp_p
     answer = caller.send(wav(tmp_path, 40), stems=2)
     assert answer.status_code == 400
     assert answer.json()["message"] == "The file is over the 30 MB that the basic plan allows."
-    assert list((caller.server.instance / "uploads").iterdir()) == []
+    assert caller.server.uploads() == caller.server.kept_uploads()
 
 
 @pytest.mark.parametrize("request_bytes", TOO_LARGE.values(), ids=TOO_LARGE.keys())

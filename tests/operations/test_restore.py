@@ -28,6 +28,7 @@ from tests.support.separators import FastSeparator
 
 Run = Callable[..., Result]
 DATABASE, ID = "ezstems.sqlite3", "instance_id"
+NEWER = ("metadata_text", "keeps_upload")  # columns of later than the ids
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_it_is_whole_and_of_its_own(
     account: Account, tmp_path: Path,
 ) -> None:  # fmt: skip
     told = run("restore", str(backup), "--to", str(folder)).output.splitlines()
-    assert told[0] == f"{folder}: 1 accounts, 3 jobs and 4 files"
+    assert told[0] == f"{folder}: 1 accounts, 3 jobs and 5 files"
     assert len(told) == 2 and f"EZSTEMS_INSTANCE={folder} " in told[1] and told[1].endswith("/ezstems serve")
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     packed = entries_of(backup)
@@ -177,15 +178,18 @@ def test_a_backup_of_before_the_ids(
 ) -> None:
     entries = changed(
         entries_of(backup), tmp_path, "DROP TABLE instances",
-        *(f"ALTER TABLE jobs DROP COLUMN {name}" for name in ("sha256", "result_bytes", "clipped")),
+        "DROP INDEX ix_jobs_kept",
+        *(f"ALTER TABLE jobs DROP COLUMN {name}" for name in ("sha256", "result_bytes", "clipped", *NEWER)),
         "UPDATE alembic_version SET version_num = '0004'",
     )  # fmt: skip
     del entries[ID]
+    (done,) = query(tmp_path / "changed", "SELECT filename FROM jobs WHERE status = 'completed'")[0]
+    del entries[f"uploads/{done}"]  # then it went with its job's end
     run("restore", str(pack(tmp_path / "old.tar", entries)), "--to", str(folder))
     assert not (folder / ID).exists()
     make_app(instance=folder)
     assert [((folder / ID).read_text(),)] == query(folder / DATABASE, "SELECT id FROM instances")
-    assert query(folder / DATABASE, "SELECT count(*) FROM jobs") == [(3,)]
+    assert query(folder / DATABASE, "SELECT count(*), sum(keeps_upload) FROM jobs") == [(3, 0)]
 
 
 def foreign(name: str, **attributes: Any) -> dict[str, tarfile.TarInfo]:
@@ -285,7 +289,7 @@ def test_what_rows_need_must_be_there(
     less = entries | {uploads[0]: entries[uploads[0]][:-1]}
     refused(run, pack(tar, less), folder, f"1 files that its rows speak of are not in it, or not whole, {uploads[0]}")
     less = {name: content for name, content in entries.items() if name not in (result, *uploads)}
-    refused(run, pack(tar, less), folder, "3 files that its rows speak of")
+    refused(run, pack(tar, less), folder, "4 files that its rows speak of")
     told = run("restore", str(tar), "--to", str(folder), "--incomplete").output
     assert told.startswith(f"{folder}: 1 accounts, 3 jobs and 1 files\n"), "the peaks are left"
     # Neither peaks nor the upload of a job that failed are needed; the backup itself tells of what is.

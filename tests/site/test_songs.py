@@ -233,7 +233,7 @@ def test_deleting_a_finished_song(
     before = row(app, job.id)
     answer = delete(session, job.id)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/songs")
-    assert files(app) == {f"{other.id}.zip", f"{other.id}.peaks"}
+    assert files(app) == {f"{other.id}.zip", f"{other.id}.peaks", other.filename}
     after = row(app, job.id)
     assert (after.status, after.error, after.finished_at) == (COMPLETED, None, before.finished_at)
     assert after.expired_at is not None
@@ -296,7 +296,7 @@ def test_deleting_a_running_song(
     assert not [name for name in files(app) if running.id in name]
     separator.release()
     assert finished(last.id).status == COMPLETED
-    assert files(app) == {f"{last.id}.zip", f"{last.id}.peaks"}
+    assert files(app) == {f"{last.id}.zip", f"{last.id}.peaks", last.filename}
     assert row(app, running.id).error == DELETED
 
 

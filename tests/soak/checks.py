@@ -117,8 +117,8 @@ def _parts(server: Server) -> list[Path]:
 
 
 def _strays(server: Server) -> list[str]:
-    rows = server.rows("SELECT id, filename, status FROM jobs WHERE expired_at IS NULL")
-    sources = {row["filename"] for row in rows if row["status"] == "failed"}
+    rows = server.rows("SELECT id, filename, status, keeps_upload FROM jobs WHERE expired_at IS NULL")
+    sources = {row["filename"] for row in rows if row["status"] == "failed" or row["keeps_upload"]}
     archives = {f"{row['id']}.{end}" for row in rows if row["status"] == "completed" for end in ("zip", "peaks")}
     found = []
     for folder, right in (("uploads", sources), ("results", archives)):

@@ -211,6 +211,15 @@ class Server:
             time.sleep(0.05)
         return log
 
+    def uploads(self) -> list[str]:
+        """Return the names of the files among the uploads."""
+        return sorted(path.name for path in (self.instance / "uploads").iterdir())
+
+    def kept_uploads(self) -> list[str]:
+        """Return the names of the uploads that the rows of the completed jobs keep."""
+        kept = "SELECT filename FROM jobs WHERE status = 'completed' AND keeps_upload AND expired_at IS NULL"
+        return sorted(row["filename"] for row in self.rows(kept))
+
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]

@@ -1,13 +1,14 @@
-"""`download.php`: a finished job's ZIP."""
+"""`download.php`: a finished job's ZIP, or one stem of it."""
 
 from flask import Blueprint, Response
 
-from ezstems.errors import NotReady
-from ezstems.jobs import current_desk
+from ezstems.errors import BadInput, NotReady
+from ezstems.jobs import FORMATS, STEMS, current_desk
 from ezstems.models import COMPLETED, FAILED, Job
 from ezstems.web.auth import key_required
+from ezstems.web.expiry import add_expiry
 from ezstems.web.filenames import SavedName, saved_name
-from ezstems.web.job_lookup import called_job
+from ezstems.web.job_lookup import called_job, last_argument
 from ezstems.web.send import files_of, send
 
 blueprint = Blueprint("download", __name__)
@@ -16,8 +17,9 @@ blueprint = Blueprint("download", __name__)
 @blueprint.get("/download.php")
 @key_required
 def download() -> Response:
-    """Answer with the ZIP, whole or the range that was asked for."""
-    return zipped(called_job())
+    """Answer with the ZIP, or the stem that `stem` names, whole or the range that was asked for."""
+    job, name = called_job(), last_argument("stem")
+    return add_expiry(single(job, name.lower()) if name else zipped(job), job)
 
 
 def zipped(job: Job) -> Response:
@@ -25,6 +27,17 @@ def zipped(job: Job) -> Response:
     require_completed(job)
     with files_of(job):
         return send(current_desk().result(job), "application/zip", named_after(job, f"{job.stems}stems.zip"))
+
+
+def single(job: Job, name: str) -> Response:
+    """Answer with one stem out of a job's ZIP, under a name made from the uploaded file's own."""
+    if name not in STEMS[job.stems]:
+        names = ", ".join(STEMS[job.stems])
+        raise BadInput(f"stem={name[:64]!r} must be one of {names}: the stems of job {job.id}.")
+    require_completed(job)
+    output = FORMATS[job.output]
+    with files_of(job):
+        return send(current_desk().stem(job, name), output.media_type, named_after(job, output.filename(name)))
 
 
 def require_completed(job: Job) -> None:

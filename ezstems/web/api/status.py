@@ -5,9 +5,10 @@ from typing import Any
 from flask import Blueprint, Response
 
 from ezstems.jobs import current_desk
-from ezstems.models import COMPLETED, FAILED, PROCESSING
+from ezstems.models import COMPLETED, FAILED, PROCESSING, Job
 from ezstems.web.answers import success, timestamp
 from ezstems.web.auth import key_required
+from ezstems.web.expiry import add_expiry
 from ezstems.web.job_lookup import called_job, endpoint_url
 
 blueprint = Blueprint("status", __name__)
@@ -18,10 +19,15 @@ blueprint = Blueprint("status", __name__)
 def status() -> Response:
     """Answer with a job's state."""
     job = called_job()
+    return add_expiry(success(described(job, current_desk().position(job))), job)
+
+
+def described(job: Job, position: int) -> dict[str, Any]:
+    """Return a job's state, and its place in the queue, as the contract shows it."""
     data: dict[str, Any] = {
         "id": job.id,
         "status": job.status,
-        "queue_position": current_desk().position(job),
+        "queue_position": position,
         "stems": job.stems,
         "created_at": timestamp(job.created_at),
     }
@@ -31,4 +37,4 @@ def status() -> Response:
         data["download_url"] = endpoint_url("download", job)
     elif job.status == FAILED:
         data["error"] = job.error
-    return success(data)
+    return data

@@ -11,6 +11,8 @@ from ezstems.errors import BadInput, UploadTooLarge
 from ezstems.jobs import PARAMETERS, current_desk
 from ezstems.models import Job, User
 from ezstems.web.answers import success
+from ezstems.web.api.kept_upload import BOTH, separate_again
+from ezstems.web.api.metadata import checked_metadata
 from ezstems.web.api.upload_form import UploadForm
 from ezstems.web.auth import key_required
 from ezstems.web.filenames import upload_name
@@ -25,7 +27,7 @@ OVERHEAD_BYTES = 1024 * 1024
 @blueprint.post("/upload.php")
 @key_required
 def upload() -> Response:
-    """Take in a file and answer with its job."""
+    """Take in a file, or a job whose upload is kept, and answer with the new job."""
     job = receive(g.user)
     return success(
         {
@@ -51,12 +53,21 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
     with closing(UploadForm(desk.incoming, limit, too_large)) as form:
         form.read(request)
         check(form.fields)
+        if source_id := form.fields.get("source", "").strip():
+            if form.incoming is not None:
+                raise BadInput(BOTH)
+            return separate_again(user, source_id, too_large, wished(form.fields))
         incoming = form.require_file()
         name, extension = upload_name(form.filename)
-        options = chosen(form.fields, current_app.config)
+        options = wished(form.fields)
         if incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")
         return desk.submit(user, incoming, name=name, extension=extension, **options)
+
+
+def wished(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Parse all fields beside the file into columns of its job."""
+    return chosen(fields, current_app.config) | {"metadata_text": checked_metadata(fields.get("metadata", ""))}
 
 
 def chosen(fields: Mapping[str, str], settings: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:

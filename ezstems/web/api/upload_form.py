@@ -1,6 +1,7 @@
 """A multipart form read as it arrives: its file goes straight to its place, nothing is held in memory."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from flask import Request
 from werkzeug.datastructures import Headers
@@ -16,10 +17,11 @@ BLOCK_BYTES = 256 * 1024
 BUFFER_BYTES = 2 * BLOCK_BYTES
 MAX_FIELD_BYTES = 4096
 MAX_PARTS = 100
+URLENCODED, MAX_URLENCODED_BYTES = "application/x-www-form-urlencoded", 64 * 1024
 # Taking headers apart is slow: half a second a megabyte.
 MAX_HEADERS_BYTES = 64 * 1024
 # All others are read past: they may be of any length.
-FIELDS = (*PARAMETERS, "csrf_token")
+FIELDS = (*PARAMETERS, "source", "metadata", "csrf_token")
 BROKEN = "The body is not valid multipart/form-data, or it ended early."
 NO_FILE = "The part file is missing: the audio file, sent as multipart/form-data."
 NO_FILENAME = 'The part file has no filename: choose a file, or name it as in filename="song.mp3".'
@@ -80,8 +82,22 @@ class UploadForm:
 
     def read(self, request: Request) -> None:
         """Read the whole body; raise BadInput when it isn't such a form, UploadTooLarge over the limit."""
+        if request.mimetype == URLENCODED and self._read_urlencoded(request):
+            return
         if request.mimetype != "multipart/form-data":
             raise BadInput(f"Content-Type={request.mimetype[:64]!r} must be multipart/form-data.")
+        self._read_multipart(request)
+
+    def _read_urlencoded(self, request: Request) -> bool:
+        """Read a form without a file, as programs send it that have none to send; tell whether it names a source."""
+        request.max_content_length = MAX_URLENCODED_BYTES  # it is held in memory
+        with suppress(RequestEntityTooLarge):
+            for name in FIELDS:
+                for value in request.form.getlist(name)[-1:]:
+                    self._add(Field(name=name, headers=Headers()), value.encode())
+        return bool(self._fields.get("source", b"").strip())
+
+    def _read_multipart(self, request: Request) -> None:
         boundary = request.mimetype_params.get("boundary", "")
         if not 1 <= len(boundary) <= 200 or not boundary.isascii():
             raise BadInput("Content-Type must name a boundary of 1 to 200 ASCII characters.")
@@ -116,7 +132,7 @@ class UploadForm:
         if isinstance(part, Field):
             if part.name not in FIELDS:
                 return
-            self._fields[part.name] += block
+            self._fields[part.name] = self._fields.get(part.name, b"") + block
             if len(self._fields[part.name]) > MAX_FIELD_BYTES:
                 raise BadInput(f"The field {part.name!r} must not exceed {MAX_FIELD_BYTES} bytes.")
         elif part.name == "file" and self.incoming is not None:

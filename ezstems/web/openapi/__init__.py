@@ -15,6 +15,10 @@ from ezstems.web.durations import span
 HERE = Path(__file__).parent
 PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
 LIMITS = "## Limits of this server"
+KEPT_UPLOADS = {
+    "on": "which is kept as long as the stems are",
+    "off": "which on this server is there only until the job ends",
+}
 
 
 def document(base_url: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +35,7 @@ def document(base_url: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "max_duration": span(settings["EZSTEMS_MAX_DURATION_SECONDS"]),
         "retention": span(settings["EZSTEMS_RETENTION_HOURS"] * 3600),
         "cutoff": settings["EZSTEMS_CUTOFF"],
+        "kept_uploads": KEPT_UPLOADS[settings["EZSTEMS_KEEP_UPLOADS"]],
         **_formats(),
     }
     filled: dict[str, Any] = _filled(_source(), values)

@@ -55,6 +55,19 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+@blueprint.app_template_filter()
+def forms(content: dict[str, Any]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return a body's different forms, each with the types as which it may be sent."""
+    found: list[tuple[dict[str, Any], list[str]]] = []
+    for name, described in content.items():
+        same = [types for form, types in found if form == described["schema"]]
+        if same:
+            same[0].append(name)
+        else:
+            found.append((described["schema"], [name]))
+    return found
+
+
 def _base_url() -> str:
     # Percent-encoded, it means nothing to the shells and languages of the samples.
     return quote(request.url_root.removesuffix("/"), safe=":/[]%")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -15,6 +15,7 @@ from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, curre
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.errors import wants_json
+from ezstems.web.expiry import expires_at
 from ezstems.web.job_lookup import expired, job_of
 from ezstems.web.send import files_of
 
@@ -124,7 +125,6 @@ def _folded(text: str) -> str:
 
 
 def _songs(jobs: Sequence[Job]) -> list[Song]:
-    kept_for = timedelta(hours=current_app.config["EZSTEMS_RETENTION_HOURS"])
     positions = current_desk().positions(jobs)
     return [
         Song(
@@ -138,7 +138,7 @@ def _songs(jobs: Sequence[Job]) -> list[Song]:
             clipping=clipping.advice(job.clipped_samples) if job.clipped_samples else None,
             seconds=None if job.samples is None else job.samples / SAMPLE_RATE_HZ,
             created_at=job.created_at,
-            expires_at=None if job.finished_at is None else job.finished_at + kept_for,
+            expires_at=expires_at(job),
             error=job.error,
             queue_position=positions[job.number],
             progress=job.progress,
