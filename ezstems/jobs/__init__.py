@@ -9,7 +9,7 @@ from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.desk import Desk, current_desk
 from ezstems.jobs.events import job_happened
-from ezstems.jobs.incoming import Incoming
+from ezstems.jobs.incoming import Incoming, Unkept
 from ezstems.jobs.zip_entry import ZipEntry
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "STEMS",
     "UPLOAD_EXTENSIONS",
     "Desk",
+    "Unkept",
     "ZipEntry",
     "clipping",
     "current_desk",

@@ -70,8 +70,11 @@ class Admission:
         """Tell whether the disk has room for so many bytes beside EZSTEMS_MIN_FREE_MB."""
         return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
 
-    def store(self, incoming: Incoming, job: Job, extension: str) -> None:
-        """Store a job's row and upload under a new id: both are durable when this returns, or neither is there."""
+    def store(self, incoming: Incoming, job: Job, extension: str, keep: Callable[[Job], None]) -> None:
+        """Store a job's row and upload under a new id: both are durable when this returns, or neither is there.
+
+        `keep` may store more in the same transaction.
+        """
         second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
             job.second = second = Job.free_second(job.stems, second)
@@ -91,6 +94,7 @@ class Admission:
         try:
             # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
             self.require_account_room(job.user_id, Job.unfinished(job.user_id))
+            keep(job)
             self._archive.store_upload(incoming, job.filename)
             db.session.commit()
         except BaseException:

@@ -17,13 +17,16 @@ from ezstems.jobs import retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.background import Housekeeper
+from ezstems.jobs.claims import Claims
 from ezstems.jobs.damage import raising_damaged_result, require_result
 from ezstems.jobs.dispatch import Dispatch
+from ezstems.jobs.estimate import Estimate
 from ezstems.jobs.events import record_event
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.pool import STOP_SECONDS, Pool
 from ezstems.jobs.runner import Separating
+from ezstems.jobs.waiting import Waits
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Instance, Job, User
 
@@ -46,10 +49,14 @@ class Desk:
         self._started = False
         self._admission = Admission(app, self._archive, lambda: self.dispatch.full)
         self.dispatch: Dispatch = Pool(app, self.id, self._archive, separate, self._admission.may_begin)
+        self.waits = Waits(app)
+        self.claims = Claims(app)
+        self.estimate = Estimate(app.config["EZSTEMS_SEPARATIONS"])
         self._sweeper = retention.Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         duties = (
             self._check_database,
             *self.dispatch.duties(lambda: self._housekeeper.waited_seconds),
+            self.claims.renew,
             self._sweep,
         )
         self._housekeeper = Housekeeper(self.id, self._stop, duties)
@@ -75,6 +82,7 @@ class Desk:
 
     def close(self) -> None:
         """Begin nothing more; what runs goes back to its place in the queue."""
+        self.waits.close()
         with self._start_lock:
             if not self._started or self._stop.is_set():
                 return
@@ -93,8 +101,20 @@ class Desk:
         """Open a place for an upload's bytes."""
         return self._archive.new_upload()
 
-    def submit(self, user: User, incoming: Incoming, *, name: str, extension: str, **options: Any) -> Job:
-        """Check an upload's content, make its job durable and line it up; `options` are its parameters."""
+    def submit(
+        self,
+        user: User,
+        incoming: Incoming,
+        *,
+        name: str,
+        extension: str,
+        keep: Callable[[Job], None] = lambda job: None,
+        **options: Any,
+    ) -> Job:
+        """Check an upload's content, make its job durable and line it up; `options` are its parameters.
+
+        `keep` may store more in the job's transaction.
+        """
         self.start()
         incoming.finish()
         decode.check(incoming.path, extension)
@@ -109,7 +129,7 @@ class Desk:
         )
         try:
             with disk.raising_server_full():
-                self._admission.store(incoming, job, extension)
+                self._admission.store(incoming, job, extension, keep)
         except BaseException:
             self.dispatch.release()
             raise

@@ -22,7 +22,7 @@ def init_app(app: Flask) -> None:
         csrf.exempt(endpoint.blueprint)
     if origins:
         app.before_request(partial(_refuse_options, {origin.lower() for origin in origins}))
-        exposed = ["Content-Disposition", "X-Request-ID", "Retry-After"]
+        exposed = ["Content-Disposition", "X-Request-ID", "Retry-After", "Preference-Applied", "Idempotent-Replayed"]
         exposed += [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
         CORS(app, resources={r"/api/.*": {"origins": list(origins)}}, expose_headers=exposed)
 
