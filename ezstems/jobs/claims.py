@@ -83,7 +83,7 @@ class Claims:
 def in_flight(key: str) -> UploadInFlight:
     """Return what to raise for a key whose upload isn't through yet."""
     return UploadInFlight(
-        f"Idempotency-Key={key[:64]!r}: another upload with this key is being received. Send it again in "
-        f"{AGAIN_SECONDS} s.",
+        f"Idempotency-Key={key[:64]!r}: another upload with this key is being received. Send it again in a "
+        "few seconds.",
         AGAIN_SECONDS,
     )

@@ -24,7 +24,7 @@ from tests.support.separators import FastSeparator
 
 URL = "/api/v1/upload.php"
 OTHER = "Idempotency-Key='k' came with another file, file name or fields before. Each upload needs a key of its own."
-HELD = "Idempotency-Key='k': another upload with this key is being received. Send it again in 5 s."
+HELD = "Idempotency-Key='k': another upload with this key is being received. Send it again in a few seconds."
 
 Send = Callable[..., TestResponse]
 

@@ -1,13 +1,16 @@
-"""What Schemathesis must be told about this API: what audio is, how its file is named, and that its key lives on.
+"""What Schemathesis must be told about this API: what audio is, how its file is named, that its key lives on, and that
+an upload's `Idempotency-Key` was no other's before.
 
 It tells in turn, in the file SCHEMATHESIS_ANSWERS, what was answered; SCHEMATHESIS_DATABASE is the server's.
 """
 
 import io
 import os
+import re
 import sqlite3
 import wave
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from hypothesis import strategies
 from schemathesis import Case, HookContext, Response
 
 RATE_HZ = 44_100
+UPLOAD_KEY = "Idempotency-Key"
+numbers = count()
 
 
 def _audio() -> bytes:
@@ -40,9 +45,11 @@ def _name_file(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 @schemathesis.hook
-def before_call(_context: HookContext, _case: Case, kwargs: dict[str, Any]) -> None:
+def before_call(_context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
     """Change the request when it is made; the library counts its length anew afterwards."""
     kwargs["auth"] = _name_file
+    if re.fullmatch("[!-~]{1,200}", key := str((case.headers or {}).get(UPLOAD_KEY, ""))):
+        case.headers[UPLOAD_KEY] = f"{key}-{next(numbers)}"
 
 
 @schemathesis.hook
