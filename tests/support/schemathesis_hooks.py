@@ -37,19 +37,20 @@ def _audio() -> bytes:
 schemathesis.openapi.format("binary", strategies.just(_audio()))
 
 
-def _name_file(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _change(request: requests.PreparedRequest) -> requests.PreparedRequest:
     # OpenAPI knows no rule for a file's name, which here must say what the file is.
     if isinstance(request.body, bytes):
         request.body = request.body.replace(b'filename="file"', b'filename="file.wav"')
+    key = request.headers.get(UPLOAD_KEY, "")
+    if isinstance(key, str) and re.fullmatch("[!-~]{1,200}", key):
+        request.headers[UPLOAD_KEY] = f"{key}-{next(numbers)}"
     return request
 
 
 @schemathesis.hook
-def before_call(_context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+def before_call(_context: HookContext, _case: Case, kwargs: dict[str, Any]) -> None:
     """Change the request when it is made; the library counts its length anew afterwards."""
-    kwargs["auth"] = _name_file
-    if re.fullmatch("[!-~]{1,200}", key := str((case.headers or {}).get(UPLOAD_KEY, ""))):
-        case.headers[UPLOAD_KEY] = f"{key}-{next(numbers)}"
+    kwargs["auth"] = _change
 
 
 @schemathesis.hook
