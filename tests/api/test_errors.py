@@ -185,7 +185,8 @@ def test_cors_lets_scripts_read_what_they_need(make_app: Callable[..., Flask], a
     client = make_app(cors_origins=ORIGIN).test_client()
     answer = client.get("/api/v1/keys.php", headers=account.headers | {"Origin": ORIGIN})
     exposed = answer.headers["Access-Control-Expose-Headers"]
-    for name in ("X-RateLimit-Remaining", "Retry-After", "Content-Disposition", "X-Request-ID"):
+    read = "X-RateLimit-Remaining", "Retry-After", "Content-Disposition", "X-Request-ID"
+    for name in (*read, "Preference-Applied", "Idempotent-Replayed"):
         assert name in exposed
 
 
