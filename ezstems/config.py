@@ -35,29 +35,22 @@ class Setting:
 
 def integer(minimum: int, maximum: int) -> Callable[[Any], int]:
     """Make a parser of whole numbers within bounds."""
-
-    def parse(raw: Any) -> int:
-        try:
-            value = int(str(raw).strip())
-        except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return parse
+    return _within(int, f"a whole number from {minimum} to {maximum}", minimum, maximum)
 
 
 def number(minimum: float, maximum: float) -> Callable[[Any], float]:
     """Make a parser of numbers within bounds."""
+    return _within(float, f"a number from {minimum:g} to {maximum:g}", minimum, maximum)
 
-    def parse(raw: Any) -> float:
+
+def _within(kind: Callable[[str], Any], rule: str, minimum: float, maximum: float) -> Callable[[Any], Any]:
+    def parse(raw: Any) -> Any:
         try:
-            value = float(str(raw).strip())
+            value = kind(str(raw).strip())
         except ValueError:
             value = float("nan")
         if not minimum <= value <= maximum:
-            raise ValueError(f"must be a number from {minimum:g} to {maximum:g}")
+            raise ValueError(f"must be {rule}")
         return value
 
     return parse
@@ -141,6 +134,9 @@ SETTINGS = (
     Setting("BIND", "127.0.0.1:8000", address, "address and port, or `unix:` and a path, that gunicorn serves on"),
     Setting("WORKERS", 1, integer(1, 64), "gunicorn worker processes; each holds its own copy of the weights"),
     Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 96 that wait for slow clients"),
+    Setting("WAITERS", 64, integer(0, 1024), "calls with `Prefer: wait` that may wait for jobs' ends in a worker, "
+            "each in a thread more; one on top is answered at once"),  # fmt: skip
+    Setting("KEY_WAITERS", 8, integer(0, 1024), "of these, how many may be of one key"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
     Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
     Setting("STALL_SECONDS", 600.0, number(1, 1e9), "how long a running job may make no progress before it fails, by "

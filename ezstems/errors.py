@@ -12,6 +12,7 @@
     ├── TryLater                  nothing is wrong with the call but its time
     │   ├── RateLimited           the key's calls of this window are used up
     │   ├── TooManyAttempts       an address, or an account, has had its passwords or registrations
+    │   ├── UploadInFlight        another upload has the same Idempotency-Key, and isn't through yet
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
     │       ├── DatabaseLost      the database in use isn't the one on the disk any more
@@ -79,6 +80,10 @@ class RateLimited(TryLater):
 
 class TooManyAttempts(TryLater):
     """Say what was tried too often."""
+
+
+class UploadInFlight(TryLater):
+    """Say which key the upload has that isn't through yet."""
 
 
 class TooManyJobs(TryLater):

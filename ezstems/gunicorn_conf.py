@@ -18,7 +18,7 @@ def _take(app: Flask) -> None:
     global loglevel, workers, threads
     loglevel = app.config["EZSTEMS_LOG_LEVEL"]
     workers = app.config["EZSTEMS_WORKERS"]
-    threads = app.config["EZSTEMS_THREADS"]
+    threads = app.config["EZSTEMS_THREADS"] + app.config["EZSTEMS_WAITERS"]
 
 
 _take(_app)

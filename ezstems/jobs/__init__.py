@@ -7,9 +7,9 @@ from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT, LOST_UPLOAD
-from ezstems.jobs.desk import Desk, current_desk
+from ezstems.jobs.desk import Desk, Keep, current_desk
 from ezstems.jobs.events import job_happened
-from ezstems.jobs.incoming import Incoming
+from ezstems.jobs.incoming import Incoming, Unkept
 from ezstems.jobs.zip_entry import ZipEntry
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "Incoming",
+    "Keep",
     "LOST_UPLOAD",
     "OUTPUTS",
     "PARAMETERS",
@@ -25,6 +26,7 @@ __all__ = [
     "STEMS",
     "UPLOAD_EXTENSIONS",
     "Desk",
+    "Unkept",
     "ZipEntry",
     "clipping",
     "current_desk",

@@ -69,10 +69,12 @@ class Admission:
         """Tell whether the disk has room for so many bytes beside EZSTEMS_MIN_FREE_MB."""
         return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
 
-    def store(self, place: Callable[[str], None], job: Job, extension: str) -> None:
+    def store(
+        self, place: Callable[[str], None], job: Job, extension: str, keep: Callable[[Job], None]
+    ) -> None:
         """Store a job's row and upload under a new id: both are durable when this returns, or neither is there.
 
-        `place` puts the upload under the name that it gets.
+        `keep` may store more in the same transaction, and `place` puts the upload under the name that it gets.
         """
         second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
@@ -93,6 +95,7 @@ class Admission:
         try:
             # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
             self.require_account_room(job.user_id, Job.unfinished(job.user_id))
+            keep(job)
             place(job.filename)
             db.session.commit()
         except BaseException:

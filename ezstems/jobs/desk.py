@@ -18,13 +18,16 @@ from ezstems.jobs import retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.background import Housekeeper
+from ezstems.jobs.claims import Claims
 from ezstems.jobs.damage import raising_damaged_result, require_result
 from ezstems.jobs.dispatch import Dispatch
+from ezstems.jobs.estimate import Estimate
 from ezstems.jobs.events import record_event
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.pool import STOP_SECONDS, Pool
 from ezstems.jobs.runner import Separating
+from ezstems.jobs.waiting import Waits
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Instance, Job, User
 
@@ -34,6 +37,13 @@ EXTENSION = "ezstems"
 HOUSEKEEPING_EVERY_SECONDS = 2.0
 # What a job that separates another's upload again has of it.
 OF_UPLOAD = ("user_id", "original_name", "size_bytes", "sha256")
+
+
+Keep = Callable[[Job], None]  # stores more in a new job's transaction
+
+
+def keep_nothing_more(_job: Job) -> None:
+    """Store the job alone."""
 
 
 class Desk:
@@ -49,10 +59,14 @@ class Desk:
         self._started = False
         self._admission = Admission(app, self._archive, lambda: self.dispatch.full)
         self.dispatch: Dispatch = Pool(app, self.id, self._archive, separate, self._admission.may_begin)
+        self.waits = Waits(app)
+        self.claims = Claims(app)
+        self.estimate = Estimate(app.config["EZSTEMS_SEPARATIONS"])
         self._sweeper = retention.Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         duties = (
             self._check_database,
             *self.dispatch.duties(lambda: self._housekeeper.waited_seconds),
+            self.claims.renew,
             self._sweep,
         )
         self._housekeeper = Housekeeper(self.id, self._stop, duties)
@@ -78,6 +92,7 @@ class Desk:
 
     def close(self) -> None:
         """Begin nothing more; what runs goes back to its place in the queue."""
+        self.waits.close()
         with self._start_lock:
             if not self._started or self._stop.is_set():
                 return
@@ -96,30 +111,42 @@ class Desk:
         """Open a place for an upload's bytes."""
         return self._archive.new_upload()
 
-    def submit(self, user: User, incoming: Incoming, *, name: str, extension: str, **options: Any) -> Job:
-        """Check an upload's content, make its job durable and line it up; `options` are its parameters."""
+    def submit(
+        self,
+        user: User,
+        incoming: Incoming,
+        *,
+        name: str,
+        extension: str,
+        keep: Keep = keep_nothing_more,
+        **options: Any,
+    ) -> Job:
+        """Check an upload's content, make its job durable and line it up; `options` are its parameters.
+
+        `keep` may store more in the job's transaction.
+        """
         incoming.finish()
         decode.check(incoming.path, extension)
         facts = {"original_name": name, "size_bytes": incoming.size_bytes, "sha256": incoming.sha256}
         place = partial(self._archive.store_upload, incoming)
-        return self._line_up(Job(user_id=user.id, **facts, **options), extension, place)
+        return self._line_up(Job(user_id=user.id, **facts, **options), extension, place, keep)
 
-    def submit_again(self, source: Job, **options: Any) -> Job:
+    def submit_again(self, source: Job, *, keep: Keep = keep_nothing_more, **options: Any) -> Job:
         """Make another job of the same account's kept upload and line it up; raise FileNotFoundError where it is gone.
 
         Each job has the upload under a name of its own: either may be deleted first.
         """
         kept, extension = source.filename, PurePath(source.filename).suffix.removeprefix(".")
         facts = {name: getattr(source, name) for name in OF_UPLOAD}
-        return self._line_up(Job(**facts, **options), extension, partial(self._archive.link_upload, kept))
+        return self._line_up(Job(**facts, **options), extension, partial(self._archive.link_upload, kept), keep)
 
-    def _line_up(self, job: Job, extension: str, place: Callable[[str], None]) -> Job:
+    def _line_up(self, job: Job, extension: str, place: Callable[[str], None], keep: Keep) -> Job:
         self.start()
         self.dispatch.reserve()
         job.owner, job.keeps_upload = self.dispatch.owner, self._app.config["EZSTEMS_KEEP_UPLOADS"] == "on"
         try:
             with disk.raising_server_full():
-                self._admission.store(place, job, extension)
+                self._admission.store(place, job, extension, keep)
         except BaseException:
             self.dispatch.release()
             raise

@@ -1,4 +1,4 @@
-"""An upload on its way in: written to the disk block by block, with its checksum."""
+"""An upload on its way in: written to the disk block by block, with its checksum, or only its checksum taken."""
 
 import hashlib
 import os
@@ -43,3 +43,19 @@ class Incoming:
             self._file.close()
         with suppress(OSError):  # on a broken disk; the worker that finds this one dead deletes it
             self.path.unlink(missing_ok=True)
+
+
+class Unkept(Incoming):
+    """Count and hash what comes, and write it nowhere."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self._sha256 = hashlib.sha256()
+
+    def write(self, block: bytes) -> None:
+        """Count and hash a block."""
+        self._sha256.update(block)
+        self.size_bytes += len(block)
+
+    def discard(self) -> None:
+        """Do nothing: there is no file."""

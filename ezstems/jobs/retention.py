@@ -20,7 +20,7 @@ from ezstems.jobs.clock import SLACK, Moment, TrustedClock
 from ezstems.jobs.damage import require_result, require_size
 from ezstems.jobs.events import record_event
 from ezstems.jobs.lost import LostFile
-from ezstems.models import COMPLETED, Job
+from ezstems.models import COMPLETED, Job, UploadKey
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,8 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
     for file in archive.lost.files():
         if file.since <= over:
             archive.lost.delete(file)
+    with _despite_a_full_disk():
+        UploadKey.prune(moment.trusted)
     _put_aside_unnamed(archive, moment)
     return expired
 

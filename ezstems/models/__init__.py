@@ -1,4 +1,4 @@
-"""The tables: users, their sessions, API keys and jobs, attempts, and the instance."""
+"""The tables: users, their sessions, API keys, jobs and their uploads' keys, attempts, and the instance."""
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
@@ -7,6 +7,7 @@ from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, 
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import utcnow
 from ezstems.models.session import Session
+from ezstems.models.upload_key import UploadKey
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Instance",
     "Job",
     "Session",
+    "UploadKey",
     "User",
     "count_call",
     "utcnow",

@@ -21,6 +21,8 @@ Done = TypeVar("Done")
 # Seconds that a client may be waited for, and the pace (bytes a second) at which what it sends or takes earns them
 # again. Who waits longer than the first is slow, and may go on only in a seat.
 QUICK = 1.0, 256 * 1024
+# What tells that a client has closed its end; macOS has the first alone for that.
+HUNG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
 # Who is not known gets little of a thread's time: enough for a real client that only has the wrong key.
 STRANGER_QUICK = 0.2, 256 * 1024
 STRANGER = 10.0, 256 * 1024
@@ -90,6 +92,12 @@ class ClientSocket(socket.socket):
         if self._account_id is None:
             self._account_id = account_id
             self._quick, self._budget = WaitBudget(*QUICK), WaitBudget(*KNOWN)
+
+    def has_hung_up(self) -> bool:
+        """Tell whether the client has closed its end, whatever it had sent before."""
+        poller = select.poll()
+        poller.register(self, HUNG_UP)
+        return bool(poller.poll(0))
 
     @contextmanager
     def draining(self) -> Iterator[None]:

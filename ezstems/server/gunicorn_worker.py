@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from ezstems.server import expectation, malformed
 from ezstems.server.client_socket import ClientSocket
 from ezstems.server.seats import Seats
-from ezstems.server.worker_process import repeat_until_done
+from ezstems.server.worker_process import end_waits, repeat_until_done
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,11 @@ class GunicornWorker(ThreadWorker):
         now = time.monotonic()
         while self._lingering and self._lingering[0].timeout <= now:
             self._close_first(self._lingering)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Begin a stop, of which this is the first step, whatever its reason: nobody waits for a job's end any more."""
+        end_waits(self)
+        super()._cap_keepalive(deadline)
 
     def _await_head(self, conn: Connection) -> None:
         if go_on := self._gather(conn):  # most heads come in one piece

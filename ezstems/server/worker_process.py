@@ -62,6 +62,11 @@ def begin(worker: Any) -> None:
     repeat_until_done(worker, partial(worker.wsgi.extensions[EXTENSION].start, replace=replace))
 
 
+def end_waits(worker: Any) -> None:
+    """Answer whoever waits for the end of a job."""
+    worker.wsgi.extensions[EXTENSION].waits.close()
+
+
 def _close_database(app: Flask) -> None:
     """Close the database's connections, one worker after the other.
 

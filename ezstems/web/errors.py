@@ -22,6 +22,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.Unauthenticated: (401, "Unauthorized"),
     errors.RateLimited: (403, "Rate limit exceeded"),
     errors.TooManyAttempts: (429, "Too many attempts"),
+    errors.UploadInFlight: (400, "Upload in progress"),
     errors.TooManyJobs: (403, "Too many jobs"),
     errors.NotFound: (404, "Not found"),
     errors.DatabaseLost: (500, "Internal server error"),

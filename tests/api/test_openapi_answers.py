@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs import OUTPUTS, STEMS
 from ezstems.jobs.queue import JobQueue
-from ezstems.models import MAX_KEY_NAME, ApiKey, Job, utcnow
+from ezstems.models import MAX_KEY_NAME, ApiKey, Job, UploadKey, utcnow
 from ezstems.web.errors import MALFORMED, TITLES
 from tests.conftest import PASSWORD, Account
 from tests.support.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
@@ -169,6 +170,12 @@ def test_upload(
             patched.setattr(Job, "unfinished", lambda user_id: 1000)
             return call()
 
+    keyed = world.account.headers | {"Idempotency-Key": "7d1f9c52-58a0-4e4b-9b1c-0a3c1e3a4c55"}
+
+    def in_progress() -> TestResponse:
+        world.change(UploadKey, answer=None, leased_until=utcnow() + timedelta(seconds=20))
+        return call(headers=keyed)
+
     encoded = part('name="file"; filename="song.wav"', b"UklGRg==", "Content-Transfer-Encoding: base64")
     declared = {"CONTENT_LENGTH": str(2**30), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     provoked = {
@@ -195,6 +202,9 @@ def test_upload(
         "404 expired source": lambda: again(expired_at=utcnow()),
         "400 large file": lambda: world.call("POST", "upload", environ_overrides=declared),
         "400 other content": lambda: call(b"no music", name="song.mp3"),
+        "400 malformed key": lambda: call(headers=world.account.headers | {"Idempotency-Key": "a b"}),
+        "400 other upload under the key": lambda: (call(headers=keyed), call(headers=keyed, stems="4"))[1],
+        "400 upload in progress": in_progress,
         "403 too many unfinished jobs": crowded,
         "500 full queue": full,
     }
@@ -204,6 +214,9 @@ def test_upload(
         answer = call(**fields)
         assert answer.status_code == 200
         conform(answer, world.calls["uploadSong"])
+    again = [call(headers=world.account.headers | {"Idempotency-Key": "k"}) for _ in range(2)][1]
+    assert again.status_code == 200 and again.headers["Idempotent-Replayed"] == "true"
+    conform(again, world.calls["uploadSong"])
 
 
 def test_status(
@@ -224,6 +237,9 @@ def test_status(
     separator.hold()
     running, waiting = (job_of(world.app, upload()) for _ in range(2))
     assert separator.started.wait(60)
+    waited = call(f"?id={waiting.id}", world.account.headers | {"Prefer": "wait=1"})
+    assert waited.headers["Preference-Applied"] == "wait=1" and waited.headers["Retry-After"]
+    conform(waited, described)
     deadline = time.monotonic() + 60
     while state(running.id) != "processing" and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -313,7 +329,7 @@ def test_listing_jobs(
     separator.hold()
     separator.started.clear()
     upload(), upload()
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     for query in ("", f"?ids={job.id},{EXAMPLE_ID}&limit=1", f"?before={job.id}", "?status=queued"):
         answer = call(query)
         assert answer.status_code == 200

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_load.py [--seconds 20] [--models DIRECTORY]
 
-Status calls while a song is separated by the bundled model; others' calls while slow clients hold on; the worker's
-memory while large files arrive; status calls past a thousand waiting jobs.
+Status calls while a song is separated by the bundled model; others' calls while slow clients hold on; calls and uploads
+beside who waits for a job's end, and how soon that is heard; the worker's memory while large files arrive; status calls
+past a thousand waiting jobs.
 """
 
 import argparse
@@ -12,7 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,6 +31,7 @@ from tests.support.servers import Server
 CONNECTIONS, CALLS_PER_SECOND = 20, 200
 STATUS_MS, WAITING_MS, OTHERS_MS, GROWTH_MB = 100, 20, 100, 64
 SLOW_CLIENTS, WAITING_JOBS, UPLOADS, UPLOAD_MIB = 32, 1000, 8, 75
+WAITERS, SMALL_UPLOADS, UPLOAD_MS, HEARD_MS = 64, 40, 250, 500
 SONG_MINUTES, SONG_SECONDS = 20, 4.0  # its length, and what its separation takes at least
 START_SECONDS = 900
 
@@ -41,8 +46,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         while_separating(folder, chosen.seconds)
-        with Server(folder / "instance") as server:
+        with Server(folder / "instance", key_waiters=WAITERS) as server:
             caller = Caller(server, server.key(plan="pro"))
+            beside_waits(caller, chosen.seconds)
             beside_slow_clients(caller, chosen.seconds)
             large_uploads(caller)
             past_waiting_jobs(caller, chosen.seconds)
@@ -71,6 +77,41 @@ def while_separating(folder: Path, seconds: float) -> None:
     what = f"status call while songs are separated, {CALLS_PER_SECOND} a second from {CONNECTIONS} connections"
     milliseconds(f"{what}, median", taken, 50, STATUS_MS)
     milliseconds(f"{what}, p99", taken, 99, STATUS_MS)
+
+
+def beside_waits(caller: Caller, seconds: float) -> None:
+    """Call and upload alone, then beside all who may wait for a job's end; then let it end."""
+    small = silent_wav_head(50_000) + bytes(49_956)
+    caller.server.hold()
+    url = f"{caller.server.api}/status.php?id={caller.upload(small)['id']}"
+
+    def wait() -> float:
+        answer = requests.get(url, headers=caller.headers | {"Prefer": "wait=60"}, timeout=90)
+        assert answer.headers["Preference-Applied"] == "wait=60" and answer.json()["data"]["status"] == "completed"
+        return time.monotonic()
+
+    def upload_seconds() -> float:
+        began = time.monotonic()
+        caller.upload(small)
+        return time.monotonic() - began
+
+    def load(beside: str) -> None:
+        path = url.rpartition("/")[2]
+        taken = loads.answer_seconds(caller, path, connections=4, per_second=40, seconds=seconds / 4)
+        uploads = [upload_seconds() for _ in range(SMALL_UPLOADS)]
+        for what, values, most in (("status call", taken, OTHERS_MS), ("small upload", uploads, UPLOAD_MS)):
+            for name, percent in (("median", 50), ("p99", 99)):
+                milliseconds(f"{what} beside {beside}, {name}", values, percent, most)
+
+    load("nobody who waits")
+    with ThreadPoolExecutor(WAITERS) as pool:
+        waits = [pool.submit(wait) for _ in range(WAITERS)]
+        time.sleep(2)
+        load(f"{WAITERS} who wait")
+        ended = time.monotonic()
+        caller.server.release()
+        heard = [each.result() - ended for each in waits]
+    milliseconds(f"a job's end, heard by the last of {WAITERS}", heard, 100, HEARD_MS)
 
 
 def beside_slow_clients(caller: Caller, seconds: float) -> None:

@@ -35,6 +35,7 @@ ARBITER = {"cfg", "handle_hup", "master_pid"}
 # Code whose very course is relied on: the beginning of its source's SHA-256.
 DIGESTS: dict[str, tuple[Any, str]] = {
     "ThreadWorker.run": (gthread.ThreadWorker.run, "f92c7394d857"),
+    "ThreadWorker._cap_keepalive": (gthread.ThreadWorker._cap_keepalive, "745c8ac37108"),
     "ThreadWorker.enqueue_req": (gthread.ThreadWorker.enqueue_req, "c9f428953d24"),
     "ThreadWorker.finish_request": (gthread.ThreadWorker.finish_request, "616e7bb15a00"),
     "ThreadWorker.handle": (gthread.ThreadWorker.handle, "ca85c9be3df7"),

@@ -176,6 +176,16 @@ def test_a_program_gets_its_stems_as_printed(
     done = run(language, text.replace("YOUR_API_KEY", server[1]), tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "completed" in done.stdout
+    assert done.stdout.count("created_at") == 1, "it is told of the end as soon as that is there, by one call"
+    (tmp_path / "stems.zip").unlink()
+    original = server[0].instance / "original"
+    try:
+        original.touch()
+        done = run(language, text.replace("YOUR_API_KEY", server[1]), tmp_path)
+    finally:
+        original.unlink()
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.count("created_at") > 1, "of a server that doesn't wait it asks again"
     with zipfile.ZipFile(tmp_path / "stems.zip") as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["vocals.wav", "drums.wav", "bass.wav", "other.wav"]

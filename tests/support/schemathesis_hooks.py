@@ -1,13 +1,16 @@
-"""What Schemathesis must be told about this API: what audio is, how its file is named, and that its key lives on.
+"""What Schemathesis must be told about this API: what audio is, how its file is named, that its key lives on, and that
+an upload's `Idempotency-Key` was no other's before.
 
 It tells in turn, in the file SCHEMATHESIS_ANSWERS, what was answered; SCHEMATHESIS_DATABASE is the server's.
 """
 
 import io
 import os
+import re
 import sqlite3
 import wave
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from hypothesis import strategies
 from schemathesis import Case, HookContext, Response
 
 RATE_HZ = 44_100
+UPLOAD_KEY = "Idempotency-Key"
+numbers = count()
 
 
 def _audio() -> bytes:
@@ -32,17 +37,20 @@ def _audio() -> bytes:
 schemathesis.openapi.format("binary", strategies.just(_audio()))
 
 
-def _name_file(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _change(request: requests.PreparedRequest) -> requests.PreparedRequest:
     # OpenAPI knows no rule for a file's name, which here must say what the file is.
     if isinstance(request.body, bytes):
         request.body = request.body.replace(b'filename="file"', b'filename="file.wav"')
+    key = request.headers.get(UPLOAD_KEY, "")
+    if isinstance(key, str) and re.fullmatch("[!-~]{1,200}", key):
+        request.headers[UPLOAD_KEY] = f"{key}-{next(numbers)}"
     return request
 
 
 @schemathesis.hook
 def before_call(_context: HookContext, _case: Case, kwargs: dict[str, Any]) -> None:
     """Change the request when it is made; the library counts its length anew afterwards."""
-    kwargs["auth"] = _name_file
+    kwargs["auth"] = _change
 
 
 @schemathesis.hook

@@ -3,21 +3,21 @@
 from typing import Any
 
 from ezstems.errors import BadInput, DamagedFile, UploadTooLarge
-from ezstems.jobs import LOST_UPLOAD, current_desk
+from ezstems.jobs import LOST_UPLOAD, Keep, current_desk
 from ezstems.models import Job, User
 from ezstems.web.job_lookup import job_of, require_id
 
 BOTH = "Send either file or source, not both: a new file, or the id of the job whose upload is to be separated again."
 
 
-def separate_again(user: User, raw_id: str, too_large: UploadTooLarge, options: dict[str, Any]) -> Job:
+def separate_again(user: User, raw_id: str, too_large: UploadTooLarge, options: dict[str, Any], keep: Keep) -> Job:
     """Line up another job of a kept upload; another account's is unknown."""
     source_id = require_id("source", raw_id)
     source = job_of(user, source_id)
     if source.size_bytes > user.max_upload_bytes:
         raise too_large  # the plan may have changed since
     try:
-        return current_desk().submit_again(source, **options)
+        return current_desk().submit_again(source, keep=keep, **options)
     except FileNotFoundError as error:
         source = job_of(user, source_id)  # which may be gone by now
         if source.needs_upload:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
 
 from ezstems.errors import BadInput, UploadTooLarge
-from ezstems.jobs import PARAMETERS, current_desk
+from ezstems.jobs import PARAMETERS, Incoming, Unkept, current_desk
 from ezstems.models import Job, User
 from ezstems.web.answers import success
+from ezstems.web.api.idempotency import called_key, fingerprint, first_answer
 from ezstems.web.api.kept_upload import BOTH, separate_again
 from ezstems.web.api.metadata import checked_metadata
 from ezstems.web.api.upload_form import UploadForm
@@ -27,8 +29,62 @@ OVERHEAD_BYTES = 1024 * 1024
 @blueprint.post("/upload.php")
 @key_required
 def upload() -> Response:
-    """Take in a file, or a job whose upload is kept, and answer with the new job."""
-    job = receive(g.user)
+    """Take in a file, or a job whose upload is kept, and answer with the new job.
+
+    Under a key that an upload had before it is answered as that was.
+    """
+    key = called_key()
+    if key is None:
+        return _accepted(receive(g.user))
+    with current_desk().claims.claim(g.user.id, key) as claim:
+        if claim.first is not None:
+            with closing(_form(g.user, Unkept)) as form:
+                form.read(request)
+                return first_answer(claim.first, form)
+
+        def keep(form: UploadForm, job: Job) -> None:
+            claim.settle(fingerprint(form), _accepted(job).get_data(as_text=True))
+
+        return _accepted(receive(g.user, keep=keep))
+
+
+def receive(
+    user: User,
+    check: Callable[[Mapping[str, str]], None] = lambda fields: None,
+    keep: Callable[[UploadForm, Job], None] = lambda form, job: None,
+) -> Job:
+    """Stream the request's file to the disk, check it, and line its job up.
+
+    `check` may refuse the other fields, and `keep` store more in the job's transaction.
+    """
+    desk = current_desk()
+    with closing(_form(user, desk.incoming)) as form:
+        desk.admit(user, request.content_length or 0)
+        form.read(request)
+        check(form.fields)
+        if source_id := form.fields.get("source", "").strip():
+            if form.incoming is not None:
+                raise BadInput(BOTH)
+            return separate_again(user, source_id, form.too_large, wished(form.fields), partial(keep, form))
+        incoming = form.require_file()
+        name, extension = upload_name(form.filename)
+        options = wished(form.fields)
+        if incoming.size_bytes == 0:
+            raise BadInput(f"The file {name!r} is empty.")
+        return desk.submit(user, incoming, name=name, extension=extension, keep=partial(keep, form), **options)
+
+
+def _form(user: User, open_incoming: Callable[[], Incoming]) -> UploadForm:
+    """Return the form to read from a request that isn't said to be too large for a user's plan."""
+    limit = user.max_upload_bytes
+    too_large = UploadTooLarge(f"The file is over the {limit // 1024**2} MB that the {user.plan} plan allows.")
+    if (request.content_length or 0) > limit + OVERHEAD_BYTES:
+        raise too_large
+    request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
+    return UploadForm(open_incoming, limit, too_large)
+
+
+def _accepted(job: Job) -> Response:
     return success(
         {
             "id": job.id,
@@ -38,31 +94,6 @@ def upload() -> Response:
             "check_status_endpoint": endpoint_url("status", job),
         }
     )
-
-
-def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fields: None) -> Job:
-    """Stream the request's file to the disk, check it, and line its job up; `check` may refuse the other fields."""
-    desk = current_desk()
-    limit = user.max_upload_bytes
-    too_large = UploadTooLarge(f"The file is over the {limit // 1024**2} MB that the {user.plan} plan allows.")
-    declared = request.content_length or 0
-    if declared > limit + OVERHEAD_BYTES:
-        raise too_large
-    desk.admit(user, declared)
-    request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's
-    with closing(UploadForm(desk.incoming, limit, too_large)) as form:
-        form.read(request)
-        check(form.fields)
-        if source_id := form.fields.get("source", "").strip():
-            if form.incoming is not None:
-                raise BadInput(BOTH)
-            return separate_again(user, source_id, too_large, wished(form.fields))
-        incoming = form.require_file()
-        name, extension = upload_name(form.filename)
-        options = wished(form.fields)
-        if incoming.size_bytes == 0:
-            raise BadInput(f"The file {name!r} is empty.")
-        return desk.submit(user, incoming, name=name, extension=extension, **options)
 
 
 def wished(fields: Mapping[str, str]) -> dict[str, Any]:

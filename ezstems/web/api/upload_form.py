@@ -59,7 +59,7 @@ class UploadForm:
         self._names: dict[str, None] = {}
         self._open = open_incoming
         self._limit_bytes = limit_bytes
-        self._too_large = too_large
+        self.too_large = too_large
 
     @property
     def fields(self) -> dict[str, str]:
@@ -137,7 +137,7 @@ class UploadForm:
                 raise BadInput(f"The field {part.name!r} must not exceed {MAX_FIELD_BYTES} bytes.")
         elif part.name == "file" and self.incoming is not None:
             if self.incoming.size_bytes + len(block) > self._limit_bytes:
-                raise self._too_large
+                raise self.too_large
             self.incoming.write(block)
 
     def _events(self, request: Request, boundary: bytes) -> Iterator[Event]:
@@ -146,7 +146,7 @@ class UploadForm:
             try:
                 block = request.stream.read(BLOCK_BYTES)
             except RequestEntityTooLarge as error:
-                raise self._too_large from error
+                raise self.too_large from error
             decoder.receive_data(block or None)
             while not isinstance(event := decoder.next_event(), NeedData):
                 yield event

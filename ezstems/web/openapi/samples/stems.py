@@ -23,12 +23,17 @@ with Path(FILE).open("rb") as song:
     form = {"stems": 4}
     job = checked(session.post(f"{API}/upload.php", files={"file": song}, data=form)).json()["data"]
 
-wait_seconds = 1
+# The server answers when the job ends, or after 50 seconds; or at once, and says when to ask again.
+waiting = {"Prefer": "wait=50"}
+pause_seconds, asked = 0, 0
 while job["status"] in ("queued", "processing"):
-    time.sleep(wait_seconds)
-    wait_seconds = min(wait_seconds + 1, 10)
-    job = checked(session.get(f"{API}/status.php", params={"id": job["id"]})).json()["data"]
+    time.sleep(pause_seconds)
+    answer = checked(session.get(f"{API}/status.php", params={"id": job["id"]}, headers=waiting))
+    job = answer.json()["data"]
     print(job)
+    asked += 1
+    has_waited = "Preference-Applied" in answer.headers
+    pause_seconds = 0 if has_waited else int(answer.headers.get("Retry-After", min(asked, 10)))
 
 with checked(session.get(f"{API}/download.php", params={"id": job["id"]}, stream=True)) as response:
     blocks = response.iter_content(65536)
