@@ -5,7 +5,7 @@ import sys
 import click
 from sqlalchemy.exc import OperationalError
 
-from ezstems.commands import backup, demo, instance, jobs, keys, models, restore, separate, serve, users
+from ezstems.commands import backup, demo, instance, jobs, keys, models, restore, separate, serve, users, webhooks
 from ezstems.database import is_busy
 from ezstems.disk import is_full
 from ezstems.errors import EzStemsError
@@ -23,6 +23,7 @@ for command in (
     keys.keys,
     models.models,
     jobs.jobs,
+    webhooks.webhooks,
     instance.instance,
     backup.backup,
     restore.restore,

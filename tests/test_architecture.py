@@ -33,8 +33,9 @@ ALLOWED = {
     "builtin": set(),
     "jobs": {
         *("ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk"),
-        *("ezstems.errors", "ezstems.files"),
+        *("ezstems.errors", "ezstems.files", "ezstems.webhooks"),
     },
+    "webhooks": {"ezstems.models", "ezstems.database", "ezstems.errors"},
     "instance": {
         *("ezstems.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk"),
         *("ezstems.errors",),
@@ -43,7 +44,7 @@ ALLOWED = {
         *("ezstems.web", "ezstems.jobs", "ezstems.network", "ezstems.weights", "ezstems.database", "ezstems.errors"),
         *("ezstems.config", "ezstems.create_app", "ezstems.instance", "ezstems.log"),
     },
-    "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
+    "web": {"ezstems.jobs", "ezstems.webhooks", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
     "database.py": {"ezstems.database_watch"},
     "database_watch.py": {"ezstems.errors"},

@@ -20,7 +20,7 @@ from ezstems.jobs.clock import SLACK, Moment, TrustedClock
 from ezstems.jobs.damage import require_result
 from ezstems.jobs.events import record_event
 from ezstems.jobs.lost import LostFile
-from ezstems.models import COMPLETED, Job
+from ezstems.models import COMPLETED, Delivery, Job
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,8 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
     for file in archive.lost.files():
         if file.since <= over:
             archive.lost.delete(file)
+    with _despite_a_full_disk():
+        Delivery.prune(over)
     _put_aside_unnamed(archive, moment)
     return expired
 

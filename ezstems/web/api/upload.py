@@ -15,6 +15,7 @@ from ezstems.web.api.upload_form import UploadForm
 from ezstems.web.auth import key_required
 from ezstems.web.filenames import upload_name
 from ezstems.web.job_lookup import endpoint_url
+from ezstems.web.webhook import webhook_url
 
 blueprint = Blueprint("upload", __name__)
 
@@ -54,6 +55,7 @@ def receive(user: User, check: Callable[[Mapping[str, str]], None] = lambda fiel
         incoming = form.require_file()
         name, extension = upload_name(form.filename)
         options = chosen(form.fields, current_app.config)
+        options["webhook_url"] = webhook_url(form.fields.get("webhook_url", ""))
         if incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")
         return desk.submit(user, incoming, name=name, extension=extension, **options)

@@ -14,6 +14,7 @@ PAGES = (
     "models",
     "settings",
     "commands",
+    "webhooks",
     "monitoring",
     "retention",
     "recovery",
