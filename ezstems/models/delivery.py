@@ -112,7 +112,8 @@ class Delivery(db.Model):  # type: ignore[name-defined]
         """Return deliveries whose time has come, the longest due first."""
         others = cls.host.not_in(but_hosts), cls.user_id.not_in(but_users)
         wanted = select(cls).where(cls.state == PENDING, cls.next_at <= utcnow(), *others)
-        return db.session.scalars(wanted.order_by(cls.next_at, cls.id).limit(limit)).all()
+        first = wanted.order_by(cls.next_at, cls.id).limit(limit).execution_options(populate_existing=True)
+        return db.session.scalars(first).all()
 
     @classmethod
     def lease(cls, delivery: "Delivery", claim: str) -> bool:

@@ -44,7 +44,7 @@ def outcome_of(answer: Answer, attempts: int) -> Outcome:
         return Outcome(LOST, "given up", told | {"state": GIVEN_UP})
     pause_seconds = PAUSES_SECONDS[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     pause_seconds = max(pause_seconds, min(_asked_seconds(answer.retry_after), LONGEST_ASKED_SECONDS))
-    next_at = utcnow() + timedelta(seconds=pause_seconds)
+    next_at = utcnow() + timedelta(seconds=round(pause_seconds))
     return Outcome(RETRIED, f"again in {pause_seconds:.0f} s", told | {"next_at": next_at})
 
 

@@ -111,12 +111,13 @@ class _Connection:
         """Send the message, and return what the answer's head says."""
         connection = self._connection
         assert connection is not None and self._socket is not None
-        self._socket.settimeout(self._left())
+        connection.timeout = self._left() + 1  # what is too slow, the timer cuts off
         own = {"Host": self._destination.host_header, "Connection": "close"}
         connection.request(
             "POST", self._destination.target, body, {**headers, **own}, preload_content=False, decode_content=False
         )
         response = connection.getresponse()
+        self._left()  # the head of an answer that was cut off looks whole to the library
         with suppress(OSError, HTTPError, http.client.HTTPException, ValueError):
             self._socket.settimeout(BODY_SECONDS)
             response.read1(BODY_BYTES)
@@ -183,6 +184,8 @@ def _in_words(error: BaseException) -> str:
         return "it could not be connected to in time"
     if is_any(ConnectionRefusedError):
         return "the connection was refused"
+    if is_any(ConnectionError):
+        return "the connection was broken off"
     if is_any(http.client.HTTPException):
         return "its answer is not HTTP"
     return "the connection failed"
