@@ -167,6 +167,7 @@ def test_upload(world: World, song: bytes, monkeypatch: pytest.MonkeyPatch) -> N
         "400 other stems": lambda: call(stems="3"),
         "400 other cutoff": lambda: call(cutoff="8kHz"),
         "400 other output": lambda: call(output="tape"),
+        "400 webhooks off": lambda: call(webhook_url="https://example.com/hook"),
         "400 empty file": lambda: call(b"", name="song.mp3"),
         "400 large file": lambda: world.call("POST", "upload", environ_overrides=declared),
         "400 other content": lambda: call(b"no music", name="song.mp3"),
