@@ -31,7 +31,7 @@ def _audio() -> bytes:
 
 schemathesis.openapi.format("binary", strategies.just(_audio()))
 # A receiver that nobody can be: of the URLs there are, few may be sent to.
-schemathesis.openapi.format("uri", strategies.just("https://receiver.invalid/hook"))
+schemathesis.openapi.format("webhook-url", strategies.just("https://receiver.invalid/hook"))
 
 
 def _name_file(request: requests.PreparedRequest) -> requests.PreparedRequest:
