@@ -61,18 +61,16 @@ def choice(*allowed: str) -> Callable[[Any], str]:
     spelled = {word.lower(): word for word in allowed}
 
     def parse(raw: Any) -> str:
-        try:
-            return spelled[str(raw).strip().lower()]
-        except KeyError:
-            raise ValueError(f"must be one of {', '.join(allowed)}") from None
+        if (word := str(raw).strip().lower()) not in spelled:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return spelled[word]
 
     return parse
 
 
 def text(raw: Any) -> str:
     """Take any text that isn't blank."""
-    value = str(raw).strip()
-    if not value:
+    if not (value := str(raw).strip()):
         raise ValueError("must not be empty")
     return value
 
@@ -171,6 +169,9 @@ SETTINGS = (
             "-Proto and -Host; with 0, these headers count for nothing"),
     Setting("TRUSTED_HOSTS", (), hosts, "names by which the server may be called, without ports, `.example.com` for "
             "all below it; any other `Host` gets a 400; empty: any name"),  # fmt: skip
+    Setting("WEBHOOKS", "off", choice("off", "on"), "whether the ends of jobs are sent to URLs that accounts name"),
+    Setting("WEBHOOK_HOSTS", (), words, "names (`.lan`: all below it), addresses and networks (`10.0.0.0/8`) that "
+            "webhooks may go to although they aren't public, also by plain http"),  # fmt: skip
     Setting("CORS_ORIGINS", (), origins, "origins of other websites whose scripts may call the API"),
     Setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "least severity that is logged"),
     Setting("LOG", "plain", choice("plain", "json"), "how a line of the log is written: `plain` or `json`"),

@@ -37,8 +37,9 @@ ALLOWED = {
     "builtin": set(),
     "jobs": {
         *("ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk"),
-        *("ezstems.errors", "ezstems.files"),
+        *("ezstems.errors", "ezstems.files", "ezstems.webhooks"),
     },
+    "webhooks": {"ezstems.models", "ezstems.database", "ezstems.errors"},
     "instance": {
         *("ezstems.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk"),
         *("ezstems.errors",),
@@ -47,7 +48,7 @@ ALLOWED = {
         *("ezstems.web", "ezstems.jobs", "ezstems.network", "ezstems.weights", "ezstems.database", "ezstems.errors"),
         *("ezstems.config", "ezstems.create_app", "ezstems.instance", "ezstems.log"),
     },
-    "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
+    "web": {"ezstems.jobs", "ezstems.webhooks", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
     "models": {"ezstems.database", "ezstems.errors"},
     "remote": {"ezstems.errors"},
     "database.py": {"ezstems.database_watch"},

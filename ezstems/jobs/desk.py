@@ -30,6 +30,7 @@ from ezstems.jobs.runner import Separating
 from ezstems.jobs.waiting import Waits
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Instance, Job, User
+from ezstems.webhooks import Sender
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Desk:
             self._sweep,
         )
         self._housekeeper = Housekeeper(self.id, self._stop, duties)
+        self._webhooks = Sender(app)
         app.extensions[EXTENSION] = self
 
     def start(self, replace: Callable[[], None] = lambda: None) -> None:
@@ -88,6 +90,7 @@ class Desk:
             self.dispatch.start(replace)
             self._started = True
             self._housekeeper.start(HOUSEKEEPING_EVERY_SECONDS)
+            self._webhooks.start()
             log.info("worker %s: started with the model: %s", self.id, self.model())
 
     def close(self) -> None:
@@ -98,6 +101,7 @@ class Desk:
                 return
             self._stop.set()
         self.dispatch.stop()
+        self._webhooks.stop()
         self._housekeeper.join(STOP_SECONDS)
         self.dispatch.leave()
         log.info("worker %s: closed", self.id)

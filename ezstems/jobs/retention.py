@@ -20,7 +20,7 @@ from ezstems.jobs.clock import SLACK, Moment, TrustedClock
 from ezstems.jobs.damage import require_result, require_size
 from ezstems.jobs.events import record_event
 from ezstems.jobs.lost import LostFile
-from ezstems.models import COMPLETED, Job, UploadKey
+from ezstems.models import COMPLETED, Delivery, Job, UploadKey
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
             archive.lost.delete(file)
     with _despite_a_full_disk():
         UploadKey.prune(moment.trusted)
+        Delivery.prune(over)
     _put_aside_unnamed(archive, moment)
     return expired
 

@@ -1,7 +1,8 @@
-"""The tables: users, their sessions, API keys, jobs and their uploads' keys, attempts, and the instance."""
+"""The tables: users and all that is theirs, from sessions to deliveries; attempts; and the instance."""
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
+from ezstems.models.delivery import DELIVERED, GIVEN_UP, PENDING, Delivery
 from ezstems.models.instance import Instance
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
@@ -9,14 +10,18 @@ from ezstems.models.rows import utcnow
 from ezstems.models.session import Session
 from ezstems.models.upload_key import UploadKey
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
+from ezstems.models.webhook import Webhook
 
 __all__ = [
     "COMPLETED",
     "CRASHED",
     "CUSTOM_MAX_MB",
     "DELETED",
+    "DELIVERED",
     "FAILED",
+    "GIVEN_UP",
     "MAX_KEY_NAME",
+    "PENDING",
     "PLANS",
     "PLAN_MAX_MB",
     "PROCESSING",
@@ -25,11 +30,13 @@ __all__ = [
     "STATES",
     "ApiKey",
     "Attempt",
+    "Delivery",
     "Instance",
     "Job",
     "Session",
     "UploadKey",
     "User",
+    "Webhook",
     "count_call",
     "utcnow",
 ]

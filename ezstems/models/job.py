@@ -22,8 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db, skip_fsync_once
+from ezstems.models.delivery import COMPLETED_EVENT, FAILED_EVENT, Delivery
 from ezstems.models.instance import Instance
-from ezstems.models.rows import update_one, utcnow
+from ezstems.models.rows import change_one, update_one, utcnow
 from ezstems.models.user import User
 
 QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
@@ -79,6 +80,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     expired_at: Mapped[datetime | None]
+    webhook_url: Mapped[str | None]  # who is told of its end; None: the account's, if any
 
     user: Mapped[User] = relationship()
 
@@ -181,14 +183,22 @@ class Job(db.Model):  # type: ignore[name-defined]
         """Move processing → completed, with what is known of the result."""
         values = {"status": COMPLETED, "progress": 100, "finished_at": _ended_at()} | facts
         values["clipped"] = json.dumps(clipped) if clipped else None
-        return cls.update_if(number, cls.status == PROCESSING, cls.owner == owner, **values)
+        return cls._end(number, owner, COMPLETED_EVENT, **values)
 
     @classmethod
     def fail(cls, number: int, owner: str, error: str) -> bool:
         """Move processing → failed."""
-        return cls.update_if(
-            number, cls.status == PROCESSING, cls.owner == owner, status=FAILED, error=error, finished_at=_ended_at()
-        )
+        return cls._end(number, owner, FAILED_EVENT, status=FAILED, error=error, finished_at=_ended_at())
+
+    @classmethod
+    def _end(cls, number: int, owner: str, event: str, **values: Any) -> bool:
+        """End a running job, and announce it, in one transaction."""
+        running = cls.number == number, cls.status == PROCESSING, cls.owner == owner
+        ended = change_one(update(cls).where(*running).values(**values))
+        if ended:
+            Delivery.announce(db.session.get_one(cls, number, populate_existing=True), event)
+        db.session.commit()
+        return ended
 
     @classmethod
     def interrupt(cls, number: int, owner: str) -> bool:

@@ -16,9 +16,15 @@ def utcnow() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
 
 
-def update_one(statement: Update) -> bool:
-    """Execute an UPDATE of at most one row, commit, and tell whether it changed one."""
+def change_one(statement: Update) -> bool:
+    """Execute an UPDATE of at most one row, with the transaction at hand, and tell whether it changed one."""
     result = db.session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, CursorResult)
-    db.session.commit()
     return result.rowcount == 1
+
+
+def update_one(statement: Update) -> bool:
+    """Execute an UPDATE of at most one row, commit, and tell whether it changed one."""
+    changed = change_one(statement)
+    db.session.commit()
+    return changed

@@ -20,6 +20,7 @@ from ezstems.disk import allocate
 from ezstems.jobs import current_desk, job_happened
 from ezstems.models import PROCESSING, QUEUED, Job
 from ezstems.web.request_log import request_answered
+from ezstems.webhooks import OUTCOMES, delivery_tried
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +113,11 @@ class Metrics:
             buckets=REQUEST_BUCKETS_SECONDS,
             registry=None,
         )
+        tries = Counter("ezstems_webhook_tries", "What came of tries to send webhooks.", ["outcome"], registry=None)
         for event in EVENTS:
             events.labels(event)  # there from the start, as 0
+        for outcome in OUTCOMES:
+            tries.labels(outcome)
 
         def job(event: str, **fields: float) -> None:
             events.labels(event).inc()
@@ -129,6 +133,7 @@ class Metrics:
 
         job_happened.connect(job, weak=False)
         request_answered.connect(request, weak=False)
+        delivery_tried.connect(lambda outcome: tries.labels(outcome).inc(), weak=False)
 
 
 class CountedMetrics(Collector):

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.callers import Caller
+from tests.support.receivers import Receiver, answer
 from tests.support.separators import LABEL, SAMPLES
 from tests.support.servers import Server
 
@@ -64,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder.mkdir(parents=True)
     (folder / "counter_0.db").write_bytes(b"of an earlier run, and broken")
     (folder / "0.lock").touch()
-    with Server(folder.parent, workers=2, metrics="on") as server:
+    with Server(folder.parent, workers=2, metrics="on", webhooks="on", webhook_hosts="127.0.0.1") as server:
         yield server
 
 
@@ -158,3 +159,16 @@ def test_without_its_files_the_server_serves(tmp_path: Path) -> None:
         scrape = Scrapes(server)()
         assert (scrape.value("ready"), scrape.value("jobs_waiting")) == (1, 0)
         assert "counts nothing for /metrics" in server.logged("GET '/metrics' 200")
+
+
+def test_tries_to_send_webhooks_are_counted_by_what_came_of_them(server: Server, caller: Caller, song: bytes) -> None:
+    scrape = Scrapes(server)
+    assert scrape().value("webhook_tries_total", outcome="given_up") == 0
+    with Receiver() as receiver:
+        for status, outcome in ((200, "delivered"), (503, "retried"), (410, "gone")):
+            receiver.behave = answer(status)
+            sent = caller.send(song, "song.wav", {}, stems=2, webhook_url=f"{receiver.url}/{status}")
+            assert sent.status_code == 200
+            scrape.until("webhook_tries_total", 1, outcome=outcome)
+        lines = [request.line for request in receiver.requests]
+    assert sorted(set(lines)) == [f"POST /hook/{status} HTTP/1.1" for status in (200, 410, 503)]

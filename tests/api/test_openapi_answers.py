@@ -191,6 +191,7 @@ def test_upload(
         "400 other stems": lambda: call(stems="3"),
         "400 other cutoff": lambda: call(cutoff="8kHz"),
         "400 other output": lambda: call(output="tape"),
+        "400 webhooks off": lambda: call(webhook_url="https://example.com/hook"),
         "400 empty file": lambda: call(b"", name="song.mp3"),
         "400 file and source": lambda: call(source=source.id),
         "400 malformed source": lambda: again("abc"),

@@ -33,7 +33,7 @@ def routes(app: Flask, *methods: str) -> Iterator[tuple[str, Rule]]:
 def snapshot(app: Flask) -> list[object]:
     """Return every row of the accounts."""
     with app.app_context():
-        tables = ("users", "api_keys", "jobs")
+        tables = ("users", "api_keys", "jobs", "webhooks", "deliveries")
         return [tuple(row) for name in tables for row in db.session.execute(db.text(f"SELECT * FROM {name}"))]
 
 

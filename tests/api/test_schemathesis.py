@@ -41,7 +41,7 @@ def test_every_call_that_schemathesis_makes_up_is_answered_as_described(tmp_path
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", "schemathesis.toml", "--no-color"]
     options = ["--checks", "all", "--warnings", "off", "--request-timeout", "60", "--no-shrink"]
     options += ["--generation-deterministic", "--max-examples", EXAMPLES]
-    with Server(tmp_path / "instance") as server:
+    with Server(tmp_path / "instance", webhooks="on") as server:
         key = server.key(plan="pro")
         finish_example(Caller(server, key), song)
         files = {"DATABASE": server.instance / "ezstems.sqlite3", "ANSWERS": tmp_path / "answers"}

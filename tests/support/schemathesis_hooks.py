@@ -35,6 +35,8 @@ def _audio() -> bytes:
 
 
 schemathesis.openapi.format("binary", strategies.just(_audio()))
+# A receiver that nobody can be: of the URLs there are, few may be sent to.
+schemathesis.openapi.format("webhook-url", strategies.just("https://receiver.invalid/hook"))
 
 
 def _change(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -19,6 +19,7 @@ from ezstems.web.api.upload_form import UploadForm
 from ezstems.web.auth import key_required
 from ezstems.web.filenames import upload_name
 from ezstems.web.job_lookup import endpoint_url
+from ezstems.web.webhook import webhook_url
 
 blueprint = Blueprint("upload", __name__)
 
@@ -98,7 +99,11 @@ def _accepted(job: Job) -> Response:
 
 def wished(fields: Mapping[str, str]) -> dict[str, Any]:
     """Parse all fields beside the file into columns of its job."""
-    return chosen(fields, current_app.config) | {"metadata_text": checked_metadata(fields.get("metadata", ""))}
+    return {
+        **chosen(fields, current_app.config),
+        "metadata_text": checked_metadata(fields.get("metadata", "")),
+        "webhook_url": webhook_url(fields.get("webhook_url", "")),
+    }
 
 
 def chosen(fields: Mapping[str, str], settings: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:

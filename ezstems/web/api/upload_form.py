@@ -21,7 +21,7 @@ URLENCODED, MAX_URLENCODED_BYTES = "application/x-www-form-urlencoded", 64 * 102
 # Taking headers apart is slow: half a second a megabyte.
 MAX_HEADERS_BYTES = 64 * 1024
 # All others are read past: they may be of any length.
-FIELDS = (*PARAMETERS, "source", "metadata", "csrf_token")
+FIELDS = (*PARAMETERS, "source", "metadata", "webhook_url", "csrf_token")
 BROKEN = "The body is not valid multipart/form-data, or it ended early."
 NO_FILE = "The part file is missing: the audio file, sent as multipart/form-data."
 NO_FILENAME = 'The part file has no filename: choose a file, or name it as in filename="song.mp3".'

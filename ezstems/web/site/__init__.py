@@ -14,6 +14,7 @@ from ezstems.web.site import (
     songs,
     stems,
     upload,
+    webhook,
 )
 
 # Forms are small; uploads have their own limits.
@@ -24,5 +25,5 @@ def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     app.add_template_global(model_notice.bundled_models)
-    for page in (landing, register, login, password, account, upload, songs, stems, docs, manual):
+    for page in (landing, register, login, password, account, upload, songs, stems, docs, manual, webhook):
         app.register_blueprint(page.blueprint)

@@ -15,6 +15,7 @@ PAGES = (
     "settings",
     "commands",
     "clients",
+    "webhooks",
     "monitoring",
     "retention",
     "recovery",
