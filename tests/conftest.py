@@ -131,6 +131,12 @@ def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
 
 @pytest.fixture
+def no_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the duties of the house to the test: they come within seconds, and a busy machine takes as long for it."""
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 3600.0)
+
+
+@pytest.fixture
 def separator() -> FastSeparator:
     return FastSeparator()
 

