@@ -290,7 +290,7 @@ def test_slips_beside_two_workers(server: Server, song: bytes, tmp_path: Path) -
             assert time.monotonic() < deadline, found
             health, sent = requests.get(f"{server.url}/health", timeout=30), caller.send(song, stems=2)
             for what, answer in (("health", health), ("upload", sent)):
-                found.setdefault(answer.headers["X-Desk"], set()).add((what, answer.status_code))
+                found.setdefault(answer.headers["X-Worker"], set()).add((what, answer.status_code))
         return set().union(*found.values())
 
     # The folder moves; commands find no instance there, and what one makes is not the server's.
