@@ -104,14 +104,12 @@ def instance(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def entered_path(tmp_path: Path) -> Path:
-    """Return the test's folder, which every user may enter: pytest makes its own for their owner alone."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder == Path(tempfile.gettempdir()).resolve():
-            break
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(folder.stat().st_mode | 0o111)
-    return tmp_path
+def entered_path() -> Iterator[Path]:
+    """Return a folder that every user may enter; each start of pytest closes the one that holds `tmp_path`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o711)
+        yield folder
 
 
 @pytest.fixture
@@ -128,6 +126,12 @@ def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
         return result
 
     return invoke
+
+
+@pytest.fixture
+def no_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the duties of the house to the test: they come within seconds, and a busy machine takes as long for it."""
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 3600.0)
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from tests.support.multipart import Upload
 from tests.support.separators import FastSeparator
 from tests.support.sessions import log_in
 
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
+
 HOURS = 72
 DOUBTED = "it isn't believed yet, and nothing expires by it"
 KEYS = "/api/v1/keys.php"

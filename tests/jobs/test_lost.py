@@ -30,6 +30,8 @@ from tests.support.multipart import Upload
 from tests.support.separators import FastSeparator
 from tests.support.servers import Server
 
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
+
 DAY = 86_400
 
 

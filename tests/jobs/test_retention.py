@@ -24,6 +24,8 @@ from tests.support.callers import Caller
 from tests.support.separators import FastSeparator
 from tests.support.servers import Server
 
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
+
 
 @pytest.fixture
 def archive(instance: Path, app: Flask) -> Archive:
