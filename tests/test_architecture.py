@@ -33,7 +33,7 @@ ALLOWED = {
     "builtin": set(),
     "jobs": {
         *("ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk"),
-        *("ezstems.errors", "ezstems.files"),
+        *("ezstems.database_server", "ezstems.errors", "ezstems.files"),
     },
     "instance": {
         *("ezstems.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk"),
@@ -43,9 +43,13 @@ ALLOWED = {
         *("ezstems.web", "ezstems.jobs", "ezstems.network", "ezstems.weights", "ezstems.database", "ezstems.errors"),
         *("ezstems.config", "ezstems.create_app", "ezstems.instance", "ezstems.log"),
     },
-    "web": {"ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
+    "web": {
+        *("ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.database_server", "ezstems.disk"),
+        *("ezstems.errors",),
+    },
     "models": {"ezstems.database", "ezstems.errors"},
-    "database.py": {"ezstems.database_watch"},
+    "database.py": {"ezstems.database_server", "ezstems.database_watch"},
+    "database_server.py": set(),
     "database_watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "files.py": set(),

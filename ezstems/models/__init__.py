@@ -5,7 +5,7 @@ from ezstems.models.calls import count_call
 from ezstems.models.instance import Instance
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
-from ezstems.models.rows import utcnow
+from ezstems.models.rows import MAX_ID, utcnow
 from ezstems.models.session import Session
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 
@@ -15,6 +15,7 @@ __all__ = [
     "CUSTOM_MAX_MB",
     "DELETED",
     "FAILED",
+    "MAX_ID",
     "MAX_KEY_NAME",
     "PLANS",
     "PLAN_MAX_MB",

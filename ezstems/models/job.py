@@ -11,11 +11,13 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    Integer,
     Select,
     UniqueConstraint,
     case,
     func,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -35,6 +37,9 @@ STALLED = (
     "Its operator finds more in the log under this job's id."
 )
 DELETED = "Deleted before it was finished."
+# SQLite's INTEGER has 64 bits, and it counts its own rows by nothing of another name.
+LONG = BigInteger().with_variant(Integer, "sqlite")
+_KEPT = "expired_at IS NULL"
 
 
 class Job(db.Model):  # type: ignore[name-defined]
@@ -46,10 +51,12 @@ class Job(db.Model):  # type: ignore[name-defined]
         CheckConstraint(f"status IN {STATES}", name="status"),
         Index("ix_jobs_owner_status_number", "owner", "status", "number"),
         Index("ix_jobs_status_user_id", "status", "user_id"),
+        # Expired rows stay for ever: what is kept must be found without looking at them.
+        Index("ix_jobs_finished_at", "finished_at", postgresql_where=text(_KEPT), sqlite_where=text(_KEPT)),
         {"sqlite_autoincrement": True},
     )
 
-    number: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(LONG, primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
     second: Mapped[int] = mapped_column(BigInteger)
     stems: Mapped[int]
@@ -66,7 +73,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     crashes: Mapped[int] = mapped_column(default=0)  # how often a process died while it ran: not 0, it is a suspect
     error: Mapped[str | None]
     model: Mapped[str | None]
-    samples: Mapped[int | None]
+    samples: Mapped[int | None] = mapped_column(LONG)
     result_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of the ZIP; older jobs have none
     clipped: Mapped[str | None]  # samples a stem over full scale, as a JSON object; None where there are none
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -111,6 +118,12 @@ class Job(db.Model):  # type: ignore[name-defined]
         """Count everybody's jobs that wait, and those that run."""
         counts = select(cls.status, func.count()).where(cls.status.in_((QUEUED, PROCESSING))).group_by(cls.status)
         return {QUEUED: 0, PROCESSING: 0} | dict(db.session.execute(counts).tuples().all())
+
+    @classmethod
+    def is_now(cls, number: int, owner: str, status: str) -> bool:
+        """Tell whether a job is in a state by the hand of an owner."""
+        here = select(cls.number).where(cls.number == number, cls.owner == owner, cls.status == status)
+        return db.session.scalar(here) is not None
 
     @classmethod
     def is_gone(cls, number: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.backends.backend import Backend, program
 
 # What nobody asks of a test's data: half the time of most tests.
-CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+CARELESS = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Postgres(Backend):
@@ -79,7 +79,7 @@ class Postgres(Backend):
     def new_database(self, template: str = "template1") -> str:
         """Make a database, as its template is; return its name."""
         name = f"test_{secrets.token_hex(8)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def drop(self, database: str) -> None:
