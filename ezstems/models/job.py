@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from ezstems.database import db, skip_fsync_once
 from ezstems.models.instance import Instance
 from ezstems.models.rows import update_one, utcnow
+from ezstems.models.second import reserve_second
 from ezstems.models.user import User
 
 QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
@@ -91,6 +92,8 @@ class Job(db.Model):  # type: ignore[name-defined]
     @classmethod
     def free_second(cls, stems: int, second: int) -> int:
         """Return the first second from the given one on whose id of that many stems is free."""
+        if db.session.connection().dialect.name == "postgresql":
+            return reserve_second(stems, second) or second
         taken = db.session.scalars(
             select(cls.second).where(cls.stems == stems, cls.second >= second).order_by(cls.second)
         )

@@ -1,12 +1,16 @@
 """What is promised of PostgreSQL under several processes: exact limits, ids of their own, sessions, no 500."""
 
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from werkzeug.security import generate_password_hash
 
+from ezstems.models import ApiKey
+from tests.conftest import PASSWORD
 from tests.support import databases
 from tests.support.callers import Caller
 from tests.support.servers import Server
@@ -30,6 +34,19 @@ def server(
         yield running
 
 
+def key_of(server: Server, email: str) -> str:
+    """Make an account and a key of it; no command, which takes seconds on a busy machine."""
+    key = secrets.token_hex(32)
+    hashed = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
+    account = "INSERT INTO users (email, password_hash, plan, created_at) VALUES (?, ?, 'basic', now())"
+    server.rows(account, email, hashed)
+    server.rows(
+        "INSERT INTO api_keys (user_id, key_hash, tail, is_active, window_calls, created_at) "
+        "SELECT id, ?, ?, true, 0, now() FROM users WHERE email = ?", ApiKey.digest(key), key[-8:], email
+    )  # fmt: skip
+    return key
+
+
 def at_once(count: int, call: Callable[[int], int]) -> Counter[int]:
     """Make calls at the same time; count what each came to."""
     with ThreadPoolExecutor(count) as pool:
@@ -37,7 +54,7 @@ def at_once(count: int, call: Callable[[int], int]) -> Counter[int]:
 
 
 def test_a_keys_limit_is_exact_over_all_processes(server: Server) -> None:
-    key = server.key("limited@example.com")
+    key = key_of(server, "limited@example.com")
     server.rows("UPDATE api_keys SET rate_limit = 40 WHERE tail = ?", key[-8:])
     answers = at_once(60, lambda _: Caller(server, key).get("keys.php").status_code)
     assert answers == {200: 40, 403: 20}
@@ -45,14 +62,14 @@ def test_a_keys_limit_is_exact_over_all_processes(server: Server) -> None:
 
 
 def test_an_accounts_bound_is_exact_over_all_processes(server: Server, song: bytes) -> None:
-    key = server.key("bound@example.com")
+    key = key_of(server, "bound@example.com")
     answers = at_once(20, lambda _: Caller(server, key).send(song, stems=2).status_code)
     assert answers == {200: BOUND, 403: 20 - BOUND}
     assert len(list((server.instance / "uploads").glob("*.wav"))) == BOUND
 
 
 def test_uploads_of_one_second_get_ids_of_their_own(server: Server, song: bytes) -> None:
-    keys = [server.key(f"many{number}@example.com") for number in range(4)]
+    keys = [key_of(server, f"many{number}@example.com") for number in range(4)]
     ids: list[str] = []
 
     def send(number: int) -> int:
@@ -65,7 +82,7 @@ def test_uploads_of_one_second_get_ids_of_their_own(server: Server, song: bytes)
 
 
 def test_wrong_passwords_are_counted_exactly_over_all_processes(server: Server) -> None:
-    server.key("guessed@example.com")
+    key_of(server, "guessed@example.com")
     visitor = requests.Session()
     page = visitor.get(f"{server.url}/login", timeout=60).text
     data = {"email": "guessed@example.com", "password": "wrong", "csrf_token": token_in(page)}
@@ -77,7 +94,7 @@ def test_wrong_passwords_are_counted_exactly_over_all_processes(server: Server) 
 
 
 def test_a_session_is_known_to_every_process_and_over_everywhere_at_once(server: Server) -> None:
-    key = server.key("visitor@example.com")
+    key = key_of(server, "visitor@example.com")
     assert Caller(server, key).get("keys.php").status_code == 200
     server.rows("DELETE FROM attempts")
     session = enter(server.url, "visitor@example.com")
