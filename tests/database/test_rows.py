@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -10,10 +11,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from ezstems import create_app
 from ezstems.database import db
+from ezstems.jobs import runner
 from ezstems.models import Attempt, Job, User, utcnow
 from tests.conftest import PASSWORD, Account
 from tests.support.backends import Postgres
@@ -128,3 +131,22 @@ def test_boxes_that_start_at_once_migrate_one_after_the_other(postgres: Postgres
         box.join(60)
     assert sorted(box.exitcode for box in boxes) == [0, 1, 1]
     assert len(postgres.execute("SELECT id FROM instances", url.rpartition("/")[2])) == 1
+
+
+@pytest.mark.parametrize("change", ["claim", "complete"])
+def test_a_change_that_was_made_though_the_server_could_not_say_so(
+    done: Callable[..., Job], app: Flask, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    real, tries = getattr(Job, change), []
+
+    def make_and_lose_the_answer(*arguments: object, **values: object) -> bool:
+        tries.append(real(*arguments, **values))
+        if len(tries) == 1:
+            raise OperationalError("UPDATE", {}, psycopg.OperationalError("server closed the connection"))
+        return tries[-1]
+
+    monkeypatch.setattr(runner, "RETRY_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(Job, change, make_and_lose_the_answer)
+    job = done()
+    assert tries == [True, False] and job.crashes == 0
+    assert not (Path(app.instance_path) / "uploads" / job.filename).exists()
