@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+# What `make setup EXTRAS=cluster` installs beside the rest: for PostgreSQL, and for more boxes than one.
+CLUSTER := $(VENV)/.cluster
+CLUSTER_LOCK := ezstems/deploy/cluster.txt
 # The machine's own Python where it will do. 3.14 comes after the others: TensorFlow, the reference, isn't made for it.
 SUITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
@@ -20,6 +23,8 @@ RUFF := $(BIN)/ruff check --no-cache --target-version py310 --line-length 120 --
 # asks for `tensorflow` gets it where `tensorflow-cpu` doesn't exist, and nowhere both, which would share a folder.
 CPU := sys_platform == "linux" and platform_machine == "x86_64"
 OVERRIDES := numpy>=2\npandas>=2.2; python_version < "3.14"\n
+# Celery asks for this very version, and pandas takes it.
+OVERRIDES := $(OVERRIDES)python-dateutil==2.9.0.post0\n
 OVERRIDES := $(OVERRIDES)tensorflow==2.21.0; python_version < "3.14" and (sys_platform != "linux" or platform_machine != "x86_64")\n
 UNUSED := httpx typer norbert ffmpeg-python openvino-telemetry tensorflow-io-gcs-filesystem libclang
 COMPILE := uv pip compile setup.cfg --extra build --universal --python-version 3.10 --generate-hashes --quiet --no-header
@@ -34,14 +39,14 @@ OUTDATED := $(or $(OUTDATED),$(if $(NAMED),$(shell [ ! -s $(LOCKED) ] || { was="
 	named="Python $$($(NAMED) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; \
 	[ "$${was%% in *}" = "$$named" ] || echo "$(VENV) was made for $$was; $(NAMED) is another."; })))
 
-.PHONY: run setup test quick lint bench soak clients lock audit clean outdated
+.PHONY: run setup test postgresql quick lint bench soak clients lock audit clean outdated
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
 	@$(BIN)/ezstems demo
 	exec $(BIN)/ezstems serve
 
-setup: $(STAMP)
+setup: $(STAMP) $(if $(filter cluster,$(EXTRAS)),$(CLUSTER))
 
 # Tests wait for servers half of their time: three processes keep two cores busy; each takes 3 GB of memory at most.
 # A file's tests share its servers, so that one process gets them all; tests/conftest.py has the longest files come first.
@@ -50,6 +55,11 @@ TESTS := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --n
 
 test: $(TOOLS)
 	$(TESTS)
+
+# What the API promises, with the rows in a PostgreSQL that the tests start.
+postgresql: $(TOOLS)
+	DATABASE=postgresql $(BIN)/python -m pytest tests/api tests/site/test_accounts.py tests/site/test_login.py \
+		tests/site/test_sessions.py tests/site/test_songs.py
 
 # What needs no server, browser or TensorFlow.
 quick: $(TOOLS)
@@ -92,24 +102,33 @@ $(STAMP): $(LOCKED) setup.cfg setup.py
 	$(INSTALL) --use-pep517 --no-build-isolation --editable .
 	touch $@
 
-$(TOOLS): $(STAMP) tests/requirements.txt
+$(CLUSTER): $(STAMP) $(CLUSTER_LOCK)
+	@echo "Installing what PostgreSQL and a cluster need: 15 MB to download."
+	$(LOCK_INSTALL) -r $(CLUSTER_LOCK)
+	touch $@
+
+$(TOOLS): $(CLUSTER) tests/requirements.txt
 	@echo "Installing the test tools: 90 MB to download, 0.3 GB on disk."
 	$(LOCK_INSTALL) -r tests/requirements.txt
 	touch $@
 
-# Needs uv. Resolves once for all Pythons and platforms; every package with its hashes. What only tests need is a lock of
-# its own, beside the first and never against it.
+# Needs uv. Resolves once for all Pythons and platforms; every package with its hashes. What only a cluster or only tests
+# need is a lock of its own, beside the first and never against it.
+LEFT_OUT = awk 'NR == FNR { there[$$0] = 1; next } /^[^ ]/ { new = !($$0 in there) } new' $(1) $(2) > $(2).new \
+	&& mv $(2).new $(2)
 lock: OVERRIDDEN = <(printf '$(OVERRIDES)'; printf '%s; python_version < "3"\n' $(UNUSED))
 lock:
 	$(COMPILE) --overrides $(OVERRIDDEN) -o requirements.txt
-	$(COMPILE) --extra test --overrides $(OVERRIDDEN) --constraints requirements.txt -o tests/requirements.txt
-	awk 'NR == FNR { served[$$0] = 1; next } /^[^ ]/ { new = !($$0 in served) } new' requirements.txt tests/requirements.txt \
-		> tests/requirements.new
-	mv tests/requirements.new tests/requirements.txt
+	$(COMPILE) --extra cluster --overrides $(OVERRIDDEN) --constraints requirements.txt -o $(CLUSTER_LOCK)
+	$(COMPILE) --extra cluster --extra test --overrides $(OVERRIDDEN) --constraints requirements.txt \
+		--constraints $(CLUSTER_LOCK) -o tests/requirements.txt
+	$(call LEFT_OUT,$(CLUSTER_LOCK),tests/requirements.txt)
+	$(call LEFT_OUT,requirements.txt,tests/requirements.txt)
+	$(call LEFT_OUT,requirements.txt,$(CLUSTER_LOCK))
 
 # Needs uv and the network. Pythons lock different versions; a package that PyPI can't be asked about fails, too.
 audit:
-	@status=0; for python in 3.10 3.11 3.12 3.13 3.14; do for lock in requirements.txt tests/requirements.txt; do \
+	@status=0; for python in 3.10 3.11 3.12 3.13 3.14; do for lock in requirements.txt $(CLUSTER_LOCK) tests/requirements.txt; do \
 		uvx --python $$python pip-audit --requirement $$lock --require-hashes --disable-pip --strict \
 			--progress-spinner off || status=1; \
 	done; done; exit $$status

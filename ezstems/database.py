@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.orm import DeclarativeBase
 
+from ezstems import database_server
 from ezstems.database_watch import DatabaseWatch
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -55,6 +56,8 @@ def init_app(app: Flask) -> None:
         # Every thread may have one; the number of threads is bounded elsewhere. Those that wait for the one writer must
         # not keep connections from those that only read.
         options["max_overflow"] = -1
+    else:
+        options |= database_server.engine_options(app.config["EZSTEMS_DATABASE_URL"])
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     db.init_app(app)
     migrate.init_app(app)
@@ -62,6 +65,8 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             _set_up_sqlite(db.engine, sqlite_file(), watch)
+        else:
+            database_server.Outage(db.engine)
 
 
 def current_watch() -> DatabaseWatch:
@@ -103,6 +108,8 @@ def skip_fsync_once() -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
         connection.info[_FSYNC_SKIPPED] = True
+    elif connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 @event.listens_for(db.session, "before_commit")

@@ -20,6 +20,7 @@ RETRY_AFTER_SECONDS = 600
 _FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # SQLite's own words (SQLITE_FULL); the error's code reaches Python only from 3.11 on.
 _SQLITE_FULL_WORDS = "disk is full"
+_POSTGRESQL_FULL = "53100"  # SQLSTATE
 # What a file system answers after an error of the disk, when the kernel has made it read-only; and SQLite's words.
 _UNWRITABLE_CODES = (errno.EROFS, errno.EIO)
 _SQLITE_UNWRITABLE_WORDS = ("disk I/O error", "readonly database")
@@ -33,7 +34,8 @@ PLENTY_BYTES = 64 << 20
 def is_full(error: BaseException | None) -> bool:
     """Tell whether an error means that a disk or quota is used up."""
     if isinstance(error, OperationalError):
-        return _SQLITE_FULL_WORDS in str(error.orig)
+        full = getattr(error.orig, "sqlstate", None) == _POSTGRESQL_FULL
+        return full or _SQLITE_FULL_WORDS in str(error.orig)
     return isinstance(error, OSError) and error.errno in _FULL_CODES
 
 

@@ -25,18 +25,20 @@ from ezstems.database import db
 from ezstems.errors import EzStemsError
 from ezstems.jobs.desk import EXTENSION, Desk
 from ezstems.models import ApiKey, Job, User
+from tests.support import databases
 from tests.support.audio_files import write_wav
 from tests.support.separators import FastSeparator
 
-pytest_plugins = ["tests.support.random_models"]
+pytest_plugins = ["tests.support.random_models", "tests.support.backend_fixtures"]
 
 TESTS = Path(__file__).resolve().parent
 PASSWORD = "a good password"
+ON_POSTGRESQL = os.environ.get("DATABASE", "sqlite") == "postgresql"
 # Whose tests take their time: those that import what starts a server, a browser or TensorFlow, which makes networks.
 SLOW = ("clients", "browser", "soak", "benchmarks")
-SLOW_SUPPORT = ("servers", "proxies", "tensorflow", "checkpoints")
+SLOW_SUPPORT = ("servers", "backends", "proxies", "tensorflow", "checkpoints")
 STARTERS = tuple(f"tests.{name}" for name in (*SLOW, *(f"support.{name}" for name in SLOW_SUPPORT)))
-SLOW_FIXTURES = {"models", "official"}
+SLOW_FIXTURES = {"models", "official", "postgres", "redis", "rabbitmq", "object_store"}
 # The files that take longest, in this order: begun last, one of them would leave the other processes without work.
 LONGEST = (
     *("jobs/test_crashes.py", "audio/test_parity.py", "audio/test_hostile.py", "browser/test_mixer.py"),
@@ -98,9 +100,27 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the rows of every test in PostgreSQL, where the environment has DATABASE=postgresql."""
+    if ON_POSTGRESQL:
+        with databases.on_postgresql(request.getfixturevalue("postgres_databases")):
+            yield
+    else:
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _only_of_sqlite(request: pytest.FixtureRequest) -> None:
+    if (marker := request.node.get_closest_marker("sqlite")) and ON_POSTGRESQL:
+        pytest.skip(f"about SQLite: {marker.args[0]}")
+
+
 @pytest.fixture
-def instance(tmp_path: Path) -> Path:
-    return tmp_path / "instance"
+def instance(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "instance"
+    yield folder
+    databases.drop(folder)
 
 
 @pytest.fixture
@@ -116,6 +136,8 @@ def entered_path() -> Iterator[Path]:
 def run(instance: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Return a runner of commands on the test's instance folder; it checks the exit code."""
     monkeypatch.setenv("EZSTEMS_INSTANCE", str(instance))
+    for name, value in databases.settings_of(instance).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(log, "configure", lambda _level: None)  # the tests' own logging stays
 
     def invoke(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
@@ -145,7 +167,7 @@ def make_app(instance: Path, separator: FastSeparator) -> Iterator[Callable[...,
     made: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
-        named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
+        named = databases.settings_of(instance) | {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
         app = create_app(
             {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True} | named
         )

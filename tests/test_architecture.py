@@ -37,7 +37,7 @@ ALLOWED = {
     "builtin": set(),
     "jobs": {
         *("ezstems.audio", "ezstems.models", "ezstems.database", "ezstems.database_watch", "ezstems.disk"),
-        *("ezstems.errors", "ezstems.files", "ezstems.webhooks"),
+        *("ezstems.database_server", "ezstems.errors", "ezstems.files", "ezstems.webhooks"),
     },
     "webhooks": {"ezstems.models", "ezstems.database", "ezstems.errors"},
     "instance": {
@@ -48,10 +48,14 @@ ALLOWED = {
         *("ezstems.web", "ezstems.jobs", "ezstems.network", "ezstems.weights", "ezstems.database", "ezstems.errors"),
         *("ezstems.config", "ezstems.create_app", "ezstems.instance", "ezstems.log"),
     },
-    "web": {"ezstems.jobs", "ezstems.webhooks", "ezstems.models", "ezstems.database", "ezstems.disk", "ezstems.errors"},
+    "web": {
+        *("ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.database_server", "ezstems.disk"),
+        *("ezstems.errors", "ezstems.webhooks"),
+    },
     "models": {"ezstems.database", "ezstems.errors"},
     "remote": {"ezstems.errors"},
-    "database.py": {"ezstems.database_watch"},
+    "database.py": {"ezstems.database_server", "ezstems.database_watch"},
+    "database_server.py": set(),
     "database_watch.py": {"ezstems.errors"},
     "disk.py": {"ezstems.errors"},
     "files.py": set(),

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ezstems import database, disk
 from ezstems.database import db
+from ezstems.database_server import is_away
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs.archive import Archive
 from ezstems.models import Job, User
@@ -78,6 +79,9 @@ class Admission:
         """
         second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
+            if not User.lock(job.user_id):
+                db.session.rollback()
+                raise Unauthenticated("The account was deleted.")
             job.second = second = Job.free_second(job.stems, second)
             job.id = f"{second}_{job.stems}"
             job.filename = f"{job.id}_{secrets.randbelow(100_000):05d}.{extension}"
@@ -93,13 +97,16 @@ class Admission:
                 if attempt == ID_ATTEMPTS - 1:
                     raise
         try:
-            # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
+            # Exact in every process: the account is locked, in SQLite by the insert, so its uploads count one after
+            # the other.
             self.require_account_room(job.user_id, Job.unfinished(job.user_id))
             keep(job)
             place(job.filename)
             db.session.commit()
-        except BaseException:
+        except BaseException as error:
             filename = job.filename
             db.session.rollback()
-            self._archive.remove_source(filename)
+            # A server that went away may have committed before: then the job runs, and else the sweep takes the file.
+            if not is_away(error):
+                self._archive.remove_source(filename)
             raise

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from ezstems.database_server import is_away
+
 log = logging.getLogger(__name__)
 
 # What can't be loaded (memory that others use, a file that is being replaced) may be loadable a while later.
@@ -68,5 +70,7 @@ class Housekeeper:
             for duty in self._duties:
                 try:
                     duty()
-                except BaseException:
+                except BaseException as error:
+                    if is_away(error):
+                        continue
                     log.exception("worker %s: housekeeping failed and will be tried again", self._worker)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ezstems.database_server import is_away
 from ezstems.database_watch import LOST, DatabaseWatch
 from ezstems.errors import ConfigurationError, ServerFull
 from ezstems.jobs.admission import Admission
@@ -32,8 +33,9 @@ def health_of(
         health["queue_length"] = Job.unfinished_by_status()[QUEUED]
         health["model"] = dispatch.model()
         admission.require_room()
-    except SQLAlchemyError:
-        log.exception("the database failed")
+    except SQLAlchemyError as error:
+        if not is_away(error):
+            log.exception("the database failed")
         health |= {"status": "no database", "message": "The database failed; the log says how."}
     except ConfigurationError as error:
         health |= {"status": "no model", "message": str(error)}

@@ -20,7 +20,7 @@ from ezstems.errors import (
     UploadsAway,
 )
 from ezstems.jobs.events import record_event
-from ezstems.models import Job
+from ezstems.models import COMPLETED, FAILED, QUEUED, Job
 
 NO_ROOM = "The server's disk was full. Nothing is wrong with the file; upload it again later."
 BROKEN = "The separation failed on the server. Its operator finds the reason in the log under this job's id."
@@ -33,6 +33,7 @@ class Outcome:
     """Hold an outcome; `settle` changes the row of a job number that an owner runs, and tells whether it did."""
 
     event: str
+    status: str  # the job's from then on
     settle: Callable[[int, str], bool]
     detail: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -55,19 +56,19 @@ def completed(separation: Separation, result_bytes: int, keeps_upload: bool) -> 
     if clipped:
         detail += f" {clipping.in_words(clipped)} clipped,"
         fields["clipped"] = clipped
-    return Outcome("completed", partial(Job.complete, **facts), detail, fields, needs_upload=keeps_upload)
+    return Outcome("completed", COMPLETED, partial(Job.complete, **facts), detail, fields, needs_upload=keeps_upload)
 
 
 def interrupted(error: Interrupted) -> Outcome:
     """Return the outcome of a job that goes back to the queue."""
-    return Outcome("interrupted", Job.interrupt, f": {error}" if isinstance(error, UploadsAway) else "")
+    return Outcome("interrupted", QUEUED, Job.interrupt, f": {error}" if isinstance(error, UploadsAway) else "")
 
 
 def failed(error: BaseException) -> Outcome:
     """Return the outcome of an error: by the server's fault, its operator may retry the job, which needs the upload."""
     reason, is_users = reason_of(error), isinstance(error, BadInput)
     settle, unexpected = partial(Job.fail, error=reason), None if is_users else error
-    return Outcome("failed", settle, f": {reason}", {"reason": reason}, unexpected, needs_upload=not is_users)
+    return Outcome("failed", FAILED, settle, f": {reason}", {"reason": reason}, unexpected, needs_upload=not is_users)
 
 
 def reason_of(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from ezstems.audio import clipping
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import Separation
 from ezstems.database import db
+from ezstems.database_server import is_away
 from ezstems.errors import DatabaseLost, Interrupted, UploadsAway
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.damage import require_upload
@@ -23,7 +24,7 @@ from ezstems.jobs.events import record_event
 from ezstems.jobs.outcome import Outcome, completed, failed, interrupted
 from ezstems.jobs.suspect import IsolatedSeparator
 from ezstems.jobs.watchdog import RunningJob
-from ezstems.models import FAILED, Job
+from ezstems.models import FAILED, PROCESSING, Job
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -78,13 +79,12 @@ class Runner:
             if job is None:
                 return
             db.session.expunge(job)  # what is read of it later needs no connection
-            if not self._retry_while_database_fails(running, partial(Job.claim, number, self._owner)):
+            if not self._change(running, partial(Job.claim, number, self._owner), PROCESSING):
                 return
             started = time.monotonic()
             outcome = self._run(job, running)
             seconds = time.monotonic() - started
-            settle = partial(outcome.settle, number, self._owner)
-            if self._retry_while_database_fails(running, settle):
+            if self._change(running, partial(outcome.settle, number, self._owner), outcome.status):
                 if not outcome.needs_upload:
                     self._archive.remove_source(job.filename)
                 outcome.record(job.id, seconds)
@@ -181,11 +181,26 @@ class Runner:
             return act()
         except DatabaseLost:  # the watch has logged it
             return None
-        except SQLAlchemyError:
-            log.exception("job %s: %s", job.id, trouble, extra={"job_id": job.id})
+        except SQLAlchemyError as error:
+            if not is_away(error):
+                log.exception("job %s: %s", job.id, trouble, extra={"job_id": job.id})
             return None
         finally:
             db.session.rollback()
+
+    def _change(self, running: RunningJob, change: Callable[[], bool], status: str) -> bool:
+        """Change a job's row, however often the database fails, and tell whether the job is in that state now.
+
+        A server that goes away may have committed before it could say so.
+        """
+        tries = 0
+
+        def change_once() -> bool:
+            nonlocal tries
+            tries += 1
+            return change() or (tries > 1 and Job.is_now(running.number, self._owner, status))
+
+        return bool(self._retry_while_database_fails(running, change_once))
 
     def _retry_while_database_fails(self, running: RunningJob, act: Callable[[], Result]) -> Result | None:
         """Return what a query returns, None where the worker stops before the database works again.
@@ -198,7 +213,7 @@ class Runner:
                 return act()
             except (SQLAlchemyError, DatabaseLost) as error:
                 running.note_progress()  # to wait for the database is not to stall
-                if not isinstance(error, DatabaseLost):  # the watch has logged that
+                if not (isinstance(error, DatabaseLost) or is_away(error)):  # which is logged where it begins
                     log.exception("job number %s: the database failed; trying again", running.number)
                 db.session.rollback()
                 if self._stopping():

@@ -6,7 +6,7 @@ from ezstems.models.delivery import DELIVERED, GIVEN_UP, PENDING, Delivery
 from ezstems.models.instance import Instance
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
-from ezstems.models.rows import utcnow
+from ezstems.models.rows import MAX_ID, utcnow
 from ezstems.models.session import Session
 from ezstems.models.upload_key import UploadKey
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
@@ -20,6 +20,7 @@ __all__ = [
     "DELIVERED",
     "FAILED",
     "GIVEN_UP",
+    "MAX_ID",
     "MAX_KEY_NAME",
     "PENDING",
     "PLANS",

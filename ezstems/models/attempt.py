@@ -3,12 +3,12 @@
 import hashlib
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import AHEAD, update_one, utcnow
+from ezstems.models.rows import AHEAD, delete_unlocked, update_one, utcnow
 
 # Whoever comes from a million addresses, or with a million names, fills no more rows than these.
 SLOTS = 2**18
@@ -50,7 +50,7 @@ class Attempt(db.Model):  # type: ignore[name-defined]
                 return min(window_seconds, max(1, int((ends - now).total_seconds())))
             try:
                 # Other kinds have longer windows.
-                db.session.execute(delete(cls).where(or_(cls.ends_at <= now, and_(cls.kind == kind, over))))
+                delete_unlocked(cls, or_(cls.ends_at <= now, and_(cls.kind == kind, over)))
                 db.session.add(cls(kind=kind, slot=slot, ends_at=ends_at, count=1))
                 db.session.commit()
                 return 0

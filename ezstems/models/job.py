@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    Integer,
     Select,
     UniqueConstraint,
     case,
@@ -25,6 +26,7 @@ from ezstems.database import db, skip_fsync_once
 from ezstems.models.delivery import COMPLETED_EVENT, FAILED_EVENT, Delivery
 from ezstems.models.instance import Instance
 from ezstems.models.rows import change_one, update_one, utcnow
+from ezstems.models.second import reserve_second
 from ezstems.models.user import User
 
 QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
@@ -37,7 +39,10 @@ STALLED = (
     "Its operator finds more in the log under this job's id."
 )
 DELETED = "Deleted before it was finished."
+# Expired rows stay for ever: what is kept must be found without looking at them.
 KEPT = text("expired_at IS NULL")
+# SQLite's INTEGER has 64 bits, and it counts its own rows by nothing of another name.
+LONG = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Job(db.Model):  # type: ignore[name-defined]
@@ -51,10 +56,12 @@ class Job(db.Model):  # type: ignore[name-defined]
         Index("ix_jobs_status_user_id", "status", "user_id"),
         # An account's list, however many of its jobs have expired.
         Index("ix_jobs_kept", "user_id", "number", "status", sqlite_where=KEPT, postgresql_where=KEPT),
+        # What the sweep looks for.
+        Index("ix_jobs_finished_at", "finished_at", postgresql_where=KEPT, sqlite_where=KEPT),
         {"sqlite_autoincrement": True},
     )
 
-    number: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(LONG, primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
     second: Mapped[int] = mapped_column(BigInteger)
     stems: Mapped[int]
@@ -73,7 +80,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     crashes: Mapped[int] = mapped_column(default=0)  # how often a process died while it ran: not 0, it is a suspect
     error: Mapped[str | None]
     model: Mapped[str | None]
-    samples: Mapped[int | None]
+    samples: Mapped[int | None] = mapped_column(LONG)
     result_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of the ZIP; older jobs have none
     clipped: Mapped[str | None]  # samples a stem over full scale, as a JSON object; None where there are none
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -97,6 +104,8 @@ class Job(db.Model):  # type: ignore[name-defined]
     @classmethod
     def free_second(cls, stems: int, second: int) -> int:
         """Return the first second from the given one on whose id of that many stems is free."""
+        if db.session.connection().dialect.name == "postgresql":
+            return reserve_second(stems, second) or second
         taken = db.session.scalars(
             select(cls.second).where(cls.stems == stems, cls.second >= second).order_by(cls.second)
         )
@@ -124,6 +133,12 @@ class Job(db.Model):  # type: ignore[name-defined]
         """Count everybody's jobs that wait, and those that run."""
         counts = select(cls.status, func.count()).where(cls.status.in_((QUEUED, PROCESSING))).group_by(cls.status)
         return {QUEUED: 0, PROCESSING: 0} | dict(db.session.execute(counts).tuples().all())
+
+    @classmethod
+    def is_now(cls, number: int, owner: str, status: str) -> bool:
+        """Tell whether a job is in a state by the hand of an owner."""
+        here = select(cls.number).where(cls.number == number, cls.owner == owner, cls.status == status)
+        return db.session.scalar(here) is not None
 
     @classmethod
     def is_gone(cls, number: int) -> bool:

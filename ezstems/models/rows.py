@@ -1,14 +1,16 @@
 """What every table needs: the time as the columns hold it, and UPDATEs that tell whether they changed a row."""
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
-from sqlalchemy import CursorResult, Update
+from sqlalchemy import CursorResult, Update, delete, inspect, select, tuple_
 
 from ezstems.database import db
 
 # The rows hold whole seconds, and two processes may look at a clock in either order: what lies further ahead than this
 # was written by a clock that went back since.
 AHEAD = timedelta(seconds=2)
+MAX_ID = 2**31 - 1  # of an Integer column; PostgreSQL compares none with a larger one
 
 
 def utcnow() -> datetime:
@@ -28,3 +30,13 @@ def update_one(statement: Update) -> bool:
     changed = change_one(statement)
     db.session.commit()
     return changed
+
+
+def delete_unlocked(model: Any, *conditions: Any) -> None:
+    """Delete the rows that meet the conditions, with the transaction at hand; leave those that others change just now.
+
+    Two that delete the same rows in different orders would wait for each other for ever.
+    """
+    key = inspect(model).primary_key
+    free = select(*key).where(*conditions).with_for_update(skip_locked=True)
+    db.session.execute(delete(model).where(tuple_(*key).in_(free)).execution_options(synchronize_session=False))

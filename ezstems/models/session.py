@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
 from ezstems.models.instance import Instance
-from ezstems.models.rows import AHEAD, update_one, utcnow
+from ezstems.models.rows import AHEAD, delete_unlocked, update_one, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +76,10 @@ class Session(db.Model):  # type: ignore[name-defined]
         now = utcnow()
         # A clock that was ahead must not keep them for ever.
         db.session.execute(update(cls).where(cls.seen_at > now + AHEAD).values(seen_at=now))
-        db.session.execute(delete(cls).where(cls.seen_at <= _idle_since()))
+        delete_unlocked(cls, cls.seen_at <= _idle_since())
         newest = cls.seen_at.desc(), cls.created_at.desc()
         kept = select(cls.token_hash).where(cls.user_id == user_id).order_by(*newest).limit(MOST_SESSIONS)
-        db.session.execute(delete(cls).where(cls.user_id == user_id, cls.token_hash.not_in(kept)))
+        delete_unlocked(cls, cls.user_id == user_id, cls.token_hash.not_in(kept))
 
 
 def _idle_since() -> datetime:

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
 from ezstems import database, disk, errors
+from ezstems.database_server import is_away
 from ezstems.web import answers
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ TITLES = {
 MALFORMED = "The request is not valid HTTP, or its address or a header is too long."
 NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php, jobs.php and keys.php."
 BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10
+AWAY = "The server's database can't be reached. Try again later."
 # A header that belongs to an error's meaning; any other a library may have set is left out.
 KEPT_HEADERS = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
 
@@ -111,6 +113,8 @@ def _database(error: SQLAlchemyError) -> ResponseReturnValue:
     if disk.is_unwritable(error):
         log.error("the database can't be written to: %s", error.orig if isinstance(error, OperationalError) else error)
         return _domain(disk.unwritable_error())
+    if is_away(error):
+        return _domain(errors.ServerBusy(AWAY, BUSY_RETRY_SECONDS))
     if database.is_busy(error):
         log.error("the database is busy: %s", error.orig if isinstance(error, OperationalError) else error)
         return _domain(errors.ServerBusy(BUSY, BUSY_RETRY_SECONDS))

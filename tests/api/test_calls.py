@@ -4,12 +4,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Connection, create_engine, select, update
 from sqlalchemy.exc import OperationalError
 
 from ezstems.database import db
@@ -24,16 +24,15 @@ Answer = TypeVar("Answer")
 
 
 @contextmanager
-def writer(app: Flask) -> Iterator[sqlite3.Connection]:
-    """Be the one writer that the app's database has at a time."""
+def writer(app: Flask) -> Iterator[Connection]:
+    """Keep all others from writing to the database; in PostgreSQL, from counting calls."""
     with app.app_context():
-        path = db.engine.url.database
-    assert path is not None
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        engine = create_engine(db.engine.url)
+    with engine.connect() as connection:
+        is_sqlite = engine.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE api_keys IN EXCLUSIVE MODE")
         yield connection
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+    engine.dispose()
 
 
 def gather(app: Flask, pool: ThreadPoolExecutor, call: Callable[[int], Answer], count: int) -> list[Future[Answer]]:
@@ -77,8 +76,8 @@ def test_a_key_that_is_deactivated_while_its_call_waits_is_refused(app: Flask, a
     with ThreadPoolExecutor(2) as pool:
         with writer(app) as connection:
             answers = gather(app, pool, call, 2)
-            connection.execute("UPDATE api_keys SET is_active = 0")
-            connection.execute("COMMIT")
+            connection.execute(update(ApiKey).values(is_active=False))
+            connection.commit()
         assert [answer.result(30) for answer in answers] == [401, 401]
     with app.app_context():
         assert db.session.scalars(select(ApiKey.window_calls)).one() == 0

@@ -97,6 +97,7 @@ def test_no_database(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> No
     assert "I/O" not in answer.text
 
 
+@pytest.mark.sqlite("its file is deleted or overwritten")
 @pytest.mark.parametrize("garbage", [None, b"no database any more" * 1000])
 def test_a_database_that_is_gone_or_spoilt(client: FlaskClient, instance: Path, garbage: bytes | None) -> None:
     assert client.get("/health").status_code == 200

@@ -16,7 +16,7 @@ from tests.support.servers import ROOT
 README = ROOT / "README.md"
 DOCUMENTS = (README, *(DOCS / f"{name}.md" for name in PAGES), ROOT / "ezstems" / "builtin" / "MODEL.md")
 # Modules beside the rooms whose names say enough.
-OWN_STORIES = {"__init__", "cli", "database_watch", "gunicorn_conf", "home"}
+OWN_STORIES = {"__init__", "cli", "database_server", "database_watch", "gunicorn_conf", "home"}
 MAX_PICTURE_BYTES = 200 * 1024
 
 

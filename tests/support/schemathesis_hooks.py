@@ -1,15 +1,13 @@
 """What Schemathesis must be told about this API: what audio is, how its file is named, that its key lives on, and that
 an upload's `Idempotency-Key` was no other's before.
 
-It tells in turn, in the file SCHEMATHESIS_ANSWERS, what was answered; SCHEMATHESIS_DATABASE is the server's.
+It tells in turn, in the file SCHEMATHESIS_ANSWERS, what was answered; SCHEMATHESIS_INSTANCE and _URL name the database.
 """
 
 import io
 import os
 import re
-import sqlite3
 import wave
-from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import requests
 import schemathesis
 from hypothesis import strategies
 from schemathesis import Case, HookContext, Response
+
+from tests.support import databases
 
 RATE_HZ = 44_100
 UPLOAD_KEY = "Idempotency-Key"
@@ -61,5 +61,5 @@ def after_call(_context: HookContext, case: Case, response: Response) -> None:
     with Path(os.environ["SCHEMATHESIS_ANSWERS"]).open("a") as answers:
         answers.write(f"{case.operation.label} {response.status_code}\n")
     if case.method == "DELETE" and response.status_code == 200:
-        with closing(sqlite3.connect(os.environ["SCHEMATHESIS_DATABASE"], timeout=30)) as database, database:
-            database.execute("UPDATE api_keys SET is_active = 1")
+        instance, url = Path(os.environ["SCHEMATHESIS_INSTANCE"]), os.environ["SCHEMATHESIS_URL"]
+        databases.query(instance, url or None, "UPDATE api_keys SET is_active = true")

@@ -3,18 +3,19 @@
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import requests
+
+from tests.support import databases
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -42,6 +43,7 @@ class Server:
             "EZSTEMS_REGISTRATIONS": "1000000",
             "PYTHONPATH": str(ROOT),
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            **databases.settings_of(instance),
             **{name if name.isupper() else f"EZSTEMS_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -179,29 +181,19 @@ class Server:
         (self.instance / "hold").unlink(missing_ok=True)
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        """Read rows from the server's database."""
-        with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=30)) as database:
-            database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(query, values)]
+        """Read rows from the server's database, or change them."""
+        return databases.query(self.instance, self.environ.get("EZSTEMS_DATABASE_URL"), query, *values)
 
     def resize(self, job_id: str, size_bytes: int) -> Path:
         """Let a result be of another size, with its row; return where it lies."""
         path = self.instance / "results" / f"{job_id}.zip"
         os.truncate(path, size_bytes)
-        with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=30)) as database:
-            database.execute("UPDATE jobs SET result_bytes = ? WHERE id = ?", (size_bytes, job_id))
-            database.commit()
+        self.rows("UPDATE jobs SET result_bytes = ? WHERE id = ?", size_bytes, job_id)
         return path
 
     def writable(self) -> bool:
         """Tell whether nobody is writing to the database."""
-        with closing(sqlite3.connect(self.instance / "ezstems.sqlite3", timeout=0.2)) as database:
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            database.rollback()
-            return True
+        return databases.is_free(self.instance, self.environ.get("EZSTEMS_DATABASE_URL"))
 
     def logged(self, *texts: str) -> str:
         """Wait until the log holds every text (a line may follow what it tells of); return the log."""

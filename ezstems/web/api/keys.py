@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from ezstems.database import db
 from ezstems.errors import BadInput, NotFound
-from ezstems.models import MAX_KEY_NAME, ApiKey, User
+from ezstems.models import MAX_ID, MAX_KEY_NAME, ApiKey, User
 from ezstems.web import auth
 from ezstems.web.answers import message, success, timestamp
 from ezstems.web.job_lookup import last_argument
@@ -50,7 +50,9 @@ def key_of(user: User, raw_id: str) -> ApiKey:
     """Return an account's key by its number as a client wrote it; another account's is unknown."""
     if not (raw_id.isascii() and raw_id.isdecimal() and len(raw_id) <= 18):
         raise BadInput(f"id={raw_id[:64]!r} must be the number of one of your keys.")
-    key = db.session.scalar(select(ApiKey).where(ApiKey.id == int(raw_id), ApiKey.user_id == user.id))
+    number = int(raw_id)
+    mine = select(ApiKey).where(ApiKey.id == number, ApiKey.user_id == user.id)
+    key = db.session.scalar(mine) if number <= MAX_ID else None
     if key is None:
         raise NotFound(f"You have no key {raw_id}.")
     return key
