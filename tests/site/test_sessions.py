@@ -186,6 +186,7 @@ def test_an_account_has_so_many_sessions_and_no_more(
     assert len(rows(app)) == 3
 
 
+@pytest.mark.sqlite("its trigger is what fails")
 def test_a_full_disk_keeps_nobody_out(
     app: Flask, client: FlaskClient, later: Callable[[timedelta], None], caplog: pytest.LogCaptureFixture
 ) -> None:
