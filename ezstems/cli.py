@@ -5,7 +5,7 @@ import sys
 import click
 from sqlalchemy.exc import OperationalError
 
-from ezstems.commands import backup, demo, instance, jobs, keys, models, restore, separate, serve, users
+from ezstems.commands import backup, demo, instance, jobs, keys, models, restore, separate, serve, users, worker
 from ezstems.database import is_busy
 from ezstems.disk import is_full
 from ezstems.errors import EzStemsError
@@ -19,6 +19,7 @@ def cli() -> None:
 
 for command in (
     serve.serve,
+    worker.worker,
     users.users,
     keys.keys,
     models.models,

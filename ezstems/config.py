@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from ezstems import cluster
 from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
 
@@ -35,29 +36,22 @@ class Setting:
 
 def integer(minimum: int, maximum: int) -> Callable[[Any], int]:
     """Make a parser of whole numbers within bounds."""
-
-    def parse(raw: Any) -> int:
-        try:
-            value = int(str(raw).strip())
-        except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return parse
+    return _within(int, minimum, maximum, f"must be a whole number from {minimum} to {maximum}")
 
 
 def number(minimum: float, maximum: float) -> Callable[[Any], float]:
     """Make a parser of numbers within bounds."""
+    return _within(float, minimum, maximum, f"must be a number from {minimum:g} to {maximum:g}")
 
-    def parse(raw: Any) -> float:
+
+def _within(kind: Callable[[str], Any], minimum: float, maximum: float, rule: str) -> Callable[[Any], Any]:
+    def parse(raw: Any) -> Any:
         try:
-            value = float(str(raw).strip())
+            value = kind(str(raw).strip())
         except ValueError:
             value = float("nan")
         if not minimum <= value <= maximum:
-            raise ValueError(f"must be a number from {minimum:g} to {maximum:g}")
+            raise ValueError(rule)
         return value
 
     return parse
@@ -143,7 +137,8 @@ SETTINGS = (
     Setting("WORKERS", 1, integer(1, 64), "gunicorn worker processes; each holds its own copy of the weights"),
     Setting("THREADS", 32, integer(2, 1024), "request threads of a worker, beside up to 96 that wait for slow clients"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
-    Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
+    Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker, or in a "
+            "whole cluster; one more upload gets a 500"),
     Setting("STALL_SECONDS", 600.0, number(1, 1e9), "how long a running job may make no progress before it fails, by "
             "the server's fault; a worker process that can't stop it then is replaced"),  # fmt: skip
     Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
@@ -159,6 +154,10 @@ SETTINGS = (
             "`11kHz` or `16kHz`"),  # fmt: skip
     Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
+    Setting("BROKER_URL", None, cluster.broker, "in a cluster: Redis or RabbitMQ, by which Celery's workers hear of jobs; "
+            "the web processes separate nothing then"),  # fmt: skip
+    Setting("JOB_SECONDS", 10_800, integer(10, 604_800), "in a cluster: how long a job may run before it fails, by the "
+            "server's fault"),  # fmt: skip
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "

@@ -1,4 +1,4 @@
-"""The tables: users, their sessions, API keys and jobs, attempts, and the instance."""
+"""The tables: users, their sessions, API keys and jobs, attempts, separation processes, and the instance."""
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
@@ -6,6 +6,7 @@ from ezstems.models.instance import Instance
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import utcnow
+from ezstems.models.separation_worker import SeparationWorker
 from ezstems.models.session import Session
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 
@@ -26,6 +27,7 @@ __all__ = [
     "Attempt",
     "Instance",
     "Job",
+    "SeparationWorker",
     "Session",
     "User",
     "count_call",
