@@ -74,7 +74,7 @@ class Runner:
         """Claim a job of this owner and run it; return at once if somebody else has it."""
         running = running or RunningJob(number)
         with self._app.app_context():
-            claimed = self._retry_while_database_fails(running, partial(self._claim, number))
+            claimed = self._retry_while_database_fails(running, partial(Job.claim, number, self._owner))
         if claimed:
             self.run(number, running)
 
@@ -95,10 +95,6 @@ class Runner:
                 outcome.record(job.id, seconds)
             else:
                 self._leave(job, running, outcome, seconds)
-
-    def _claim(self, number: int) -> bool:
-        """Claim a job; one that was claimed, while the answer was lost with the connection, is ours as well."""
-        return Job.claim(number, self._owner) or Job.is_run_by(number, self._owner)
 
     def _run(self, job: Job, running: RunningJob) -> Outcome:
         """Separate a job, and return what came of it."""

@@ -70,10 +70,16 @@ def places(numbers: Collection[int]) -> dict[int, int]:
     return dict(db.session.execute(places_query(numbers)).tuples().all()) if numbers else {}
 
 
-def length(most: int | None = None) -> int:
+def length(most: int) -> int:
     """Count what is queued, up to a bound."""
     queued = select(Job.number).where(IS_QUEUED).limit(most).subquery()
     return db.session.scalars(select(func.count()).select_from(queued)).one()
+
+
+def length_up_to(number: int) -> tuple[int, int]:
+    """Count what is queued up to a number; return the last number that is queued as well, 0 where none is."""
+    until = func.count().filter(Job.number <= number)
+    return db.session.execute(select(until, func.coalesce(func.max(Job.number), 0)).where(IS_QUEUED)).tuples().one()
 
 
 def first(count: int) -> Sequence[Row[tuple[int, str]]]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from flask_login import UserMixin
-from sqlalchemy import CheckConstraint, CursorResult, insert, literal, select
+from sqlalchemy import CheckConstraint, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
@@ -100,11 +100,11 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
             User.id == self.id, User.password_hash == self.password_hash
         )
         columns = [Session.token_hash, Session.user_id, Session.created_at, Session.seen_at]
-        result = db.session.execute(insert(Session).from_select(columns, same))
-        assert isinstance(result, CursorResult)
+        # Not by the count of rows: some drivers don't count those of such an INSERT.
+        begun = db.session.scalar(insert(Session).from_select(columns, same).returning(Session.user_id))
         Session.prune(self.id)
         db.session.commit()
-        return token if result.rowcount == 1 else None
+        return token if begun is not None else None
 
     @classmethod
     def of_session(cls, token: str) -> "User | None":
