@@ -154,9 +154,9 @@ SETTINGS = (
             "`11kHz` or `16kHz`"),  # fmt: skip
     Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
-    Setting("BROKER_URL", None, cluster.broker, "in a cluster: Redis or RabbitMQ, by which Celery's workers hear of jobs; "
-            "the web processes separate nothing then"),  # fmt: skip
-    Setting("JOB_SECONDS", 10_800, integer(10, 604_800), "in a cluster: how long a job may run before it fails, by the "
+    Setting("BROKER_URL", None, cluster.broker, "in a cluster: Redis or RabbitMQ, by which Celery's workers hear "
+            "of jobs; web processes separate nothing then"),  # fmt: skip
+    Setting("JOB_SECONDS", 10_800, integer(1, 604_800), "in a cluster: how long a job may run before it fails, by the "
             "server's fault"),  # fmt: skip
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),

@@ -76,7 +76,7 @@ def give_back(archive: Archive, line_up: Callable[[int, str], None]) -> None:
         if not is_ours:
             return
         for number, job_id, crashes in shared_queue.give_back(DEAD_SECONDS):
-            record_event("adopted", job_id, ", its process died: it waits again", level=logging.WARNING, crashes=crashes)
+            record_event("adopted", job_id, ", whose process died", level=logging.WARNING, crashes=crashes)
             line_up(number, job_id)
         for worker in SeparationWorker.long_dead(FORGET_SECONDS):
             for job in shared_queue.forget(worker):

@@ -78,7 +78,7 @@ class SeparationProcess:
         return self._stop.is_set() or self._is_stopped()
 
     def run_next(self) -> bool:
-        """Run the next job; return False where the ticket is needed still: none may begin here, or it was given back."""
+        """Run the next job; return False where its ticket is needed still: it may not begin here, or was given back."""
         number = self._claim()
         if number:
             with self._heeding_signals():

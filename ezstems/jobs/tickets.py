@@ -82,7 +82,7 @@ class Tickets:
                 act(connection)
             except (SQLAlchemyError, DatabaseLost) as error:
                 self._note(f"the database failed ({type(error).__name__})")
-            except (OperationalError, OSError, *self._errors(connection)) as error:
+            except (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
                 self._note(f"the broker can't be reached: {' '.join(str(error).split()) or type(error).__name__}")
                 connection = self._reconnect(connection)
             except Exception:
@@ -95,9 +95,6 @@ class Tickets:
 
     def _connection(self) -> Connection:
         return self._celery.connection_for_write()
-
-    def _errors(self, connection: Connection) -> tuple[type[BaseException], ...]:
-        return (*connection.connection_errors, *connection.channel_errors)
 
     def _reconnect(self, connection: Connection) -> Connection:
         """Return another connection; what waited to be sent is made good once there is one."""

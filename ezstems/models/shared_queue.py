@@ -60,8 +60,8 @@ def places_query(numbers: Collection[int]) -> Select[tuple[int, int]]:
         (number,) = numbers
         place = select(func.count()).select_from(Job).where(IS_QUEUED, Job.number <= number).scalar_subquery()
         return select(Job.number, place).where(Job.number == number, Job.status == QUEUED)
-    place = func.row_number().over(order_by=Job.number).label("place")
-    queue = select(Job.number, place).where(IS_QUEUED, Job.number <= max(numbers)).subquery()
+    row = func.row_number().over(order_by=Job.number).label("place")
+    queue = select(Job.number, row).where(IS_QUEUED, Job.number <= max(numbers)).subquery()
     return select(queue.c.number, queue.c.place).where(queue.c.number.in_(numbers))
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import psycopg
 import requests
 from psycopg.rows import dict_row
 
+from ezstems.jobs.celery_app import QUEUE, make_celery
 from tests.support.backends import Postgres
 from tests.support.servers import START_SECONDS, Server
 
 # A process that says nothing for so long is taken for dead, in these tests.
 DEAD_SECONDS = 3.0
+# A song of so many stems kills the process that separates it; one of so many heeds no stop.
+CRASHING, DEAF = 4, 5
 
 
 class WorkerBox(Server):
@@ -160,6 +164,59 @@ class Caller:
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             assert archive.testzip() is None
             return archive.namelist()
+
+
+class Boxes:
+    """Web boxes and separation boxes, of two processes each, and a caller."""
+
+    def __init__(self, cluster: Cluster, song: bytes, *, webs: int = 2, workers: int = 2) -> None:
+        self.cluster = cluster
+        self.webs = [cluster.web(workers=2) for _ in range(webs)]
+        self.workers = [cluster.worker(separations=2, FAST_KILL=CRASHING, FAST_DEAF=DEAF) for _ in range(workers)]
+        self.webs[0].start()
+        with ThreadPoolExecutor(webs + workers) as pool:
+            list(pool.map(lambda box: box.start(), [*self.webs[1:], *self.workers]))
+        self.me = Caller(self.webs[0], self.webs[0].key(), song)
+        self.celery = make_celery({"EZSTEMS_BROKER_URL": cluster.broker_url, "EZSTEMS_SEPARATIONS": 1,
+                                   "EZSTEMS_JOB_SECONDS": 60})  # fmt: skip
+
+    def end(self, job_id: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Wait for a job's end; return its row."""
+
+        def row() -> dict[str, Any]:
+            return self.cluster.rows("SELECT * FROM jobs WHERE id = %s", job_id)[0]
+
+        self.cluster.wait(lambda: row()["status"] in ("completed", "failed"), seconds)
+        return row()
+
+    def row(self, job_id: str) -> dict[str, Any]:
+        """Return a job's row."""
+        return self.cluster.rows("SELECT * FROM jobs WHERE id = %s", job_id)[0]
+
+    def fill(self) -> list[str]:
+        """Hold all separations, and have as many jobs run as can; return their ids."""
+        self.cluster.hold()
+        running = [self.me.upload() for _ in range(2 * len(self.workers))]
+        self.cluster.wait(lambda: all(self.row(job)["status"] == "processing" for job in running))
+        return running
+
+    def ready(self) -> int:
+        """Count the tickets that wait at the broker."""
+        with self.celery.connection_for_read() as connection:
+            try:
+                return int(connection.default_channel.queue_declare(queue=QUEUE, passive=True).message_count)
+            except connection.channel_errors:
+                return 0
+
+    def empty(self) -> None:
+        """Let every job end."""
+        self.cluster.release()
+        self.cluster.wait(lambda: not {"queued", "processing"} & set(self.cluster.statuses()), 60)
+
+    def purge(self) -> None:
+        """Lose every ticket that waits at the broker."""
+        with self.celery.connection_for_read() as connection:
+            connection.default_channel.queue_purge(QUEUE)
 
 
 def kill(pid: int) -> None:

@@ -2,7 +2,8 @@
 
 A song takes FAST_SECONDS, and no end while the instance folder holds a file `hold`; one of FAST_KILL stems kills the
 process, one of FAST_DEAF stems heeds no stop for a minute, or FAST_DEAF_SECONDS; the watchdog waits for one FAST_STOP
-seconds. A stranger is waited for FAST_PATIENCE seconds. A cluster's heartbeats are those of `heartbeats`. Every answer names its worker process in X-Worker.
+seconds. A stranger is waited for FAST_PATIENCE seconds. Every answer names its worker process in X-Worker. A cluster's
+processes beat as `heartbeats` says.
 """
 
 import os
