@@ -43,14 +43,15 @@ def configured(config: Mapping[str, Any] | None = None) -> "Flask":
     """Make an app that knows its settings and its database, and has touched neither folder nor database."""
     from flask import Flask
 
+    from ezstems import cluster, database
     from ezstems import config as settings
-    from ezstems import database
 
     config = config or {}
     environ = {**os.environ, **{name: value for name, value in config.items() if name.startswith(settings.PREFIX)}}
     folder = settings.instance_folder(environ)
     app = Flask(__name__, instance_path=str(folder))
     app.config.update(settings.load(folder, environ))
+    cluster.require_whole(app.config)
     app.config.update({name: value for name, value in config.items() if not name.startswith(settings.PREFIX)})
     database.init_app(app)
     return app

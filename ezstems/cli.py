@@ -8,7 +8,7 @@ import click
 from ezstems.errors import EzStemsError
 
 COMMANDS = (
-    *("serve", "users", "keys", "models", "jobs", "webhooks", "instance", "backup", "restore"),
+    *("serve", "worker", "users", "keys", "models", "jobs", "webhooks", "instance", "backup", "restore"),
     *("separate", "remote", "demo"),
 )
 

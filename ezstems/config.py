@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import runpy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, exc, make_url
+from sqlalchemy import URL
 
+from ezstems import cluster
 from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
+from ezstems.parsers import address, choice, database, hosts, integer, number, origins, path, words
 from ezstems.remote import VARIABLES
 
 log = logging.getLogger(__name__)
@@ -33,97 +34,6 @@ class Setting:
     help: str
 
 
-def integer(minimum: int, maximum: int) -> Callable[[Any], int]:
-    """Make a parser of whole numbers within bounds."""
-    return _within(int, f"a whole number from {minimum} to {maximum}", minimum, maximum)
-
-
-def number(minimum: float, maximum: float) -> Callable[[Any], float]:
-    """Make a parser of numbers within bounds."""
-    return _within(float, f"a number from {minimum:g} to {maximum:g}", minimum, maximum)
-
-
-def _within(kind: Callable[[str], Any], rule: str, minimum: float, maximum: float) -> Callable[[Any], Any]:
-    def parse(raw: Any) -> Any:
-        try:
-            value = kind(str(raw).strip())
-        except ValueError:
-            value = float("nan")
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be {rule}")
-        return value
-
-    return parse
-
-
-def choice(*allowed: str) -> Callable[[Any], str]:
-    """Make a parser of one word out of a list, in any case."""
-    spelled = {word.lower(): word for word in allowed}
-
-    def parse(raw: Any) -> str:
-        if (word := str(raw).strip().lower()) not in spelled:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return spelled[word]
-
-    return parse
-
-
-def text(raw: Any) -> str:
-    """Take any text that isn't blank."""
-    if not (value := str(raw).strip()):
-        raise ValueError("must not be empty")
-    return value
-
-
-def words(raw: Any) -> tuple[str, ...]:
-    """Take a list, or text with commas or spaces between the items."""
-    return tuple(map(str, raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()))
-
-
-def address(raw: Any) -> str:
-    """Take `host:port` or `unix:` and a path."""
-    value = text(raw)
-    _, _, port = value.rpartition(":")
-    if not value.startswith("unix:") and not (":" in value and port.isdecimal() and int(port) < 65_536):
-        raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
-    return value
-
-
-def database(raw: Any) -> URL:
-    """Take an SQLAlchemy URL whose driver is installed."""
-    try:
-        url = make_url(text(raw))
-        url.get_dialect().import_dbapi()
-    except (exc.ArgumentError, ImportError):
-        raise ValueError("must be an SQLAlchemy URL of a database whose driver is installed") from None
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ValueError("must name a file: what is in memory each process has for itself")
-    return url
-
-
-def origins(raw: Any) -> tuple[str, ...]:
-    """Take a list of origins: scheme and host, no path."""
-    found = words(raw)
-    for origin in found:
-        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
-            raise ValueError("must be origins like https://example.com, or *")
-    return found
-
-
-def hosts(raw: Any) -> tuple[str, ...]:
-    """Take a list of host names and addresses, without ports."""
-    found = tuple(host.lower() for host in words(raw))
-    for host in found:
-        if not re.fullmatch(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", host):
-            raise ValueError("must be names like stems.example.com, or .example.com with all below it, without ports")
-    return found
-
-
-def path(raw: Any) -> Path:
-    """Take a folder's path; `~` is the user's home."""
-    return Path(text(raw)).expanduser().resolve()
-
-
 # The folder moves everything else, so it comes from the environment alone: config.py lies inside it.
 INSTANCE = Setting("INSTANCE", None, path, "folder of all state; default: `instance/` in a checkout, otherwise "
         "`ezstems/` in `XDG_DATA_HOME`, or in `~/.local/share`")  # fmt: skip
@@ -136,7 +46,8 @@ SETTINGS = (
             "each in a thread more; one on top is answered at once"),  # fmt: skip
     Setting("KEY_WAITERS", 8, integer(0, 1024), "of these, how many may be of one key"),
     Setting("SEPARATIONS", 1, integer(1, 16), "songs that a worker separates at the same time"),
-    Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker; one more upload gets a 500"),
+    Setting("QUEUE_SIZE", 2000, integer(1, 1_000_000), "jobs that may wait in a worker, or in a "
+            "whole cluster; one more upload gets a 500"),
     Setting("STALL_SECONDS", 600.0, number(1, 1e9), "how long a running job may make no progress before it fails, by "
             "the server's fault; a worker process that can't stop it then is replaced"),  # fmt: skip
     Setting("ACCOUNT_JOBS", 1000, integer(1, 1_000_000), "unfinished jobs that an account may have, so that none fills "
@@ -152,6 +63,10 @@ SETTINGS = (
             "`11kHz` or `16kHz`"),  # fmt: skip
     Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
+    Setting("BROKER_URL", None, cluster.broker, "in a cluster: Redis or RabbitMQ, by which Celery's workers hear "
+            "of jobs; web processes separate nothing then"),  # fmt: skip
+    Setting("JOB_SECONDS", 10_800, integer(1, 604_800), "in a cluster: how long a job may run before it fails, by the "
+            "server's fault"),  # fmt: skip
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "

@@ -23,6 +23,7 @@
     ├── DecodingFailed            ffmpeg was killed, or the system failed it, while it read the file
     ├── EncodingFailed            ffmpeg could not write a stem
     ├── SeparatorCrashed          the process that a separation had for itself died
+    ├── TookTooLong               a separation took longer than a job may
     ├── FetchFailed               the official weights could not be downloaded
     └── RemoteFailed              another server didn't do what it was asked; in its own words where it said why
 
@@ -124,6 +125,10 @@ class EncodingFailed(EzStemsError):
 
 class SeparatorCrashed(EzStemsError):
     """Say that a separation took its own process down."""
+
+
+class TookTooLong(EzStemsError):
+    """Say that a separation took longer than a job may."""
 
 
 class FetchFailed(EzStemsError):

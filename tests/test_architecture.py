@@ -60,7 +60,9 @@ ALLOWED = {
     "disk.py": {"ezstems.errors"},
     "files.py": set(),
     "errors.py": set(),
-    "config.py": {"ezstems.errors", "ezstems.home", "ezstems.remote.VARIABLES"},
+    "config.py": {"ezstems.cluster", "ezstems.errors", "ezstems.home", "ezstems.parsers", "ezstems.remote.VARIABLES"},
+    "parsers.py": set(),
+    "cluster.py": {"ezstems.errors"},
     "home.py": {"ezstems.errors"},
 }
 
@@ -151,7 +153,13 @@ def test_only_the_server_knows_gunicorn() -> None:
 def test_no_room_but_the_app_and_gunicorns_settings_knows_the_server() -> None:
     found = {path for path in PACKAGE.rglob("*.py") if any(name.startswith("ezstems.server") for name in imports(path))}
     outside = {path.relative_to(PACKAGE).as_posix() for path in found - set(files("server"))}
-    assert outside == {"__init__.py", "commands/serve.py", "gunicorn_conf.py"}
+    assert outside == {"__init__.py", "commands/serve.py", "commands/worker.py", "gunicorn_conf.py"}
+
+
+def test_few_know_celery() -> None:
+    found = {path for path in PACKAGE.rglob("*.py") if {"celery", "kombu"} & {n.split(".")[0] for n in imports(path)}}
+    names = {path.relative_to(PACKAGE).as_posix() for path in found}
+    assert names == {"jobs/celery_app.py", "jobs/tickets.py", "server/celery_worker.py"}
 
 
 def test_only_the_metrics_know_prometheus() -> None:
@@ -164,7 +172,7 @@ EVERY_COMMAND = ", ".join(f"ezstems.commands.{name}" for name in COMMANDS)
 
 @pytest.mark.parametrize("module", ["ezstems.audio.separate", EVERY_COMMAND, "ezstems.gunicorn_conf"])
 def test_importing_loads_no_heavy_library(module: str, tmp_path: Path) -> None:
-    slow = set(HEAVY) | {"tf_keras", "pandas", "prometheus_client"}
+    slow = set(HEAVY) | {"tf_keras", "pandas", "prometheus_client", "celery", "kombu", "psycopg"}
     code = f"import sys, {module}; print(*{slow} & set(sys.modules))"
     environ = {"EZSTEMS_INSTANCE": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)

@@ -42,6 +42,9 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     assert (values["EZSTEMS_THREADS"], values["EZSTEMS_WORKERS"]) == (9, 3)
 
 
+BROKER = "must be the URL of a broker, like redis://HOST:PORT/0 or amqp://USER:PASSWORD@HOST:PORT//"
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "rule"),
     [
@@ -60,6 +63,11 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
         ("BIND", "localhost", "must be HOST:PORT with a port up to 65535, or unix:PATH"),
         ("DATABASE_URL", "junk", "must be an SQLAlchemy URL of a database whose driver is installed"),
         ("DATABASE_URL", "postgresql://a/b", "must be an SQLAlchemy URL of a database whose driver is installed"),
+        ("BROKER_URL", "redis:", BROKER),
+        ("BROKER_URL", "amqp://a:b@/", BROKER),
+        ("BROKER_URL", "redis://a:port/0", BROKER),
+        ("BROKER_URL", "sqs://a", BROKER),
+        ("JOB_SECONDS", "0", "must be a whole number from 1 to 604800"),
         ("CORS_ORIGINS", "no origin", "must be origins like https://example.com, or *"),
         ("CORS_ORIGINS", "https://a.b/", "must be origins like https://example.com, or *"),
         ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),

@@ -13,7 +13,7 @@ from ezstems.database import db
 from ezstems.database_server import is_away
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs.archive import Archive
-from ezstems.models import Job, User
+from ezstems.models import Job, User, free_second
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Admission:
             if not User.lock(job.user_id):
                 db.session.rollback()
                 raise Unauthenticated("The account was deleted.")
-            job.second = second = Job.free_second(job.stems, second)
+            job.second = second = free_second(job.stems, second)
             job.id = f"{second}_{job.stems}"
             job.filename = f"{job.id}_{secrets.randbelow(100_000):05d}.{extension}"
             db.session.add(job)

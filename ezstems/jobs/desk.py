@@ -29,7 +29,7 @@ from ezstems.jobs.pool import STOP_SECONDS, Pool
 from ezstems.jobs.runner import Separating
 from ezstems.jobs.waiting import Waits
 from ezstems.jobs.zip_entry import ZipEntry
-from ezstems.models import Instance, Job, User
+from ezstems.models import QUEUED, Instance, Job, User
 from ezstems.webhooks import Sender
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Desk:
         self._start_lock = threading.Lock()
         self._started = False
         self._admission = Admission(app, self._archive, lambda: self.dispatch.full)
-        self.dispatch: Dispatch = Pool(app, self.id, self._archive, separate, self._admission.may_begin)
+        self.dispatch = self._make_dispatch(separate)
         self.waits = Waits(app)
         self.claims = Claims(app)
         self.estimate = Estimate(app.config["EZSTEMS_SEPARATIONS"])
@@ -73,6 +73,14 @@ class Desk:
         self._housekeeper = Housekeeper(self.id, self._stop, duties)
         self._webhooks = Sender(app)
         app.extensions[EXTENSION] = self
+
+    def _make_dispatch(self, separate: Separating) -> Dispatch:
+        """Return what has jobs run: a cluster's other boxes, or this process."""
+        if self._app.config["EZSTEMS_BROKER_URL"] is None:
+            return Pool(self._app, self.id, self._archive, separate, self._admission.may_begin)
+        from ezstems.jobs.broker import Broker  # one box alone needs no Celery
+
+        return Broker(self._app, self._archive)
 
     def start(self, replace: Callable[[], None] = lambda: None) -> None:
         """Have jobs run from now on, those that wait first, and keep house.
@@ -171,10 +179,10 @@ class Desk:
 
         One that runs, wherever that is, stops as soon as its runner sees the row.
         """
-        number, job_id = job.number, job.id
+        number, job_id, waited = job.number, job.id, job.status == QUEUED
         if not retention.expire_and_delete(self._archive, job, Job.delete):
             return False
-        self.dispatch.remove(number)
+        self.dispatch.remove(number, job_id, waited=waited)
         record_event("deleted", job_id, " by its account")
         return True
 

@@ -37,8 +37,8 @@ class Dispatch(Protocol):
         """Line a durable job up in its reserved seat; what fails is logged, and made good by the duties."""
         ...
 
-    def remove(self, number: int) -> None:
-        """Forget a job that was deleted; harmless for one that runs or isn't known."""
+    def remove(self, number: int, job_id: str, *, waited: bool) -> None:
+        """Forget a job that was deleted, and waited until then or ran; harmless for one that isn't known."""
         ...
 
     def positions(self, jobs: Sequence[Job]) -> dict[int, int]:

@@ -42,6 +42,6 @@ def health_of(
     except ServerFull as error:
         health |= {"status": "full", "message": str(error)}
     health |= dispatch.health()
-    if problems := sweeper.problems():
+    if problems := [*health.get("problems", ()), *sweeper.problems()]:
         health["problems"] = problems
     return health

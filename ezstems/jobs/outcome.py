@@ -17,6 +17,7 @@ from ezstems.errors import (
     EncodingFailed,
     Interrupted,
     SeparatorCrashed,
+    TookTooLong,
     UploadsAway,
 )
 from ezstems.jobs.events import record_event
@@ -24,8 +25,12 @@ from ezstems.models import COMPLETED, FAILED, QUEUED, Job
 
 NO_ROOM = "The server's disk was full. Nothing is wrong with the file; upload it again later."
 BROKEN = "The separation failed on the server. Its operator finds the reason in the log under this job's id."
+TOO_LONG = (
+    "The separation took longer than the server lets a job run, and was ended. "
+    "Its operator finds more in the log under this job's id."
+)
 # Errors whose own words are written for the uploader.
-PLAIN_ERRORS = (BadInput, DamagedFile, DecodingFailed, EncodingFailed, SeparatorCrashed)
+PLAIN_ERRORS = (BadInput, DamagedFile, DecodingFailed, EncodingFailed, SeparatorCrashed, TookTooLong)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class Pool:
         except RuntimeError:  # the duties queue it
             log.exception("job %s: no thread is left for it now", job.id)
 
-    def remove(self, number: int) -> None:
+    def remove(self, number: int, job_id: str, *, waited: bool) -> None:
         """Remove a waiting job; one that runs stops as soon as its runner sees the row."""
         self._queue.remove(number)
 

@@ -17,11 +17,11 @@ from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.database_server import is_away
-from ezstems.errors import DatabaseLost, Interrupted, UploadsAway
+from ezstems.errors import DatabaseLost, Interrupted, TookTooLong, UploadsAway
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.damage import require_upload
 from ezstems.jobs.events import record_event
-from ezstems.jobs.outcome import Outcome, completed, failed, interrupted
+from ezstems.jobs.outcome import TOO_LONG, Outcome, completed, failed, interrupted
 from ezstems.jobs.suspect import IsolatedSeparator
 from ezstems.jobs.watchdog import RunningJob
 from ezstems.models import FAILED, PROCESSING, Job
@@ -72,15 +72,20 @@ class Runner:
         self._stopping = stopping
 
     def __call__(self, number: int, running: RunningJob | None = None) -> None:
-        """Claim a job, separate it, settle it; return at once if somebody else has it."""
+        """Claim a job of this owner and run it; return at once if somebody else has it."""
         running = running or RunningJob(number)
+        with self._app.app_context():
+            claimed = self._change(running, partial(Job.claim, number, self._owner), PROCESSING)
+        if claimed:
+            self.run(number, running)
+
+    def run(self, number: int, running: RunningJob) -> None:
+        """Separate a job that is claimed, and settle it."""
         with self._app.app_context():
             job = self._retry_while_database_fails(running, partial(db.session.get, Job, number))
             if job is None:
                 return
             db.session.expunge(job)  # what is read of it later needs no connection
-            if not self._change(running, partial(Job.claim, number, self._owner), PROCESSING):
-                return
             started = time.monotonic()
             outcome = self._run(job, running)
             seconds = time.monotonic() - started
@@ -99,7 +104,7 @@ class Runner:
             record_event("started", job.id, f", {job.stems} stems, {job.cutoff}, {job.output}{alone}", **options)
             return completed(*self._separate_and_pack(job, running, options), job.keeps_upload)
         except Interrupted as error:
-            return interrupted(error)
+            return failed(TookTooLong(TOO_LONG)) if running.overrun else interrupted(error)
         except BaseException as error:  # also what a library calls an end of the program: it ends the job alone
             return failed(error)
 
@@ -119,13 +124,13 @@ class Runner:
 
         def stopping() -> bool:
             nonlocal looked
-            if running.stalled or self._stopping():
+            if running.stalled or running.overrun or self._stopping():
                 return True
             if time.monotonic() - looked < LOOK_EVERY_SECONDS:
                 return False
             looked = time.monotonic()
-            is_gone = partial(Job.is_gone, job.number)
-            return bool(self._try_database(job, is_gone, "whether it was deleted could not be read"))
+            is_ours = partial(Job.is_run_by, job.number, self._owner)
+            return self._try_database(job, is_ours, "whether it was deleted could not be read") is False
 
         source = self._archive.source(job.filename)
         with self._waiting_for_uploads():

@@ -29,6 +29,7 @@ class RunningJob:
         self.job_id = ""
         self.stalled = False  # the separation must stop
         self.failed = False  # and its row says so
+        self.overrun = False  # the separation must stop: it took longer than a job may
         self.idle_seconds = 0.0
         self.thread = threading.get_ident()
         self._progressed = True
@@ -65,6 +66,11 @@ class Watchdog:
     def stalled(self) -> str | None:
         """Return the id of a stalled job, None where there is none."""
         return next((job.job_id for job in list(self._running.values()) if job.stalled), None)
+
+    def note_overrun(self) -> None:
+        """Have what runs stop and fail, because it took longer than a job may."""
+        for running in list(self._running.values()):
+            running.overrun = True
 
     def check(self, seconds: float) -> None:
         """Fail each job that stalls, so many seconds after the last check; call it within the app's context."""

@@ -1,13 +1,16 @@
-"""The tables: users and all that is theirs, from sessions to deliveries; attempts; and the instance."""
+"""The tables: users and what is theirs, from sessions to deliveries; attempts; a cluster's processes; the instance."""
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
 from ezstems.models.delivery import DELIVERED, GIVEN_UP, PENDING, Delivery
 from ezstems.models.instance import Instance
-from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
+from ezstems.models.job import Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import MAX_ID, utcnow
+from ezstems.models.second import free_second
+from ezstems.models.separation_worker import SeparationWorker
 from ezstems.models.session import Session
+from ezstems.models.states import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES
 from ezstems.models.upload_key import UploadKey
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 from ezstems.models.webhook import Webhook
@@ -34,10 +37,12 @@ __all__ = [
     "Delivery",
     "Instance",
     "Job",
+    "SeparationWorker",
     "Session",
     "UploadKey",
     "User",
     "Webhook",
     "count_call",
+    "free_second",
     "utcnow",
 ]

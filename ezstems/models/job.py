@@ -26,19 +26,9 @@ from ezstems.database import db, skip_fsync_once
 from ezstems.models.delivery import COMPLETED_EVENT, FAILED_EVENT, Delivery
 from ezstems.models.instance import Instance
 from ezstems.models.rows import change_one, update_one, utcnow
-from ezstems.models.second import reserve_second
+from ezstems.models.states import COMPLETED, DELETED, FAILED, IS_QUEUED, PROCESSING, QUEUED, STATES
 from ezstems.models.user import User
 
-QUEUED, PROCESSING, COMPLETED, FAILED = STATES = ("queued", "processing", "completed", "failed")
-CRASHED = (
-    "The server went down while it separated this file. Tried again in a process of its own, which died as well, "
-    "the file has probably crashed the separator."
-)
-STALLED = (
-    "The separation made no progress on the server and was ended. "
-    "Its operator finds more in the log under this job's id."
-)
-DELETED = "Deleted before it was finished."
 # Expired rows stay for ever: what is kept must be found without looking at them.
 KEPT = text("expired_at IS NULL")
 # SQLite's INTEGER has 64 bits, and it counts its own rows by nothing of another name.
@@ -58,6 +48,8 @@ class Job(db.Model):  # type: ignore[name-defined]
         Index("ix_jobs_kept", "user_id", "number", "status", sqlite_where=KEPT, postgresql_where=KEPT),
         # What the sweep looks for.
         Index("ix_jobs_finished_at", "finished_at", postgresql_where=KEPT, sqlite_where=KEPT),
+        # What a cluster claims from and counts places in; elsewhere it is as small as the queue.
+        Index("ix_jobs_queued", "number", postgresql_where=IS_QUEUED, sqlite_where=IS_QUEUED),
         {"sqlite_autoincrement": True},
     )
 
@@ -102,20 +94,6 @@ class Job(db.Model):  # type: ignore[name-defined]
         return self.status in (QUEUED, PROCESSING) or (self.status == COMPLETED and self.keeps_upload)
 
     @classmethod
-    def free_second(cls, stems: int, second: int) -> int:
-        """Return the first second from the given one on whose id of that many stems is free."""
-        if db.session.connection().dialect.name == "postgresql":
-            return reserve_second(stems, second) or second
-        taken = db.session.scalars(
-            select(cls.second).where(cls.stems == stems, cls.second >= second).order_by(cls.second)
-        )
-        for other in taken:
-            if other != second:
-                break
-            second += 1
-        return second
-
-    @classmethod
     def waiting(cls, owner: str) -> Sequence[int]:
         """Return the numbers of an owner's queued jobs, in their order."""
         return db.session.scalars(
@@ -144,6 +122,12 @@ class Job(db.Model):  # type: ignore[name-defined]
     def is_gone(cls, number: int) -> bool:
         """Tell whether a job, or its account, was deleted, or the job has expired."""
         return db.session.scalar(select(cls.number).where(cls.number == number, cls.expired_at.is_(None))) is None
+
+    @classmethod
+    def is_run_by(cls, number: int, owner: str) -> bool:
+        """Tell whether an owner runs a job, which neither was deleted nor went to somebody else."""
+        mine = cls.owner == owner, cls.status == PROCESSING, cls.expired_at.is_(None)
+        return db.session.scalar(select(cls.number).where(cls.number == number, *mine)) is not None
 
     @classmethod
     def positions(cls, numbers: Collection[int]) -> dict[int, int]:

@@ -1,8 +1,10 @@
-"""The seconds of new ids in PostgreSQL, where transactions run side by side: each reserves another one."""
+"""The seconds of new jobs' ids: the first that is free; in PostgreSQL, where transactions run side by side, each
+reserves another one."""
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from ezstems.database import db
+from ezstems.models.job import Job
 
 # The uploads of this moment that may still be under way.
 MOST = 1000
@@ -20,6 +22,18 @@ _RESERVE = text(
 )
 
 
-def reserve_second(stems: int, second: int) -> int | None:
+def free_second(stems: int, second: int) -> int:
+    """Return the first second from the given one on whose id of that many stems is free."""
+    if db.session.connection().dialect.name == "postgresql":
+        return _reserve(stems, second) or second
+    taken = select(Job.second).where(Job.stems == stems, Job.second >= second).order_by(Job.second)
+    for other in db.session.scalars(taken):
+        if other != second:
+            break
+        second += 1
+    return second
+
+
+def _reserve(stems: int, second: int) -> int | None:
     """Return the first second from the given one on that is free, and keep it until the transaction ends."""
     return db.session.scalar(_RESERVE, {"stems": stems, "second": second, "most": MOST})

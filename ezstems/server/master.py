@@ -35,18 +35,24 @@ class Logger(glogging.Logger):
         self.error_log.propagate = True
 
 
-def checked(folder: Path) -> Flask:
+def checked(folder: Path, make: Callable[[], Flask] = create_app, *, separates: bool = False) -> Flask:
     """Make an app by the present settings, and the instance with it; raise ConfigurationError where they can't work.
 
     What can't work must not start, and say so in one line instead of a worker's stack trace. Each worker makes an app
-    of its own after the fork, by the `config.py` that was found right here, and opens the database anew.
+    of its own after the fork, by the `config.py` that was found right here, and opens the database anew. In a cluster,
+    what serves needs neither engine nor weights: only what `separates` does.
     """
     try:
         with privileges.as_owner_of(folder), config.held(folder):
-            app = create_app()
-            choice.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
-            fetch.recover(app.config["EZSTEMS_MODELS"])
-            folders.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
+            app = make()
+            if app.config["EZSTEMS_BROKER_URL"] is not None:
+                from ezstems.jobs.celery_app import require_broker  # one box alone needs no Celery
+
+                require_broker(app.config)
+            if separates or app.config["EZSTEMS_BROKER_URL"] is None:
+                choice.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
+                fetch.recover(app.config["EZSTEMS_MODELS"])
+                folders.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
             with app.app_context():
                 db.engine.dispose()
     except OSError as error:

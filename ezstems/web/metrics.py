@@ -159,6 +159,10 @@ class CurrentMetrics(Collector):
         yield GaugeMetricFamily("ezstems_free_disk_bytes", "Free disk for uploads.", health["free_disk_bytes"])
         if health["model"] is not None:
             yield InfoMetricFamily("ezstems_model", "The weights in use.", {"model": str(health["model"])})
+        if health.get("workers") is not None:
+            workers, waited_seconds = health["workers"], health["oldest_wait_seconds"]
+            yield GaugeMetricFamily("ezstems_workers", "Separation processes that live, on all boxes.", workers)
+            yield GaugeMetricFamily("ezstems_oldest_wait_seconds", "How long the next job has waited.", waited_seconds)
         if health["queue_length"] is None:
             return
         counts = Job.unfinished_by_status()

@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 
 from ezstems.database import db
 from ezstems.jobs import recovery
-from ezstems.models import ApiKey, Attempt, Job, Session, User, count_call, utcnow
+from ezstems.models import ApiKey, Attempt, Job, Session, User, count_call, free_second, utcnow
 from ezstems.web.job_lookup import job_of
 
 OWNER = "a" * 32
@@ -72,7 +72,7 @@ def test_no_hot_query_reads_a_whole_table(crowded: Flask) -> None:
         "find a key": lambda: ApiKey.find("nobody's"),
         "count a call": lambda: count_call(key, 100, 60),
         "find an own job": lambda: job_of(user, "5004_2"),
-        "find a free id": lambda: Job.free_second(2, 109_990),
+        "find a free id": lambda: free_second(2, 109_990),
         "count an account's unfinished jobs": lambda: Job.unfinished(5),
         "lock an account": lambda: User.lock(5),
         "claim": lambda: Job.claim(100_500, OWNER),

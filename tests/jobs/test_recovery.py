@@ -17,7 +17,7 @@ from ezstems.database import db
 from ezstems.jobs import recovery
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.recovery import WorkerLock, adopt
-from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
+from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job, free_second
 from tests.conftest import Account
 
 
@@ -29,7 +29,7 @@ def make_jobs(app: Flask, account: Account) -> Callable[..., list[int]]:
         numbers = []
         with app.app_context():
             for status in statuses:
-                second = Job.free_second(2, 1_700_000_000)
+                second = free_second(2, 1_700_000_000)
                 job = Job(
                     id=f"{second}_2",
                     second=second,

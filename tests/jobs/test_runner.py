@@ -267,11 +267,11 @@ def test_whether_it_was_deleted_cannot_be_read_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def locked(_number: int) -> bool:
+    def locked(_number: int, _owner: str) -> bool:
         raise OperationalError("SELECT jobs", {}, Exception("database is locked"))
 
     monkeypatch.setattr(runner, "LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(Job, "is_gone", locked)
+    monkeypatch.setattr(Job, "is_run_by", locked)
     separator.seconds = 0.02
     number = make_job()
     run(number)

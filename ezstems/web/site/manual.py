@@ -11,6 +11,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 # In the order in which an operator needs them.
 PAGES = (
     "deployment",
+    "scaling",
     "models",
     "settings",
     "commands",

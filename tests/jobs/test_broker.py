@@ -1,0 +1,184 @@
+"""A cluster's jobs, from web boxes to separation boxes and back, over a real PostgreSQL and a real Redis."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from ezstems.jobs.celery_app import TASK
+from tests.support.backends import Postgres, Redis
+from tests.support.clusters import CRASHING, DEAD_SECONDS, Boxes, Cluster, kill
+from tests.support.sessions import enter
+
+pytestmark = pytest.mark.timeout(300)
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Redis]:
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def boxes(
+    broker: Redis, postgres: Postgres, song: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Boxes]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), postgres, broker.url) as cluster:
+        yield Boxes(cluster, song)
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing(boxes: Boxes) -> Iterator[None]:
+    yield
+    boxes.empty()
+
+
+def test_a_job_runs_elsewhere_and_comes_back(boxes: Boxes) -> None:
+    job = boxes.me.upload()
+    row = boxes.end(job)
+    assert row["status"] == "completed", boxes.cluster.logs()
+    for web in boxes.webs:
+        assert boxes.me.at(web).download(job) == ["vocals.wav", "accompaniment.wav"]
+    owners = {row["id"] for row in boxes.cluster.rows("SELECT id FROM workers")}
+    assert row["owner"] in owners and len(owners) == 4
+    health = requests.get(f"{boxes.webs[1].url}/health", timeout=30)
+    assert health.status_code == 200
+    told = health.json()
+    assert (told["status"], told["workers"], told["model"], told["oldest_wait_seconds"]) == (
+        "ok", 4, "fast test model", 0.0,
+    )  # fmt: skip
+    assert "started" not in boxes.webs[0].log.read_text().partition("queued,")[2]
+
+
+def test_places_are_the_rows_order_on_every_box(boxes: Boxes) -> None:
+    boxes.fill()
+    jobs = [boxes.me.at(boxes.webs[index % 2]).upload() for index in range(6)]
+    for web in boxes.webs:
+        assert [boxes.me.at(web).status(job)["queue_position"] for job in jobs] == [1, 2, 3, 4, 5, 6]
+    began = time.monotonic()
+    boxes.cluster.release()
+    rows = [boxes.end(job) for job in jobs]
+    assert [row["status"] for row in rows] == ["completed"] * 6
+    assert time.monotonic() - began < 10
+    begun = [row["started_at"] for row in rows]
+    assert begun == sorted(begun)
+
+
+def test_a_deleted_job_is_taken_back_or_stopped(boxes: Boxes) -> None:
+    running = boxes.fill()
+    waiting, other = boxes.me.upload(), boxes.me.upload()
+    boxes.cluster.wait(lambda: boxes.ready() >= 2)
+    session = enter(boxes.webs[1].url, "someone@example.com")
+    for job in (waiting, running[0]):
+        assert session.post(f"{boxes.webs[1].url}/songs/{job}/delete", timeout=30).ok
+    # The next that waits takes the freed place, the deleted ones never run.
+    boxes.cluster.wait(lambda: boxes.row(other)["status"] == "processing", 15)
+    boxes.cluster.release()
+    boxes.end(other)
+    for job in (running[0], waiting):
+        assert boxes.row(job)["status"] == "failed" and boxes.row(job)["expired_at"] is not None
+    assert boxes.row(waiting)["started_at"] is None
+    logs = boxes.cluster.logs()
+    assert f"job {running[0]}: stopped, deleted while it ran" in logs
+    assert f"Discarding revoked task: {TASK}[{waiting}]" in logs and f"revoked task: {TASK}[{running[0]}]" not in logs
+
+
+def test_tickets_may_be_lost_doubled_and_late(boxes: Boxes) -> None:
+    boxes.fill()
+    jobs = [boxes.me.upload() for _ in range(3)]
+    boxes.cluster.wait(lambda: boxes.ready() >= 3)
+    boxes.purge()
+    assert boxes.cluster.wait(lambda: boxes.ready() >= 3) < 15
+    for number in range(9):  # each twice more, and some for jobs that never were
+        boxes.celery.send_task(TASK, args=(number,), task_id=f"late-{number}")
+    boxes.cluster.release()
+    assert [boxes.end(job)["status"] for job in jobs] == ["completed"] * 3
+    boxes.cluster.wait(lambda: boxes.ready() == 0)
+    logs = boxes.cluster.logs()
+    assert [logs.count(f"job {job}: started") for job in jobs] == [1, 1, 1]
+
+
+def test_a_killed_process_and_a_poisonous_song_stop_nobody_else(boxes: Boxes) -> None:
+    running = boxes.fill()
+    pid = boxes.cluster.rows(
+        "SELECT pid FROM workers w JOIN jobs j ON j.owner = w.id WHERE j.id = %s", running[0]
+    )[0]["pid"]  # fmt: skip
+    kill(pid)
+    boxes.cluster.wait(lambda: boxes.row(running[0])["crashes"] == 1, DEAD_SECONDS + 10)
+    boxes.cluster.release()
+    assert boxes.end(running[0])["status"] == "completed"
+    poison, other = boxes.me.upload(stems=CRASHING), boxes.me.upload()
+    assert boxes.end(other)["status"] == "completed"
+    row = boxes.end(poison)
+    assert row["status"] == "failed" and "crashed the separator" in row["error"] and row["crashes"] == 1
+    boxes.cluster.wait(lambda: requests.get(f"{boxes.webs[1].url}/health", timeout=30).json()["workers"] == 4)
+
+
+def test_a_killed_box_and_one_that_is_stopped(boxes: Boxes) -> None:
+    running = boxes.fill()
+    first, second = boxes.workers
+    first.kill()
+    theirs = [job for job in running if f"job {job}: started" in first.log.read_text()]
+    boxes.cluster.wait(lambda: all(boxes.row(job)["crashes"] == 1 for job in theirs), DEAD_SECONDS + 10)
+    # A stop gives back at once, and blames nobody.
+    assert second.stop() < 10
+    mine = [job for job in running if job not in theirs]
+    assert [(row["status"], row["crashes"]) for row in map(boxes.row, mine)] == [("queued", 0)] * len(mine)
+    health = requests.get(f"{boxes.webs[0].url}/health", timeout=30)
+    assert (health.status_code, health.json()["status"], health.json()["workers"]) == (503, "no workers", 0)
+    assert health.json()["oldest_wait_seconds"] > 0
+    assert "no separation box is running" in requests.get(boxes.webs[0].url, timeout=30).text
+    waiting = boxes.me.upload()  # accepted all the same
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda box: box.start(), boxes.workers))
+    boxes.cluster.release()
+    assert [boxes.end(job)["status"] for job in [*running, waiting]] == ["completed"] * 5
+
+
+def test_a_broker_that_dies_comes_back_empty(boxes: Boxes, broker: Redis) -> None:
+    running = boxes.fill()
+    waiting = boxes.me.upload()
+    broker.kill()
+    began = time.monotonic()
+    late = boxes.me.upload()  # no request waits for the broker
+    assert time.monotonic() - began < 3
+    boxes.webs[0].logged("no tickets are sent now")
+    broker.start()
+    boxes.cluster.release()
+    assert [boxes.end(job, 60)["status"] for job in [*running, waiting, late]] == ["completed"] * 6
+    again = boxes.me.upload()
+    assert boxes.end(again)["status"] == "completed"
+    boxes.webs[0].logged("tickets are sent again")
+
+
+def test_celerys_own_tools_answer(boxes: Boxes) -> None:
+    boxes.fill()
+    inspect = boxes.celery.control.inspect(timeout=5.0)
+    names = {f"ezstems-{box.process.pid}" for box in boxes.workers if box.process}
+    answers = inspect.ping()
+    assert {name.partition("@")[0] for name in answers} == names
+    active = [task for tasks in inspect.active().values() for task in tasks]
+    assert len(active) == 4 and {task["name"] for task in active} == {TASK}
+    seen: list[str] = []
+    with boxes.celery.connection_for_read() as connection:
+
+        def note(event: dict[str, str]) -> None:
+            seen.append(event["uuid"])
+            receiver.should_stop = True
+
+        receiver = boxes.celery.events.Receiver(connection, handlers={"task-succeeded": note})
+        threading.Timer(1.0, boxes.cluster.release).start()  # once the receiver listens
+        receiver.capture(limit=None, timeout=30, wakeup=False)
+    assert len(seen) >= 1
+
+
+def test_an_operator_retries(boxes: Boxes) -> None:
+    job = boxes.me.upload()
+    boxes.end(job)
+    upload = boxes.cluster.instance / "uploads" / boxes.row(job)["filename"]
+    upload.write_bytes(boxes.me.song)
+    boxes.cluster.rows("UPDATE jobs SET status = 'failed', error = 'x' WHERE id = %s", job)
+    assert "queued again" in boxes.webs[0].command("jobs", "retry", job)
+    row = boxes.end(job)
+    assert (row["status"], row["error"]) == ("completed", None)
