@@ -21,8 +21,8 @@ from tests.support.backends import Postgres, Redis
 from tests.support.clusters import Caller, Cluster
 
 ROWS = (
-    "INSERT INTO jobs (id, filename, second, stems, user_id, cutoff, output, original_name, size_bytes, sha256, status, "
-    "progress, crashes, created_at) SELECT n || '_2', n || '_2_0.wav', n, 2, j.user_id, j.cutoff, j.output, "
+    "INSERT INTO jobs (id, filename, second, stems, user_id, cutoff, output, original_name, size_bytes, sha256, "
+    "status, progress, crashes, created_at) SELECT n || '_2', n || '_2_0.wav', n, 2, j.user_id, j.cutoff, j.output, "
     "j.original_name, j.size_bytes, j.sha256, 'queued', 0, 0, j.created_at "
     "FROM jobs j, generate_series(1, %s) n WHERE j.number = 1"
 )
@@ -52,7 +52,8 @@ def clear(cluster: Cluster) -> None:
 def measure_dispatch(cluster: Cluster, upload: bytes, jobs: int, processes: int, wait_seconds: float) -> None:
     """Print how close to linear the jobs ran, from the first's start to the last's end, and what each cost."""
     fill(cluster, jobs, upload)
-    celery = make_celery({"EZSTEMS_BROKER_URL": cluster.broker_url, "EZSTEMS_SEPARATIONS": 1, "EZSTEMS_JOB_SECONDS": 60})
+    settings = {"EZSTEMS_BROKER_URL": cluster.broker_url, "EZSTEMS_SEPARATIONS": 1, "EZSTEMS_JOB_SECONDS": 60}
+    celery = make_celery(settings)
     began = time.monotonic()
     for number in range(jobs):
         celery.send_task(TASK, args=(number,))
