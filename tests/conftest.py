@@ -27,14 +27,14 @@ from ezstems.models import ApiKey, Job, User
 from tests.support.audio_files import write_wav
 from tests.support.separators import FastSeparator
 
-pytest_plugins = ["tests.support.random_models"]
+pytest_plugins = ["tests.support.random_models", "tests.support.backend_fixtures"]
 
 PASSWORD = "a good password"
 # Whose tests take their time: those that import what starts a server, a browser or TensorFlow, which makes networks.
 SLOW = ("clients", "browser", "soak", "benchmarks")
-SLOW_SUPPORT = ("servers", "proxies", "tensorflow", "checkpoints")
+SLOW_SUPPORT = ("servers", "backends", "proxies", "tensorflow", "checkpoints")
 STARTERS = tuple(f"tests.{name}" for name in (*SLOW, *(f"support.{name}" for name in SLOW_SUPPORT)))
-SLOW_FIXTURES = {"models", "official"}
+SLOW_FIXTURES = {"models", "official", "postgres", "redis", "rabbitmq", "object_store"}
 
 
 @pytest.hookimpl(tryfirst=True)
