@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
+from ezstems.storage_url import storage
 
 log = logging.getLogger(__name__)
 
@@ -35,29 +36,22 @@ class Setting:
 
 def integer(minimum: int, maximum: int) -> Callable[[Any], int]:
     """Make a parser of whole numbers within bounds."""
-
-    def parse(raw: Any) -> int:
-        try:
-            value = int(str(raw).strip())
-        except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return parse
+    return _within(int, minimum, maximum, f"must be a whole number from {minimum} to {maximum}")
 
 
 def number(minimum: float, maximum: float) -> Callable[[Any], float]:
     """Make a parser of numbers within bounds."""
+    return _within(float, minimum, maximum, f"must be a number from {minimum:g} to {maximum:g}")
 
-    def parse(raw: Any) -> float:
+
+def _within(kind: Callable[[str], Any], minimum: float, maximum: float, rule: str) -> Callable[[Any], Any]:
+    def parse(raw: Any) -> Any:
         try:
-            value = float(str(raw).strip())
+            value = kind(str(raw).strip())
         except ValueError:
             value = float("nan")
         if not minimum <= value <= maximum:
-            raise ValueError(f"must be a number from {minimum:g} to {maximum:g}")
+            raise ValueError(rule)
         return value
 
     return parse
@@ -159,6 +153,8 @@ SETTINGS = (
             "`11kHz` or `16kHz`"),  # fmt: skip
     Setting("IDLE_SECONDS", 600.0, number(0, 1e9), "how long a network that nobody uses stays in memory"),
     Setting("DATABASE_URL", None, database, "SQLAlchemy URL; default: `ezstems.sqlite3` in the instance folder"),
+    Setting("STORAGE_URL", None, storage, "in a cluster: object store of uploads and results, `s3://BUCKET/PREFIX`, "
+            "`gs://…` or `az://…`, or `file:///FOLDER` that all boxes mount"),  # fmt: skip
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "

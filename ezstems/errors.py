@@ -14,6 +14,7 @@
     │   ├── TooManyAttempts       an address, or an account, has had its passwords or registrations
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
+    │       ├── StorageAway       the object store can't be reached
     │       ├── DatabaseLost      the database in use isn't the one on the disk any more
     │       └── ServerBusy        the database
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
@@ -90,6 +91,10 @@ class ServerFull(TryLater):
 
 class DatabaseLost(ServerFull):
     """Say that what would be written now nobody would find again."""
+
+
+class StorageAway(ServerFull):
+    """Say that the object store can't be reached."""
 
 
 class ServerBusy(ServerFull):

@@ -111,14 +111,14 @@ def separator() -> FastSeparator:
 
 
 @pytest.fixture
-def make_app(instance: Path, separator: FastSeparator) -> Iterator[Callable[..., Flask]]:
+def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) -> Iterator[Callable[..., Flask]]:
     """Return a maker of apps on the same instance folder; settings are named without their prefix."""
     made: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
         named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
         app = create_app(
-            {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True} | named
+            {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True} | backend | named
         )
         # As behind gunicorn: a crash is answered, not raised into the test.
         app.config["PROPAGATE_EXCEPTIONS"] = False

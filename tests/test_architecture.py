@@ -36,7 +36,7 @@ ALLOWED = {
         *("ezstems.errors", "ezstems.files"),
     },
     "instance": {
-        *("ezstems.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk"),
+        *("ezstems.files", "ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk"),
         *("ezstems.errors",),
     },
     "server": {
@@ -50,7 +50,8 @@ ALLOWED = {
     "disk.py": {"ezstems.errors"},
     "files.py": set(),
     "errors.py": set(),
-    "config.py": {"ezstems.errors", "ezstems.home"},
+    "config.py": {"ezstems.errors", "ezstems.home", "ezstems.storage_url"},
+    "storage_url.py": set(),
     "home.py": {"ezstems.errors"},
 }
 

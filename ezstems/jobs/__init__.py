@@ -10,7 +10,7 @@ from ezstems.jobs.damage import DAMAGED_RESULT
 from ezstems.jobs.desk import Desk, current_desk
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.zip_entry import ZipEntry
+from ezstems.jobs.opened import Opened
 
 __all__ = [
     "CUTOFFS",
@@ -19,12 +19,12 @@ __all__ = [
     "Format",
     "Incoming",
     "OUTPUTS",
+    "Opened",
     "PARAMETERS",
     "SAMPLE_RATE_HZ",
     "STEMS",
     "UPLOAD_EXTENSIONS",
     "Desk",
-    "ZipEntry",
     "clipping",
     "current_desk",
     "job_happened",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from flask import Flask
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from ezstems import database, disk
 from ezstems.database import db
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 # Each failed one means that another upload of the same moment won.
 ID_ATTEMPTS = 1000
-AWAY = "uploads or results are not there, or read-only, or not on the disk of their own on which they were"
 
 
 class Admission:
@@ -45,9 +44,9 @@ class Admission:
         self._app.extensions[database.WATCH].require()
         if self._is_full():
             raise ServerFull("The queue is full. Try again later.")
-        if not self._archive.writable():
-            log.error("refused: %s", AWAY)
-            raise disk.unwritable_error()
+        if obstacle := self._archive.obstacle():
+            log.error("refused: %s", obstacle)
+            raise self._archive.away_error()
         if not self.has_room(expected_bytes):
             raise disk.full_error()
 
@@ -55,15 +54,12 @@ class Admission:
         """Tell whether a job may begin: while the disk is full, or away, accepted jobs wait."""
         if self._app.extensions[database.WATCH].is_lost():
             return False
-        before, self._obstacle = self._obstacle, None
-        if not self._archive.writable():
-            self._obstacle = AWAY
-        elif not self.has_room():
-            self._obstacle = "the disk is full"
+        before = self._obstacle
+        self._obstacle = self._archive.obstacle() or (None if self.has_room() else "the disk is full")
         if self._obstacle is not None and self._obstacle != before:
             log.warning("%s; the jobs that wait go on waiting", self._obstacle)
         elif before is not None and self._obstacle is None:
-            log.info("the disk has room again; the jobs go on")
+            log.info("there is room again; the jobs go on")
         return self._obstacle is None
 
     def has_room(self, expected_bytes: int = 0) -> bool:
@@ -72,6 +68,19 @@ class Admission:
 
     def store(self, incoming: Incoming, job: Job, extension: str) -> None:
         """Store a job's row and upload under a new id: both are durable when this returns, or neither is there."""
+        db.session.commit()  # no transaction, nor connection, is held while an upload goes to where it stays
+        job.upload_key = key = self._archive.hand_in(incoming, extension)
+        try:
+            self._store_row(incoming, job, extension)
+        except BaseException as error:
+            db.session.rollback()
+            # Whether a commit that a lost connection cut off counts, nobody knows: then the sweep decides by the row.
+            if not isinstance(error, OperationalError):
+                self._archive.withdraw(key)
+            raise
+
+    def _store_row(self, incoming: Incoming, job: Job, extension: str) -> None:
+        """Store the row, and give a file its name."""
         second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
             job.second = second = Job.free_second(job.stems, second)
@@ -91,10 +100,10 @@ class Admission:
         try:
             # Exact in every worker: the insert holds the database's write lock, so uploads count one after the other.
             self.require_account_room(job.user_id, Job.unfinished(job.user_id))
-            self._archive.store_upload(incoming, job.filename)
+            self._archive.store_upload(incoming, job)
             db.session.commit()
         except BaseException:
-            filename = job.filename
+            files = job.files()
             db.session.rollback()
-            self._archive.remove_source(filename)
+            self._archive.remove_source(files)
             raise

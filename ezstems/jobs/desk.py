@@ -4,7 +4,6 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app
@@ -13,17 +12,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
 from ezstems.database_watch import DatabaseWatch
+from ezstems.errors import StorageAway
 from ezstems.jobs import retention
 from ezstems.jobs.admission import Admission
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.background import Housekeeper
-from ezstems.jobs.damage import raising_damaged_result, require_result
+from ezstems.jobs.damage import raising_damaged_result
 from ezstems.jobs.dispatch import Dispatch
 from ezstems.jobs.events import record_event
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
+from ezstems.jobs.opened import Opened
 from ezstems.jobs.pool import STOP_SECONDS, Pool
 from ezstems.jobs.runner import Separating
+from ezstems.jobs.storage import open_archive
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Instance, Job, User
 
@@ -39,7 +40,7 @@ class Desk:
     def __init__(self, app: Flask, separate: Separating) -> None:
         self.id = uuid.uuid4().hex
         self._app = app
-        self._archive = Archive(Path(app.instance_path), self.id)
+        self._archive = open_archive(app, self.id)
         self._watch: DatabaseWatch = app.extensions[database.WATCH]
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
@@ -66,7 +67,7 @@ class Desk:
             try:
                 with self._app.app_context():
                     retention.restore_lost_files(self._archive)
-            except (OSError, SQLAlchemyError):
+            except (OSError, StorageAway, SQLAlchemyError):
                 log.exception("worker %s: lost files could not be looked for yet", self.id)
             self.dispatch.start(replace)
             self._started = True
@@ -137,21 +138,19 @@ class Desk:
         record_event("deleted", job_id, " by its account")
         return True
 
-    def result(self, job: Job) -> Path:
-        """Return the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
-        path = self._archive.result(job.id)
-        require_result(path, job.result_bytes)
-        return path
+    def result(self, job: Job) -> Opened:
+        """Open the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
+        return self._archive.open_result(job)
 
-    def peaks(self, job: Job) -> Path:
-        """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
-        return self._archive.peaks(job.id)
+    def peaks(self, job: Job) -> Opened:
+        """Open the peaks of a completed job's stems, as JSON; raise FileNotFoundError: an older job has none."""
+        return self._archive.open_peaks(job)
 
     def stem(self, job: Job, name: str) -> ZipEntry:
         """Open a completed job's stem; raise DamagedFile, as `result` does."""
-        self.result(job)
+        result = self.result(job)
         with raising_damaged_result():
-            return self._archive.stem(job.id, outputs.FORMATS[job.output].filename(name))
+            return ZipEntry(result, outputs.FORMATS[job.output].filename(name))
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""

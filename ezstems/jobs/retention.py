@@ -3,23 +3,22 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
+from itertools import islice
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ezstems import disk
 from ezstems.database import db
-from ezstems.errors import DamagedFile
-from ezstems.jobs.archive import Archive
+from ezstems.jobs.archive import Archive, LostFile, Place, row_condition
 from ezstems.jobs.clock import SLACK, Moment, TrustedClock
-from ezstems.jobs.damage import require_result
 from ezstems.jobs.events import record_event
-from ezstems.jobs.lost import LostFile
 from ezstems.models import COMPLETED, Job
 
 log = logging.getLogger(__name__)
@@ -31,6 +30,9 @@ SWEEP_DAMAGED_EVERY_SECONDS = 60.0
 ORPHAN_AGE_SECONDS = 3600.0
 # What ended so much later than now ended by a clock that went back since.
 AHEAD = timedelta(minutes=1)
+# Whose rows are asked for in one query.
+FILES_AT_ONCE = 500
+
 
 
 class Sweeper:
@@ -62,18 +64,15 @@ class Sweeper:
 
     def _find_damaged(self) -> frozenset[str]:
         """Return the ids of the jobs whose results aren't there, or whole; log those that are newly so."""
+        columns = Job.id, Job.filename, Job.upload_key, Job.owner, Job.result_bytes, Job.number
+        kept = Job.kept().with_only_columns(*columns).where(Job.status == COMPLETED)
         damaged = set()
-        kept = Job.kept().with_only_columns(Job.id, Job.result_bytes, Job.number).where(Job.status == COMPLETED)
-        for job_id, result_bytes, number in db.session.execute(kept).all():
-            try:
-                require_result(self._archive.result(job_id), result_bytes)
-            except DamagedFile as error:
-                if Job.is_gone(number):
-                    continue  # it expired, or was deleted, meanwhile
-                damaged.add(job_id)
-                if job_id not in self._damaged:
-                    log.error("job %s: its result is damaged or lost: %s", job_id, error.__cause__,
-                              extra={"job_id": job_id})  # fmt: skip
+        for job, why in list(self._archive.damaged_results(db.session.execute(kept.execution_options(yield_per=1000)))):
+            if Job.is_gone(job.number):
+                continue  # it expired, or was deleted, meanwhile
+            damaged.add(job.id)
+            if job.id not in self._damaged:
+                log.error("job %s: its result is damaged or lost: %s", job.id, why, extra={"job_id": job.id})
         return frozenset(damaged)
 
 
@@ -109,19 +108,19 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
 
 def restore_lost_files(archive: Archive) -> None:
     """Put back the lost files that a row names again, as when the right database is back."""
-    lost = defaultdict[Path, list[LostFile]](list)
+    lost = defaultdict[Place, list[LostFile]](list)
     for file in archive.lost.files():
         lost[file.home].append(file)
     for home, candidates in lost.items():
-        job = db.session.scalar(select(Job).where(Job.id == archive.job_id(home), Job.expired_at.is_(None)))
-        files = archive.files_of(job) if job is not None else {}
+        job = db.session.scalar(select(Job).where(row_condition(archive, home), Job.expired_at.is_(None)))
+        files = archive.needed_places(job) if job is not None else {}
         if home in files:
             archive.lost.take_back(home, files[home], candidates)
 
 
 def expire_and_delete(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
     """Note in a job's row that its files go, then delete them; return False where they were deleted before."""
-    number, job_id, filename = job.number, job.id, job.filename
+    number, files = job.number, job.files()
     # The row first: a client must never be sent to a file that is going.
     try:
         noted = note(number)
@@ -130,10 +129,10 @@ def expire_and_delete(archive: Archive, job: Job, note: Callable[[int], bool]) -
             raise
         # Except where the disk has no room even for the row: these files are what fills it.
         db.session.rollback()
-        archive.remove(job_id, filename)
+        archive.remove(files)
         noted = note(number)
     if noted:
-        archive.remove(job_id, filename)
+        archive.remove(files)
     return noted
 
 
@@ -144,15 +143,28 @@ def _is_at_stake(archive: Archive, until: datetime) -> bool:
 
 
 def _put_aside_unnamed(archive: Archive, moment: Moment) -> None:
-    for path in archive.finished_before((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS)):
-        # By its id, which has an index: looked for by name, a thousand files would read a hundred million rows.
-        job_id = archive.job_id(path)
-        job = db.session.execute(select(Job.filename, Job.expired_at).where(Job.id == job_id)).one_or_none()
-        if job is None or path not in (archive.source(job.filename), archive.result(job_id), archive.peaks(job_id)):
-            archive.lost.put_aside(path, moment.wall)
-        elif job.expired_at is not None:
-            log.warning("removed %s, whose job expired or was deleted", path.name)
-            path.unlink(missing_ok=True)
+    old = archive.finished_before((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS))
+    while places := list(islice(old, FILES_AT_ONCE)):
+        rows = _rows_of(archive, places)
+        for place in places:
+            job = rows.get(archive.row_key(place)[1])
+            if job is None or place not in archive.places_of(job):
+                archive.lost.put_aside(place, moment.wall)
+            elif job.expired_at is not None:
+                log.warning("removed %s, whose job expired or was deleted", place.name)
+                archive.delete(place)
+
+
+def _rows_of(archive: Archive, places: Iterable[Place]) -> dict[str, Row[Any]]:
+    """Return what is known of the jobs that may name some files, by the values of their row keys."""
+    values = defaultdict[InstrumentedAttribute[Any], set[str]](set)
+    for column, value in map(archive.row_key, places):
+        values[column].add(value)
+    found = {}
+    for column, wanted in values.items():
+        rows = select(column.label("key"), Job.id, Job.filename, Job.upload_key, Job.owner, Job.expired_at)
+        found.update({row.key: row for row in db.session.execute(rows.where(column.in_(wanted)))})
+    return found
 
 
 def _redate(archive: Archive, after: datetime, until: datetime, now: datetime) -> None:

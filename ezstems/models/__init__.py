@@ -2,6 +2,7 @@
 
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
+from ezstems.models.files import FileNames, Files
 from ezstems.models.instance import Instance
 from ezstems.models.job import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES, Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
@@ -15,6 +16,8 @@ __all__ = [
     "CUSTOM_MAX_MB",
     "DELETED",
     "FAILED",
+    "FileNames",
+    "Files",
     "MAX_KEY_NAME",
     "PLANS",
     "PLAN_MAX_MB",

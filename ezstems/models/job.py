@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db, skip_fsync_once
+from ezstems.models.files import FileNames
 from ezstems.models.instance import Instance
 from ezstems.models.rows import update_one, utcnow
 from ezstems.models.user import User
@@ -58,6 +59,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     output: Mapped[str]
     original_name: Mapped[str]
     filename: Mapped[str]
+    upload_key: Mapped[str | None] = mapped_column(index=True)  # of the upload, where an object store keeps it
     size_bytes: Mapped[int]
     sha256: Mapped[str | None]  # of the upload, taken while it came in; older jobs have none
     status: Mapped[str] = mapped_column(default=QUEUED)
@@ -75,6 +77,10 @@ class Job(db.Model):  # type: ignore[name-defined]
     expired_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship()
+
+    def files(self) -> FileNames:
+        """Return what names the files, to keep while the row changes or goes."""
+        return FileNames(self.id, self.filename, self.upload_key, self.owner)
 
     @property
     def clipped_samples(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
+from ezstems.jobs import in_child
 from ezstems.network import choice
 from ezstems.server import binding
 from ezstems.weights import fetch, folders
@@ -43,7 +44,8 @@ def checked(folder: Path) -> Flask:
     """
     try:
         with privileges.as_owner_of(folder), config.held(folder):
-            app = create_app()
+            with in_child.of_a_forking_parent():
+                app = create_app()
             choice.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
             fetch.recover(app.config["EZSTEMS_MODELS"])
             folders.require(app.config["EZSTEMS_MODEL"], app.config["EZSTEMS_MODELS"])
@@ -63,7 +65,8 @@ def begin() -> tuple[Path, Flask]:
         app = checked(folder)
     except ConfigurationError as error:
         sys.exit(f"ezstems: {error}")
-    hold(folder)
+    with in_child.of_a_forking_parent():
+        hold(app)
     apply(app)
     return folder, app
 

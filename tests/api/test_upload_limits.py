@@ -216,6 +216,6 @@ def test_a_row_that_cannot_be_written_leaves_no_file(
     def broken(folder: Path) -> None:
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr("ezstems.jobs.archive.sync", broken)
+    monkeypatch.setattr("ezstems.jobs.folder_archive.sync", broken)
     error_of(upload(), 500)
     assert_nothing_left(app)

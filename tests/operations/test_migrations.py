@@ -27,7 +27,7 @@ from tests.conftest import PASSWORD
 from tests.support.forks import FORKS
 from tests.support.sessions import log_in
 
-HEAD = "0005"
+HEAD = "0007"
 KEY = "k" * 64
 # What an instance of the first version held: two accounts, a key, a job.
 ROWS = """

@@ -21,7 +21,8 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import OUTPUTS, Desk, ZipEntry
+from ezstems.jobs import OUTPUTS, Desk
+from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.audio_files import read
