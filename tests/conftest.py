@@ -117,9 +117,8 @@ def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) 
 
     def make(**settings: Any) -> Flask:
         named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
-        app = create_app(
-            {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True} | backend | named
-        )
+        own = {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True}
+        app = create_app(own | backend | named)
         # As behind gunicorn: a crash is answered, not raised into the test.
         app.config["PROPAGATE_EXCEPTIONS"] = False
         made.append(app)

@@ -108,7 +108,7 @@ def _make_private(folder: Path) -> None:
 def _require_instance(home: Home) -> None:
     if not identity.database_exists():
         identity.require_match(home)  # songs without their database are more than no instance
-        where = f"there is no instance in {home.name}: the database {database.url_to_show()} is not there, or empty"
+        where = f"there is no instance in {home.place}: the database {database.url_to_show()} is not there, or empty"
         raise ConfigurationError(f"{where}; EZSTEMS_INSTANCE names the folder, a server's start fills it")
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from ezstems.errors import StorageAway
 from ezstems.jobs import in_child
-from ezstems.jobs.opened import Opened
+from ezstems.jobs.opened_object import MOST_BYTES, OpenedObject
 from ezstems.models.instance import ID_FILE
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,6 @@ PROBE_OPTIONS = {"connect_timeout": "3s", "timeout": "5s"}
 PROBE_EVERY_SECONDS = 5.0
 # Parts of a put that are in memory: so many, of so many bytes. S3 takes none smaller (but the last).
 PUT_PARTS, PART_BYTES = 3, 5 << 20
-# What a read fetches: at least the first, twice as much whenever it goes on, never more than the last.
-LEAST_BYTES, MOST_BYTES = 64 << 10, 1 << 20
-# A ZIP's directory ends with a comment of up to 64 KiB, and is looked for from there.
-TAIL_BYTES = (64 << 10) + (16 << 10)
 LIST_AT_ONCE = 1000
 ID = PurePath(ID_FILE)
 
@@ -59,6 +56,7 @@ class Bucket:
     def __init__(self, url: str) -> None:
         """Connect to nothing yet."""
         self.url = url
+        self.is_folder = url.startswith("file:")
         self._probing = threading.Lock()
         self._known_at_seconds = float("-inf")
         self._is_away = False
@@ -87,10 +85,14 @@ class Bucket:
         with self._translating():
             return in_child.call(lambda: _stored(self._store.head(str(key))))
 
-    def open(self, key: PurePath, most_bytes: int = MOST_BYTES) -> "OpenedObject":
+    def open(self, key: PurePath, most_bytes: int = MOST_BYTES) -> OpenedObject:
         """Open an object for reads of up to so many bytes."""
         with self._translating():
-            return OpenedObject(self, str(key), self._store.head(str(key)), most_bytes)
+            meta = self._store.head(str(key))
+        tag, stored = meta["e_tag"], _stored(meta)
+        name = re.sub("[^A-Za-z0-9._-]", "", tag or str(stored.changed_at))
+        fetch = partial(self.read_range, str(key), tag)
+        return OpenedObject(fetch, stored.size_bytes, name, stored.changed_at, most_bytes)
 
     def read_range(self, key: str, e_tag: str | None, start: int, end: int) -> memoryview:
         """Return some bytes of an object that still has this tag."""
@@ -102,18 +104,24 @@ class Bucket:
 
     def list(self, folder: str) -> Iterator[Stored]:
         """Yield the objects below a folder."""
+        if self.is_folder:  # an absent mount's point is as good as empty
+            self.require_there()
         with self._translating():
             for objects in self._store.list(f"{folder}/", chunk_size=LIST_AT_ONCE):
                 yield from map(_stored, objects)
 
     def has_any(self, folder: str) -> bool:
         """Tell whether there is an object below a folder."""
-        return in_child.call(lambda: any(True for _ in self.list(folder)))
+        with self._translating():
+            return in_child.call(lambda: any(self._store.list(f"{folder}/")))
 
     def copy(self, key: PurePath, to: PurePath) -> None:
         """Copy an object inside the store."""
         with self._translating():
-            self._store.copy(str(key), str(to))
+            if self.is_folder:  # a link would keep the time of the first
+                self._store.put(str(to), Path(unquote(urlsplit(self.url).path), key))
+            else:
+                self._store.copy(str(key), str(to))
 
     def delete(self, *keys: PurePath) -> None:
         """Delete objects, those of them that are there."""
@@ -179,41 +187,6 @@ class Bucket:
         else:
             if self._is_away:
                 self._note(None)
-
-
-class OpenedObject(Opened):
-    """Read an object by ranges, more at a time the longer it goes on."""
-
-    def __init__(self, bucket: Bucket, key: str, meta: Any, most_bytes: int) -> None:
-        changed_at, tag = _stored(meta).changed_at, meta["e_tag"]
-        name = re.sub("[^A-Za-z0-9._-]", "", tag or f"{changed_at}")
-        super().__init__(meta["size"], name, changed_at)
-        self._bucket, self._key, self._tag, self._most_bytes = bucket, key, tag, most_bytes
-        self._block, self._start = memoryview(b""), -1
-
-    def read_at(self, view: memoryview, at: int) -> int:
-        """Fill a view from the block that was fetched, and fetch others."""
-        done = 0
-        while done < len(view) and at + done < self.size_bytes:
-            offset = at + done - self._start
-            if not 0 <= offset < len(self._block):
-                self._fetch(at + done, len(view) - done)
-                continue
-            part = self._block[offset : offset + len(view) - done]
-            view[done : done + len(part)] = part
-            done += len(part)
-        return done
-
-    def _fetch(self, at: int, wanted_bytes: int) -> None:
-        goes_on = at == self._start + len(self._block)
-        count = min(2 * len(self._block), self._most_bytes) if goes_on else LEAST_BYTES
-        end = min(at + max(count, wanted_bytes), self.size_bytes)
-        if not goes_on and self.size_bytes - at <= TAIL_BYTES:
-            at, end = max(0, self.size_bytes - TAIL_BYTES), self.size_bytes
-        self._block = self._bucket.read_range(self._key, self._tag, at, end)
-        self._start = at
-        if not self._block:
-            raise OSError(f"{self._key} ends before its end")
 
 
 def connect(url: str, client_options: dict[str, Any], retries: dict[str, Any]) -> Any:

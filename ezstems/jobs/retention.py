@@ -16,10 +16,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ezstems import disk
 from ezstems.database import db
+from ezstems.errors import StorageAway
+from ezstems.jobs import turn
 from ezstems.jobs.archive import Archive, LostFile, Place, row_condition
 from ezstems.jobs.clock import SLACK, Moment, TrustedClock
 from ezstems.jobs.events import record_event
-from ezstems.models import COMPLETED, Job
+from ezstems.models import COMPLETED, Instance, Job, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +53,26 @@ class Sweeper:
         if time.monotonic() - self._swept_seconds < every_seconds:
             return
         self._swept_seconds = time.monotonic()
-        sweep(self._archive, self._retention_hours, self._clock)
-        self._damaged = self._find_damaged()
+        try:
+            with self._alone() as is_ours:
+                if is_ours:
+                    sweep(self._archive, self._retention_hours, self._clock)
+                    self._damaged = self._find_damaged()
+        except StorageAway:
+            log.warning("the sweep stops, and waits for the storage")
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Tell whether this process is to sweep now; in what boxes share, one does it, every few minutes."""
+        if not self._archive.is_shared or db.engine.dialect.name != "postgresql":
+            yield True
+            return
+        with turn.turn(turn.SWEEP) as is_ours:
+            last = Instance.trusted_time()
+            ago_seconds = (utcnow() - last).total_seconds() if last else SWEEP_EVERY_SECONDS
+            db.session.rollback()
+            # The trusted time is noted by every sweep; a clock that went back is the sweep's own business.
+            yield is_ours and not 0 <= ago_seconds < SWEEP_EVERY_SECONDS / 2
 
     def problems(self) -> list[str]:
         """Say what is wrong with what is kept."""

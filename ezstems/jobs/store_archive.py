@@ -72,7 +72,7 @@ class StoreArchive:
     def hand_in(self, incoming: Incoming, extension: str) -> str | None:
         """Put the upload under a key of its own."""
         key = f"{uuid.uuid4().hex}.{extension}"
-        self._bucket.put(PurePath(UPLOADS, key), incoming.path)
+        self._put(PurePath(UPLOADS, key), incoming.path)
         return key
 
     def store_upload(self, incoming: Incoming, job: Files) -> None:
@@ -119,8 +119,8 @@ class StoreArchive:
         result_key, peaks_key = store_keys.results(job.id, self._owner)
         try:
             size_bytes = packing.pack(packed, stems, comment, progress)
-            self._patiently(lambda: self._bucket.put(peaks_key, peaks.json().encode()), progress)
-            self._patiently(lambda: self._bucket.put(result_key, packed), progress)
+            self._patiently(lambda: self._put(peaks_key, peaks.json().encode()), progress)
+            self._patiently(lambda: self._put(result_key, packed), progress)
             return size_bytes
         finally:
             packed.unlink(missing_ok=True)
@@ -190,6 +190,11 @@ class StoreArchive:
     def damaged_results(self, jobs: Iterable[Any]) -> Iterator[tuple[Any, BaseException]]:
         """Look for each ZIP and its size in a list of all; ask again for those that aren't in it."""
         return store_keys.damaged_results(self._bucket, jobs)
+
+    def _put(self, place: Place, content: Path | bytes) -> None:
+        if self._bucket.is_folder:  # it would be made anew where its mount is away
+            self._bucket.require_there()
+        self._bucket.put(place, content)
 
     def _fetch(self, job: Job, local: Path, progress: Callable[[], None]) -> None:
         digest, source = hashlib.sha256(), store_keys.source(job)

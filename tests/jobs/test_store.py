@@ -1,7 +1,7 @@
 """Uploads and results in an object store: the same answers, and nothing of them on the box."""
 
 import io
-import json
+import logging
 import threading
 import time
 import zipfile
@@ -21,7 +21,7 @@ from ezstems.errors import ConfigurationError
 from ezstems.jobs import Desk, bucket, retention, storage, store_archive
 from ezstems.jobs.bucket import Bucket
 from ezstems.jobs.clock import TrustedClock
-from ezstems.jobs.retention import Sweeper, restore_lost_files, sweep
+from ezstems.jobs.retention import restore_lost_files, sweep
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.backends import ObjectStore
@@ -191,7 +191,8 @@ def test_a_result_that_the_store_spoilt(
             assert answer.json["error"] == "Stems damaged or lost"
     with app.app_context():
         desk._sweeper.sweep_when_due()
-    assert desk._sweeper.problems() == ["2 results are damaged or missing on the server's disk; the log names the jobs."]
+    told = "2 results are damaged or missing on the server's disk; the log names the jobs."
+    assert desk._sweeper.problems() == [told]
 
 
 def test_what_goes_takes_its_objects_along(
@@ -227,7 +228,7 @@ def test_objects_that_no_row_names_are_put_aside_and_kept_for_a_retention(
         monkeypatch.setattr(retention, "ORPHAN_AGE_SECONDS", 3600.0)
         sweep(desk._archive, 72)
         assert len(names(objects, "lost")) == 3
-        sweep(desk._archive, 1e-6, TrustedClock())
+        sweep(desk._archive, 1e-6, TrustedClock(), believe=True)
         assert names(objects, "lost") == set()
 
 
@@ -282,7 +283,7 @@ def test_a_job_waits_for_the_store_before_and_after_its_separation(
     back = break_store()
     separator.release()  # the first can't put its result
     eventually(lambda: "can't be reached" in caplog.text)
-    assert row(app, first).status == "processing" and row(app, second).status == "queued"
+    assert (row(app, first).status, row(app, second).status) == ("processing", "queued")
     back()
     assert finished(first).status == finished(second).status == "completed"
     assert len(separator.sources) == 2, "none was separated twice"
@@ -293,6 +294,7 @@ def test_a_job_that_has_waited_too_long_goes_back_to_the_queue(
     break_store: Callable[[], Callable[[], object]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(store_archive, "PATIENCE_SECONDS", 0.0)
+    caplog.set_level(logging.INFO)
     separator.hold()
     job_id = upload().json["data"]["id"]
     assert separator.started.wait(10)
@@ -322,7 +324,9 @@ def test_small_ranges_fetch_little_and_whole_files_in_few_calls(
         assert opened.read(1000) == content[5_001_000:5_002_000] and fetched == [64 << 10]
         fetched.clear()
         opened.seek(-22, 2)
-        assert opened.read(22) == content[-22:] and opened.seek(-60_000, 2) and opened.read(9) == content[-60_000:-59_991]
+        assert opened.read(22) == content[-22:]
+        opened.seek(-60_000, 2)
+        assert opened.read(9) == content[-60_000:-59_991]
         assert len(fetched) == 1
         fetched.clear()
         opened.seek(0)

@@ -22,6 +22,7 @@ from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs import OUTPUTS, Desk
+from ezstems.jobs.opened import OpenedFile
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
 from tests.conftest import Account
@@ -176,7 +177,7 @@ def test_the_window_is_read_in_blocks_and_closed(
         return readinto(self, buffer)
 
     def closing(self: ZipEntry) -> None:
-        closed.append(self._file.closed)
+        closed.append(self._archive.closed)
         close(self)
 
     monkeypatch.setattr(ZipEntry, "readinto", reading)
@@ -211,7 +212,7 @@ def test_a_stem_that_could_not_be_opened_is_closed_in_silence(tmp_path: Path) ->
         patch.setattr("sys.unraisablehook", complaints.append)
         for path, error in ((tmp_path / "none.zip", FileNotFoundError), (damaged, zipfile.BadZipFile)):
             with pytest.raises(error):
-                ZipEntry(path, "vocals.wav")
+                ZipEntry(OpenedFile(path), "vocals.wav")
         gc.collect()
     assert complaints == []
 
