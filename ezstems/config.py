@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
-from ezstems.storage_url import storage
+from ezstems.storage import storage
 
 log = logging.getLogger(__name__)
 

@@ -50,8 +50,8 @@ ALLOWED = {
     "disk.py": {"ezstems.errors"},
     "files.py": set(),
     "errors.py": set(),
-    "config.py": {"ezstems.errors", "ezstems.home", "ezstems.storage_url"},
-    "storage_url.py": set(),
+    "config.py": {"ezstems.errors", "ezstems.home", "ezstems.storage"},
+    "storage.py": set(),
     "home.py": {"ezstems.errors"},
 }
 

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,8 +24,10 @@ from ezstems.jobs.retention import restore_lost_files, sweep
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.backends import ObjectStore
+from tests.support.callers import Caller
 from tests.support.forwarder import Forwarder
 from tests.support.separators import FastSeparator
+from tests.support.servers import Server
 
 Upload = Callable[..., TestResponse]
 FOLDERS = ("uploads", "results", "lost")
@@ -228,7 +229,7 @@ def test_objects_that_no_row_names_are_put_aside_and_kept_for_a_retention(
         monkeypatch.setattr(retention, "ORPHAN_AGE_SECONDS", 3600.0)
         sweep(desk._archive, 72)
         assert len(names(objects, "lost")) == 3
-        sweep(desk._archive, 1e-6, TrustedClock(), believe=True)
+        sweep(desk._archive, -1, TrustedClock(), believe=True)
         assert names(objects, "lost") == set()
 
 
@@ -396,22 +397,26 @@ def test_show_and_adopt_know_the_store(
     assert names(objects, "instance_id.parts") == set()
 
 
-def test_boxes_that_start_at_once_make_one_id_and_one_key(
-    backend: dict[str, Any], make_app: Callable[..., Flask], instance: Path, tmp_path: Path
-) -> None:
-    make_app(storage_url=None, instance=tmp_path / "only to migrate", database_url=f"sqlite:///{tmp_path}/shared")
-    apps: list[Flask] = []
-
-    def start(number: int) -> None:
-        apps.append(make_app(instance=tmp_path / f"box {number}", database_url=f"sqlite:///{tmp_path}/fresh"))
-
-    (tmp_path / "fresh").touch()
-    threads = [threading.Thread(target=start, args=(number,)) for number in range(1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({each.config["SECRET_KEY"] for each in apps}) == 1
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["s3"], indirect=True)
+def test_a_server_keeps_no_song_on_its_box(backend: dict[str, Any], tmp_path: Path, song: bytes) -> None:
+    """The master looks at the store, too, before it forks; a store's client of its own would hang its workers."""
+    url = backend[storage.URL]
+    with Server(tmp_path / "one", storage_url=url, workers=2) as server:
+        key = server.key()
+        caller = Caller(server, key)
+        ids = [caller.wait(caller.upload(song)["id"])["id"] for _ in range(3)]
+        server.stop()
+        second = server.beside(tmp_path / "two")
+        second.environ["EZSTEMS_DATABASE_URL"] = f"sqlite:///{tmp_path}/one/ezstems.sqlite3"
+        with second:
+            caller = Caller(second, key)
+            for job_id in ids:
+                assert zipfile.ZipFile(io.BytesIO(caller.get("download.php", id=job_id).content)).testzip() is None
+    held = [path.name for path in tmp_path.rglob("*") if path.suffix in (".zip", ".wav", ".upload")]
+    assert held == []
+    refused = server.refuse(EZSTEMS_STORAGE_URL="s3://no-such-bucket/x")
+    assert refused.returncode != 0 and refused.stderr.count("\n") == 1 and "there is no such bucket" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ PAGES = (
     "retention",
     "recovery",
     "backup",
+    "scaling",
     "speed",
     "reliability",
     "limits",
