@@ -75,6 +75,10 @@ class Archive(Protocol):
         """Tell whether other boxes keep house in it, too."""
         ...
 
+    def belongs_to(self, ids: Collection[str]) -> bool:
+        """Tell whether the files are still those of an instance with one of some ids."""
+        ...
+
     def free_bytes(self) -> int:
         """Return the free space of the disk that fills up first; 0 where it is away."""
         ...

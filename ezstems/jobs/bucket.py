@@ -198,6 +198,8 @@ def connect(url: str, client_options: dict[str, Any], retries: dict[str, Any]) -
     plain = any(endpoint.startswith("http://") for endpoint in endpoints)
     try:
         if url.startswith("file:"):
+            if not Path(unquote(urlsplit(url).path)).is_dir():
+                raise FileNotFoundError(url)
             return from_url(url, mkdir=False)
         options: dict[str, Any] = {"client_options": {**client_options, "allow_http": plain}, "retry_config": retries}
         return from_url(url, **options)
@@ -206,8 +208,8 @@ def connect(url: str, client_options: dict[str, Any], retries: dict[str, Any]) -
 
 
 def _probe(store: Any, name: str) -> None:
+    store.list_with_delimiter()  # first: there are stores that make a bucket for the first object
     store.put(name, b"probe")
-    store.list_with_delimiter()
     store.get(name).bytes()
     store.delete(name)
 

@@ -8,7 +8,7 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,6 +58,10 @@ class FolderArchive:
     def peaks(self, job_id: str) -> Path:
         """Return where the peaks of a job's stems lie, as JSON, once it is complete."""
         return self._results / f"{job_id}.peaks"
+
+    def belongs_to(self, ids: Collection[str]) -> bool:
+        """Return True: the watch over the database looks at the folder's id."""
+        return True
 
     def free_bytes(self) -> int:
         """Return the free space of the disk of uploads or results, whichever has less; 0 where one is away."""

@@ -55,7 +55,9 @@ class Sweeper:
         self._swept_seconds = time.monotonic()
         try:
             with self._alone() as is_ours:
-                if is_ours:
+                if is_ours and not self._archive.belongs_to(Instance.ids()):
+                    log.error("the files belong to another database now; nothing is swept")
+                elif is_ours:
                     sweep(self._archive, self._retention_hours, self._clock)
                     self._damaged = self._find_damaged()
         except StorageAway:

@@ -60,7 +60,7 @@ def unusable(app: Flask, error: BaseException) -> ConfigurationError:
         why = f"there are no credentials for it: set {credentials}"
     elif isinstance(cause, PermissionDeniedError | UnauthenticatedError | PermissionError) or " 403 " in said:
         why = f"it refuses the credentials, or they may not list, read, put and delete: check {credentials}"
-    elif isinstance(cause, FileNotFoundError):
+    elif isinstance(cause, FileNotFoundError) or " 404 " in said:
         why = "there is no such bucket or folder"
     else:
         why = f"it can't be reached or used: {said}"

@@ -20,7 +20,7 @@ from ezstems.audio.peaks import Peaks
 from ezstems.errors import DamagedFile, StorageAway
 from ezstems.jobs import packing, store_keys
 from ezstems.jobs.archive import RESULTS, UPLOADS, Place
-from ezstems.jobs.bucket import AWAY, RETRY_AFTER_SECONDS, Bucket
+from ezstems.jobs.bucket import AWAY, ID, RETRY_AFTER_SECONDS, Bucket
 from ezstems.jobs.damage import DAMAGED_RESULT, UPLOAD
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.opened import Opened
@@ -46,6 +46,13 @@ class StoreArchive:
         self._bucket, self._owner = bucket, owner
         self._scratch = Scratch(scratch, owner)
         self.lost = StoreLost(bucket)
+
+    def belongs_to(self, ids: Collection[str]) -> bool:
+        """Compare the store's id: it may have been bound to another database since."""
+        try:
+            return self._bucket.read(ID).decode(errors="replace").strip() in ids
+        except FileNotFoundError as error:
+            raise StorageAway(AWAY, RETRY_AFTER_SECONDS) from error
 
     def free_bytes(self) -> int:
         """Return the free space for what passes through this box."""

@@ -233,6 +233,22 @@ def test_objects_that_no_row_names_are_put_aside_and_kept_for_a_retention(
         assert names(objects, "lost") == set()
 
 
+def test_what_belongs_to_another_database_now_is_not_swept(
+    app: Flask, objects: Bucket, desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "ORPHAN_AGE_SECONDS", -1.0)
+    objects.put(PurePath("results/1_2.someone.zip"), b"x")
+    held = objects.read(PurePath("instance_id"))
+    objects.put(PurePath("instance_id"), b"0" * 32)
+    sweeper = Sweeper(desk._archive, 72)
+    with app.app_context():
+        sweeper.sweep_when_due()
+        assert names(objects) == {"results/1_2.someone.zip"} and "nothing is swept" in caplog.text
+        objects.put(PurePath("instance_id"), held)
+        Sweeper(desk._archive, 72).sweep_when_due()
+    assert names(objects, "results") == set() and len(names(objects, "lost")) == 1
+
+
 def test_what_a_row_names_again_returns(
     app: Flask, done: Callable[..., Job], objects: Bucket, desk: Desk
 ) -> None:
