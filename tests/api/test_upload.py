@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -77,7 +76,8 @@ def test_the_file_and_the_row_are_there_before_the_answer(
     content = song + b"\r\n--EzStems\r\n--\r\n\n\r--" * 40_000
     job = job_of(app, upload(content=content, name="My Song.wav", stems="5"))
     assert uploads(app) == [job.filename]
-    assert (Path(app.instance_path) / "uploads" / job.filename).read_bytes() == content
+    with app.extensions["ezstems"]._archive.lend_source(job, lambda: None) as source:
+        assert source.read_bytes() == content
     assert (job.stems, job.cutoff, job.output) == (5, "full", "wav")
     assert (job.original_name, job.size_bytes) == ("My Song.wav", len(content))
 

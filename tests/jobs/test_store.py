@@ -20,7 +20,7 @@ from ezstems.errors import ConfigurationError
 from ezstems.jobs import Desk, bucket, retention, storage, store_archive
 from ezstems.jobs.bucket import Bucket
 from ezstems.jobs.clock import TrustedClock
-from ezstems.jobs.retention import restore_lost_files, sweep
+from ezstems.jobs.retention import Sweeper, restore_lost_files, sweep
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.backends import ObjectStore
