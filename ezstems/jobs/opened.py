@@ -1,5 +1,6 @@
 """An opened file of the archive: read from any position, wherever it lies."""
 
+import errno
 import io
 import os
 from datetime import datetime
@@ -45,7 +46,7 @@ class Opened(io.RawIOBase):
         """Set the position, and return it; beyond the end there is nothing to read."""
         at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size_bytes}[whence]
         if at < 0:
-            raise ValueError(f"offset={offset} leads before the beginning")
+            raise OSError(errno.EINVAL, f"offset={offset} leads before the beginning")  # as a file does
         self._at = at
         return at
 
