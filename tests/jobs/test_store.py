@@ -23,7 +23,7 @@ from ezstems.jobs.clock import TrustedClock
 from ezstems.jobs.retention import Sweeper, restore_lost_files, sweep
 from ezstems.models import Job
 from tests.conftest import Account
-from tests.support.backends import ObjectStore
+from tests.support.backends import ObjectStore, Postgres
 from tests.support.callers import Caller
 from tests.support.forwarder import Forwarder
 from tests.support.separators import FastSeparator
@@ -231,6 +231,22 @@ def test_objects_that_no_row_names_are_put_aside_and_kept_for_a_retention(
         assert len(names(objects, "lost")) == 3
         sweep(desk._archive, -1, TrustedClock(), believe=True)
         assert names(objects, "lost") == set()
+
+
+@pytest.mark.parametrize("backend", ["file"], indirect=True)
+def test_of_two_boxes_one_sweeps_and_both_have_one_id_and_one_key(
+    make_app: Callable[..., Flask], postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    swept: list[Any] = []
+    monkeypatch.setattr(retention, "sweep", lambda archive, *rest: swept.append(archive) or sweep(archive, *rest))
+    url = postgres.url_of(postgres.new_database())
+    boxes = [make_app(instance=tmp_path / name, database_url=url) for name in ("one", "two")]
+    assert boxes[0].config["SECRET_KEY"] == boxes[1].config["SECRET_KEY"]
+    for box in boxes:
+        with box.app_context():
+            box.extensions["ezstems"]._sweeper.sweep_when_due()
+    assert len(swept) == 1
 
 
 def test_what_belongs_to_another_database_now_is_not_swept(
