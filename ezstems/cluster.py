@@ -35,8 +35,6 @@ def require_whole(config: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"EZSTEMS_BROKER_URL needs EZSTEMS_DATABASE_URL to name a PostgreSQL, which all boxes share, not {kind}"
         )
-    if "EZSTEMS_STORAGE_URL" not in config:
-        return
     has_store = config["EZSTEMS_STORAGE_URL"] is not None
     if has_broker and not has_store:
         raise ConfigurationError("EZSTEMS_BROKER_URL needs EZSTEMS_STORAGE_URL, too: the boxes share no folder")

@@ -33,10 +33,11 @@ class DatabaseWatch:
         self._connections = 0
         self._reported: str | None = None
 
-    def watch_id(self, id_file: Path, instance_id: str) -> None:
-        """Watch the file of the instance's id, which nobody writes to, and the id."""
+    def watch_id(self, id_file: Path | None, instance_id: str) -> None:
+        """Watch the instance's id, and its file, which nobody writes to, where it has one."""
         with self._lock:
-            self._files[id_file] = _identity(id_file, with_time=True) or ()
+            if id_file is not None:
+                self._files[id_file] = _identity(id_file, with_time=True) or ()
             self._id_file, self._id = id_file, instance_id
 
     def opened(self, database: Path) -> None:

@@ -15,6 +15,7 @@
     │   ├── UploadInFlight        another upload has the same Idempotency-Key, and isn't through yet
     │   ├── TooManyJobs           the account has as many unfinished jobs as it may
     │   └── ServerFull            queue or disk
+    │       ├── StorageAway       the object store can't be reached
     │       ├── DatabaseLost      the database in use isn't the one on the disk any more
     │       └── ServerBusy        the database
     ├── Interrupted               the separation was told to stop; its job goes back to the queue
@@ -97,6 +98,10 @@ class ServerFull(TryLater):
 
 class DatabaseLost(ServerFull):
     """Say that what would be written now nobody would find again."""
+
+
+class StorageAway(ServerFull):
+    """Say that the object store can't be reached."""
 
 
 class ServerBusy(ServerFull):

@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 
@@ -27,3 +28,8 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def changed_at(stat: os.stat_result) -> datetime:
+    """Return when a file was last changed, in UTC without a zone, as the rows have it."""
+    return datetime.fromtimestamp(stat.st_mtime, timezone.utc).replace(tzinfo=None)

@@ -162,7 +162,7 @@ def separator() -> FastSeparator:
 
 
 @pytest.fixture
-def make_app(instance: Path, separator: FastSeparator) -> Iterator[Callable[..., Flask]]:
+def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) -> Iterator[Callable[..., Flask]]:
     """Return a maker of apps on the same instance folder; settings are named without their prefix."""
     made: list[Flask] = []
 

@@ -41,7 +41,7 @@ ALLOWED = {
     },
     "webhooks": {"ezstems.models", "ezstems.database", "ezstems.errors"},
     "instance": {
-        *("ezstems.files", "ezstems.jobs.archive", "ezstems.models", "ezstems.database", "ezstems.disk"),
+        *("ezstems.files", "ezstems.jobs", "ezstems.models", "ezstems.database", "ezstems.disk"),
         *("ezstems.errors",),
     },
     "server": {
@@ -60,9 +60,11 @@ ALLOWED = {
     "disk.py": {"ezstems.errors"},
     "files.py": set(),
     "errors.py": set(),
-    "config.py": {"ezstems.cluster", "ezstems.errors", "ezstems.home", "ezstems.parsers", "ezstems.remote.VARIABLES"},
+    "config.py": {"ezstems.cluster", "ezstems.errors", "ezstems.home", "ezstems.parsers", "ezstems.remote.VARIABLES",
+        "ezstems.storage"},
     "parsers.py": set(),
     "cluster.py": {"ezstems.errors"},
+    "storage.py": set(),
     "home.py": {"ezstems.errors"},
 }
 

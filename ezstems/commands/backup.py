@@ -19,6 +19,9 @@ from ezstems.jobs import backup as backups
 @with_instance
 def backup(file: Path) -> None:
     """Write the instance into FILE, a tar, whether the server runs or not; an older FILE is replaced in the end."""
+    if url := current_app.config["EZSTEMS_STORAGE_URL"]:
+        own = "use the bucket's versions, or a copy of it, and the database's own tools"
+        raise click.ClickException(f"uploads and results are in {url}: {own}; see docs/scaling.md")
     if db.engine.dialect.name != "sqlite":
         raise click.ClickException(f"the database is {db.engine.dialect.name}; back it up with its own tools")
     folder, source = Path(current_app.instance_path), database.sqlite_file()

@@ -10,6 +10,8 @@ from ezstems.commands import with_settings
 from ezstems.errors import ConfigurationError
 from ezstems.instance import folder as folders
 from ezstems.instance import identity
+from ezstems.instance.home import Home
+from ezstems.jobs import storage
 
 
 @click.group()
@@ -21,11 +23,12 @@ def instance() -> None:
 @with_settings
 def show() -> None:
     """Show folder and database, their ids, and what each holds; it works where a start is refused, too."""
-    folder, files, unnamed = _found()
+    home, files, unnamed = _found()
     accounts, jobs = identity.count_rows()
     for name, value in (
-        ("folder", folder),
-        ("its id", identity.folder_id(folder) or "none"),
+        ("folder", Path(current_app.instance_path)),
+        *([("store", url)] if (url := current_app.config["EZSTEMS_STORAGE_URL"]) else []),
+        ("its id", home.read_id() or "none"),
         ("files", f"{files}, {unnamed} of which no row names"),
         ("database", f"{database.url_to_show()}{'' if identity.database_exists() else ' (not there, or empty)'}"),
         ("its id", identity.database_id() or "none"),
@@ -34,7 +37,7 @@ def show() -> None:
     ):
         click.echo(f"{name:9} {value}")
     try:
-        identity.require_match(folder)
+        identity.require_match(home)
     except ConfigurationError as error:
         raise click.ClickException(f"a start is refused: {error}") from error
 
@@ -44,9 +47,10 @@ def show() -> None:
 @with_settings
 def adopt(yes: bool) -> None:
     """Bind folder and database to each other, whatever they were bound to: former partners of either fit no longer."""
-    folder, files, unnamed = _found()
+    home, files, unnamed = _found()
     accounts, jobs = identity.count_rows()
-    pair = f"{folder} with {files} files and {database.url_to_show()} with {accounts} accounts and {jobs} jobs"
+    rows = f"{database.url_to_show()} with {accounts} accounts and {jobs} jobs"
+    pair = f"{home.place} with {files} files and {rows}"
     lost = f"; {unnamed} files that no row names go to lost/ at the next sweep" if unnamed else ""
     if not yes:
         click.echo("Stop every server of either first.")
@@ -55,10 +59,11 @@ def adopt(yes: bool) -> None:
     click.echo(f"bound {pair} to each other{lost}")
 
 
-def _found() -> tuple[Path, int, int]:
-    """Return the folder, and the counts of its files and of those that no row names; refuse where there is nothing."""
-    folder = Path(current_app.instance_path)
-    files, unnamed = identity.count_files(folder)
-    if not files and identity.folder_id(folder) is None and not identity.database_exists():
-        raise click.ClickException(f"there is no instance in {folder}")
-    return folder, files, unnamed
+def _found() -> tuple[Home, int, int]:
+    """Return folder or store, the counts of its files and of those that no row names; refuse where there is nothing."""
+    storage.require(current_app)
+    home = folders.home_of(current_app)
+    files, unnamed = identity.count_files(home)
+    if not files and home.read_id() is None and not identity.database_exists():
+        raise click.ClickException(f"there is no instance in {home.place}")
+    return home, files, unnamed

@@ -14,6 +14,7 @@ from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.clock import TrustedClock
+from ezstems.jobs.storage import open_archive
 from ezstems.models import FAILED, STATES, Job
 
 
@@ -65,7 +66,7 @@ def retry(job_ids: tuple[str, ...]) -> None:
     """Put jobs that the server itself let fail back into the queue; a running server takes them within seconds."""
     archive = _archive()
     for job in [found(job_id) for job_id in job_ids]:
-        if job.status != FAILED or not archive.source(job.filename).exists() or not Job.retry(job.number):
+        if job.status != FAILED or not archive.has_source(job) or not Job.retry(job.number):
             why = "only a job that failed by the server's fault, and whose upload is still kept, can be retried"
             raise click.ClickException(f"job {job.id} is {state(job)}; {why}")
         click.echo(f"job {job.id} is queued again")
@@ -101,7 +102,7 @@ def prune(believe: bool) -> None:
 
 
 def _archive() -> Archive:
-    return Archive(Path(current_app.instance_path), "command")
+    return open_archive(current_app, "command")
 
 
 def found(job_id: str) -> Job:

@@ -1,6 +1,5 @@
 """`ezstems users`: the accounts."""
 
-from pathlib import Path
 
 import click
 from flask import current_app
@@ -9,7 +8,7 @@ from sqlalchemy import func, select
 
 from ezstems.commands import account, table, with_app, with_instance
 from ezstems.database import db
-from ezstems.jobs.archive import Archive
+from ezstems.jobs.storage import open_archive
 from ezstems.models import CUSTOM_MAX_MB, PLANS, PROCESSING, QUEUED, ApiKey, Job, Session, UploadKey, User
 
 max_mb_option = click.option(
@@ -83,16 +82,16 @@ def set_password(email: str, password: str) -> None:
 @with_instance
 def delete(email: str) -> None:
     """Delete an account with its keys, its jobs and their files; what is being separated stops within seconds."""
-    user, archive = account(email), Archive(Path(current_app.instance_path), "command")
+    user, archive = account(email), open_archive(current_app, "command")
     # The first statement takes the write lock: no upload of this account comes in between.
     for table_of in (ApiKey, Session, UploadKey):
         db.session.execute(delete_rows(table_of).where(table_of.user_id == user.id))
-    jobs = db.session.execute(select(Job.id, Job.filename).where(Job.user_id == user.id)).all()
+    jobs = [job.files() for job in db.session.scalars(select(Job).where(Job.user_id == user.id))]
     db.session.execute(delete_rows(Job).where(Job.user_id == user.id))
     db.session.delete(user)
     db.session.commit()
-    for job_id, filename in jobs:
-        archive.remove(job_id, filename)
+    for files in jobs:
+        archive.remove(files)
     click.echo(f"{user.email}: deleted, with {len(jobs)} jobs")
 
 

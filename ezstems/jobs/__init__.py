@@ -10,7 +10,7 @@ from ezstems.jobs.damage import DAMAGED_RESULT, LOST_UPLOAD
 from ezstems.jobs.desk import Desk, Keep, current_desk
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.incoming import Incoming, Unkept
-from ezstems.jobs.zip_entry import ZipEntry
+from ezstems.jobs.opened import Opened
 
 __all__ = [
     "CUTOFFS",
@@ -21,13 +21,13 @@ __all__ = [
     "Keep",
     "LOST_UPLOAD",
     "OUTPUTS",
+    "Opened",
     "PARAMETERS",
     "SAMPLE_RATE_HZ",
     "STEMS",
     "UPLOAD_EXTENSIONS",
     "Desk",
     "Unkept",
-    "ZipEntry",
     "clipping",
     "current_desk",
     "job_happened",

@@ -13,13 +13,13 @@ from ezstems.database import db
 from ezstems.database_server import is_away
 from ezstems.errors import ServerFull, TooManyJobs, Unauthenticated
 from ezstems.jobs.archive import Archive
+from ezstems.jobs.new_upload import NewUpload
 from ezstems.models import Job, User, free_second
 
 log = logging.getLogger(__name__)
 
 # Each failed one means that another upload of the same moment won.
 ID_ATTEMPTS = 1000
-AWAY = "uploads or results are not there, or read-only, or not on the disk of their own on which they were"
 
 
 class Admission:
@@ -45,9 +45,9 @@ class Admission:
         self._app.extensions[database.WATCH].require()
         if self._is_full():
             raise ServerFull("The queue is full. Try again later.")
-        if not self._archive.writable():
-            log.error("refused: %s", AWAY)
-            raise disk.unwritable_error()
+        if obstacle := self._archive.obstacle():
+            log.error("refused: %s", obstacle)
+            raise self._archive.away_error()
         if not self.has_room(expected_bytes):
             raise disk.full_error()
 
@@ -55,28 +55,36 @@ class Admission:
         """Tell whether a job may begin: while the disk is full, or away, accepted jobs wait."""
         if self._app.extensions[database.WATCH].is_lost():
             return False
-        before, self._obstacle = self._obstacle, None
-        if not self._archive.writable():
-            self._obstacle = AWAY
-        elif not self.has_room():
-            self._obstacle = "the disk is full"
+        before = self._obstacle
+        self._obstacle = self._archive.obstacle() or (None if self.has_room() else "the disk is full")
         if self._obstacle is not None and self._obstacle != before:
             log.warning("%s; the jobs that wait go on waiting", self._obstacle)
         elif before is not None and self._obstacle is None:
-            log.info("the disk has room again; the jobs go on")
+            log.info("there is room again; the jobs go on")
         return self._obstacle is None
 
     def has_room(self, expected_bytes: int = 0) -> bool:
         """Tell whether the disk has room for so many bytes beside EZSTEMS_MIN_FREE_MB."""
         return self._archive.free_bytes() >= expected_bytes + (self._app.config["EZSTEMS_MIN_FREE_MB"] << 20)
 
-    def store(
-        self, place: Callable[[str], None], job: Job, extension: str, keep: Callable[[Job], None]
-    ) -> None:
+    def store(self, upload: NewUpload, job: Job, extension: str, keep: Callable[[Job], None]) -> None:
         """Store a job's row and upload under a new id: both are durable when this returns, or neither is there.
 
-        `keep` may store more in the same transaction, and `place` puts the upload under the name that it gets.
+        `keep` may store more in the same transaction.
         """
+        db.session.commit()  # no transaction, nor connection, is held while an upload goes to where it stays
+        job.upload_key = key = upload.hand_in(extension)
+        try:
+            self._store_row(upload, job, extension, keep)
+        except BaseException as error:
+            db.session.rollback()
+            # Whether a commit that a lost connection cut off counts, nobody knows: then the sweep decides by the row.
+            if not is_away(error):
+                self._archive.withdraw(key)
+            raise
+
+    def _store_row(self, upload: NewUpload, job: Job, extension: str, keep: Callable[[Job], None]) -> None:
+        """Store the row, and give a file its name."""
         second = max(0, int(time.time()))  # an id has no sign
         for attempt in range(ID_ATTEMPTS):
             if not User.lock(job.user_id):
@@ -101,12 +109,11 @@ class Admission:
             # the other.
             self.require_account_room(job.user_id, Job.unfinished(job.user_id))
             keep(job)
-            place(job.filename)
+            upload.place(job)
             db.session.commit()
         except BaseException as error:
-            filename = job.filename
+            files = job.files()
             db.session.rollback()
-            # A server that went away may have committed before: then the job runs, and else the sweep takes the file.
             if not is_away(error):
-                self._archive.remove_source(filename)
+                self._archive.remove_source(files)
             raise

@@ -1,240 +1,193 @@
-"""The files of the jobs, and where each lies, which no other module knows.
+"""The archive: where uploads and results are kept, as everybody but the archives themselves sees it.
 
-A file is written under a name with its worker's id and `.part`, synced, then renamed: nothing is readable half-written,
-and what a dead worker left is told from what a live one is writing.
+There are two, `FolderArchive` in the instance folder and `StoreArchive` in an object store. A file's place is a path to
+the one and a key to the other; whoever else holds one gives it back as it is, or tells its name.
 """
 
-import glob
-import os
-import shutil
-import uuid
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ezstems.audio.peaks import Peaks
-from ezstems.disk import is_writable, raising_server_full
-from ezstems.files import sync, sync_bytes
 from ezstems.jobs.incoming import Incoming
-from ezstems.jobs.lost import LostFiles, changed_at
-from ezstems.jobs.mounts import Mounts
-from ezstems.jobs.zip_entry import ZipEntry
-from ezstems.models import COMPLETED, Job, utcnow
+from ezstems.jobs.opened import Opened
+from ezstems.models import Files, Job
 
-PART = ".part"
-UPLOADS, RESULTS = "uploads", "results"
-COPY_BYTES = 256 << 10  # zipfile's own blocks of 8 KiB take twice the time
-SYNC_BYTES = 8 << 20
+UPLOADS, RESULTS, LOST = "uploads", "results", "lost"
+RESULT, KEPT = "result", "kept upload"  # what may be damaged, in words
+Place = PurePath
 
 
-def is_finished_name(name: str) -> bool:
-    """Tell whether a path below an instance folder is a finished upload's or result's."""
-    path = PurePosixPath(name)
-    in_place = len(path.parts) == 2 and path.parts[0] in (UPLOADS, RESULTS) and path.name not in (".", "..")
-    return in_place and path.suffix != PART and str(path) == name
+@dataclass(frozen=True)
+class LostFile:
+    """Describe a lost file: where it lies, where it came from, its size, and when it was lost."""
+
+    path: Place
+    home: Place
+    size_bytes: int
+    since: datetime
 
 
-def finished_files(instance: Path) -> Iterator[Path]:
-    """Yield the finished uploads and results of an instance folder; it may lack the folders for them."""
-    for folder in (instance / UPLOADS, instance / RESULTS):
-        if folder.is_dir():
-            yield from (path for path in folder.iterdir() if path.suffix != PART and path.is_file())
+class Lost(Protocol):
+    """Keep the files that no row names."""
+
+    @property
+    def folder(self) -> Any:
+        """Return where they lie, for the operator."""
+        ...
+
+    def put_aside(self, path: Place, now: datetime) -> bool:
+        """Put a file aside, as lost now; return False where it is gone, or can't be moved and stays."""
+        ...
+
+    def files(self) -> Iterable[LostFile]:
+        """Yield the lost files."""
+        ...
+
+    def take_back(self, home: Place, size_bytes: int | None, files: Iterable[LostFile] | None = None) -> bool:
+        """Move the newest file from a home back there, one of this size where that is known; False without one."""
+        ...
+
+    def set_since(self, file: LostFile, since: datetime) -> None:
+        """Set the time at which a file was lost, where the box's clock says that."""
+        ...
+
+    def delete(self, file: LostFile) -> None:
+        """Delete a file for good."""
+        ...
 
 
-class Archive:
-    """Keep uploads and results below an instance folder."""
+class Archive(Protocol):
+    """Keep uploads and results; whatever can't be reached raises ServerFull or its kind, never that it is damaged."""
 
-    def __init__(self, instance: Path, owner: str) -> None:
-        self._owner = owner
-        self._folders = self._uploads, self._results = instance / UPLOADS, instance / RESULTS
-        for folder in self._folders:
-            with suppress(FileExistsError):  # a link to a disk that is away
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._mounts = Mounts(instance, self._folders)
-        self.lost = LostFiles(instance / "lost", self._folders)
+    @property
+    def lost(self) -> Lost:
+        """Return the files that no row names."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other boxes keep house in it, too."""
+        ...
+
+    def belongs_to(self, ids: Collection[str]) -> bool:
+        """Tell whether the files are still those of an instance with one of some ids."""
+        ...
 
     def free_bytes(self) -> int:
-        """Return the free space of the disk of uploads or results, whichever has less; 0 where one is away."""
-        try:
-            return min(shutil.disk_usage(folder).free for folder in self._folders)
-        except OSError:  # the disk is away, or fails
-            return 0
+        """Return the free space of the disk that fills up first; 0 where it is away."""
+        ...
 
-    def writable(self) -> bool:
-        """Tell whether uploads and results are there and can be written to."""
-        mode = os.W_OK | os.X_OK
-        return all(self._mounts.is_there(folder, mode) and is_writable(folder) for folder in self._folders)
+    def obstacle(self) -> str | None:
+        """Say, for the log, why nothing can be kept now; None where it can."""
+        ...
+
+    def away_error(self) -> Exception:
+        """Return the error for a caller who is refused by the obstacle."""
+        ...
 
     def can_read_uploads(self) -> bool:
         """Tell whether the uploads are there and can be read."""
-        return self._mounts.is_there(self._uploads, os.R_OK | os.X_OK)
+        ...
 
     def new_upload(self) -> Incoming:
         """Open a new upload, which has no final name yet."""
-        return Incoming(self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}")
+        ...
 
-    def store_upload(self, incoming: Incoming, filename: str) -> None:
-        """Rename a finished upload to its final name, durably; raise ServerFull when the disk has no room."""
-        self._place_upload(incoming.path, filename)
+    def hand_in(self, incoming: Incoming, extension: str) -> str | None:
+        """Bring a whole and checked upload to where it will stay, before its row; return the key to note there."""
+        ...
 
-    def link_upload(self, kept: str, filename: str) -> None:
-        """Give a kept upload a second name, durably; the content stays until both are removed.
+    def store_upload(self, incoming: Incoming, job: Files) -> None:
+        """Give an upload its final name, durably, while its row is being written."""
+        ...
 
-        Raises:
-            FileNotFoundError: there is none of the first name.
-            ServerFull: the disk has no room.
-        """
-        part = self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}"
-        try:
-            with raising_server_full():
-                part.hardlink_to(self.source(kept))
-                part.touch()  # lest a sweep takes it for an old file that no row names, before its row is there
-            self._place_upload(part, filename)
-        finally:
-            part.unlink(missing_ok=True)
+    def hand_in_again(self, kept: Files, extension: str) -> str | None:
+        """Hand in a copy of a kept upload, where it takes one; raise FileNotFoundError where that is gone."""
+        ...
 
-    def _place_upload(self, part: Path, filename: str) -> None:
-        source = self.source(filename)
-        job_id = self.job_id(source)
-        # A file with a new job's id is of an older one, whose row the database has lost.
-        for left in (source, self.result(job_id), self.peaks(job_id)):
-            self._put_aside(left)
-        with raising_server_full():
-            part.replace(source)
-            sync(self._uploads)
+    def link_upload(self, kept: Files, job: Files) -> None:
+        """Give another job a kept upload, whose content stays until neither needs it; as `store_upload`."""
+        ...
 
-    def source(self, filename: str) -> Path:
-        """Return where a job's upload lies."""
-        return self._uploads / filename
+    def withdraw(self, key: str | None) -> None:
+        """Delete what was handed in under a key, whose row was not to be."""
+        ...
 
-    @staticmethod
-    def job_id(path: Path) -> str:
-        """Return the id of the job that a file with a final name belongs to."""
-        return "_".join(path.stem.split("_")[:2])
+    def lend_source(self, job: Job, progress: Callable[[], None]) -> AbstractContextManager[Path]:
+        """Lend a job's upload as a local file; raise DamagedFile unless it is as it came in."""
+        ...
 
-    def result(self, job_id: str) -> Path:
-        """Return where a job's ZIP lies once it is complete."""
-        return self._results / f"{job_id}.zip"
+    def has_source(self, job: Files) -> bool:
+        """Tell whether a job's upload is kept."""
+        ...
 
-    def peaks(self, job_id: str) -> Path:
-        """Return where the peaks of a job's stems lie, as JSON, once it is complete."""
-        return self._results / f"{job_id}.peaks"
-
-    def stem(self, job_id: str, name: str) -> ZipEntry:
-        """Open one stem inside a job's ZIP; raise FileNotFoundError without a ZIP, KeyError without that stem."""
-        return ZipEntry(self.result(job_id), name)
-
-    @contextmanager
-    def workspace(self, job_id: str) -> Iterator[Path]:
+    def workspace(self, job: Files) -> AbstractContextManager[Path]:
         """Lend a folder for a job's stems, and delete it in the end."""
-        folder = self._results / f"{self._owner}.{job_id}{PART}"
-        shutil.rmtree(folder, ignore_errors=True)
-        for left in (self.result(job_id), self.peaks(job_id)):
-            self._put_aside(left)  # by a run that ended just before its row could say so
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        ...
 
     def pack(
-        self,
-        job_id: str,
-        stems: Iterable[Path],
-        comment: str,
-        peaks: Peaks,
-        progress: Callable[[], None] = lambda: None,
+        self, job: Files, stems: Iterable[Path], comment: str, peaks: Peaks, progress: Callable[[], None] = ...
     ) -> int:
-        """Move finished stems into the job's ZIP and put their peaks beside it; return the ZIP's size in bytes.
+        """Move finished stems into the job's ZIP and keep it with their peaks; return the ZIP's size in bytes."""
+        ...
 
-        Calls `progress` for each block. Encoded audio doesn't deflate, so it is stored as it is: `stem` relies on that.
-        """
-        part, peaks_part = (self._results / f"{self._owner}.{job_id}.{kind}{PART}" for kind in ("zip", "peaks"))
-        try:
-            peaks_part.write_text(peaks.json())
-            sync(peaks_part)
-            # The disk takes what is in while the rest is copied: one sync at the end would take half as long again.
-            with part.open("wb") as handle, ThreadPoolExecutor(1, thread_name_prefix="sync") as disk:
-                syncs: list[Future[None]] = []
-                with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
-                    archive.comment = comment.encode()
-                    for stem in stems:
-                        # A ZIP's dates are of 1980 to 2107, whatever the clock says.
-                        entry = zipfile.ZipInfo.from_file(stem, stem.name, strict_timestamps=False)
-                        with stem.open("rb") as source, archive.open(entry, "w") as target:
-                            while block := source.read(COPY_BYTES):
-                                target.write(block)
-                                progress()
-                                if source.tell() % SYNC_BYTES == 0:
-                                    syncs.append(disk.submit(sync_bytes, handle.fileno()))
-                        # Each stem goes as soon as it is in: the disk holds little more than one copy of the result.
-                        stem.unlink()
-                handle.flush()
-                for pending in syncs:
-                    pending.result()  # the system reports an error once, to the first who syncs
-                    progress()
-                os.fsync(handle.fileno())
-                size_bytes = handle.tell()
-            # The ZIP last: where it is, everything is.
-            for new, place in ((peaks_part, self.peaks(job_id)), (part, self.result(job_id))):
-                self._put_aside(place)
-                new.replace(place)
-            sync(self._results)
-            return size_bytes
-        finally:
-            peaks_part.unlink(missing_ok=True)
-            part.unlink(missing_ok=True)
+    def open_result(self, job: Job) -> Opened:
+        """Open a completed job's ZIP; raise DamagedFile where it isn't there, or as long as it was packed."""
+        ...
 
-    def _put_aside(self, path: Path) -> None:
-        if path.exists():
-            self.lost.put_aside(path, utcnow())
+    def open_peaks(self, job: Files) -> Opened:
+        """Open the peaks of a job's stems, as JSON; raise FileNotFoundError: a job older than these has none."""
+        ...
 
-    def link(self, path: Path) -> Path:
-        """Link a file under a name of this owner, which keeps its content until `remove_unfinished`."""
-        held = path.with_name(f"{self._owner}.{path.name}{PART}")
-        held.hardlink_to(path)
-        return held
-
-    def remove_source(self, filename: str) -> None:
+    def remove_source(self, job: Files) -> None:
         """Delete a job's upload."""
-        self.source(filename).unlink(missing_ok=True)
+        ...
 
-    def remove(self, job_id: str, filename: str) -> None:
-        """Delete all files of a job."""
-        self.remove_source(filename)
-        self.remove_result(job_id)
-
-    def remove_result(self, job_id: str) -> None:
+    def remove_result(self, job: Files) -> None:
         """Delete a job's ZIP and peaks."""
-        for path in (self.result(job_id), self.peaks(job_id)):
-            path.unlink(missing_ok=True)
+        ...
+
+    def remove(self, job: Files) -> None:
+        """Delete all files of a job."""
+        ...
 
     def remove_unfinished(self, owner: str) -> None:
-        """Delete the unfinished files of an owner."""
-        for folder in self._folders:
-            for left in folder.glob(f"{glob.escape(owner)}.*{PART}"):
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
+        """Delete what a dead owner was writing."""
+        ...
 
-    def files_of(self, job: Job) -> dict[Path, int | None]:
-        """Return the paths of the files that a job must have now, each with its size where that is known."""
-        upload: dict[Path, int | None] = {self.source(job.filename): job.size_bytes}
-        if job.status != COMPLETED:
-            return upload
-        return {self.result(job.id): job.result_bytes, self.peaks(job.id): None} | (upload if job.keeps_upload else {})
+    def places_of(self, job: Files) -> Collection[Place]:
+        """Return the places that a job's files may have, whatever its state."""
+        ...
 
-    def finished_before(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
+    def needed_places(self, job: Job) -> dict[Place, int | None]:
+        """Return the places of the files that a job must have now, each with its size where that is known."""
+        ...
+
+    def row_key(self, place: Place) -> tuple[InstrumentedAttribute[Any], str]:
+        """Return the column, and its value there, by which the row is found that may name a file."""
+        ...
+
+    def finished_before(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Place]:
         """Yield the finished files that are older than an age by all of some clocks, or as far in the future."""
-        for folder in self._folders:
-            with suppress(FileNotFoundError, PermissionError):  # a disk that is away
-                for entry in folder.iterdir():
-                    with suppress(FileNotFoundError):  # somebody deletes it at the same time
-                        if entry.suffix != PART and entry.is_file():
-                            changed = changed_at(entry.stat())
-                            if all(abs(clock - changed) > age for clock in clocks):
-                                yield entry
+        ...
+
+    def delete(self, place: Place) -> None:
+        """Delete one file."""
+        ...
+
+    def damaged(self, jobs: Iterable[Any]) -> Iterator[tuple[Any, str, BaseException]]:
+        """Yield what of some completed jobs isn't there, or whole: the job, RESULT or KEPT, and what is wrong."""
+        ...
+
+
+def row_condition(archive: Archive, place: Place) -> ColumnElement[bool]:
+    """Return the condition by which the row is found that may name a file."""
+    column, value = archive.row_key(place)
+    return column == value

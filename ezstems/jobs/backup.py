@@ -15,7 +15,7 @@ from sqlalchemy import select
 from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.files import sync
-from ezstems.jobs.archive import Archive
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.recovery import WorkerLock
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job
 from ezstems.models.instance import ID_FILE
@@ -85,10 +85,10 @@ def _require_room(target: Path, needed_bytes: int, min_free_bytes: int) -> None:
 
 
 @contextmanager
-def _archive_of_links(instance: Path) -> Iterator[Archive]:
+def _archive_of_links(instance: Path) -> Iterator[FolderArchive]:
     """Lend an archive for links; they are deleted in the end, or by the worker that finds this process dead."""
     owner = f"backup-{uuid.uuid4().hex}"
-    archive, lock = Archive(instance, owner), WorkerLock(instance, owner)
+    archive, lock = FolderArchive(instance, owner), WorkerLock(instance, owner)
     lock.acquire()
     try:
         yield archive
@@ -97,7 +97,7 @@ def _archive_of_links(instance: Path) -> Iterator[Archive]:
         lock.remove()
 
 
-def _snapshot(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
+def _snapshot(archive: FolderArchive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
     """Copy the database and link the files of its jobs at one moment.
 
     Return how many jobs have files, how many lack the one they need, and the links with their files.

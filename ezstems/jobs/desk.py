@@ -4,8 +4,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from flask import Flask, current_app
@@ -14,19 +13,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
 from ezstems.database_watch import DatabaseWatch
+from ezstems.errors import StorageAway
 from ezstems.jobs import retention
 from ezstems.jobs.admission import Admission
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.background import Housekeeper
 from ezstems.jobs.claims import Claims
-from ezstems.jobs.damage import raising_damaged_result, require_result
+from ezstems.jobs.damage import raising_damaged_result
 from ezstems.jobs.dispatch import Dispatch
 from ezstems.jobs.estimate import Estimate
 from ezstems.jobs.events import record_event
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
+from ezstems.jobs.new_upload import Again, NewUpload, Received
+from ezstems.jobs.opened import Opened
 from ezstems.jobs.pool import STOP_SECONDS, Pool
 from ezstems.jobs.runner import Separating
+from ezstems.jobs.storage import open_archive
 from ezstems.jobs.waiting import Waits
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import QUEUED, Instance, Job, User
@@ -53,7 +55,7 @@ class Desk:
     def __init__(self, app: Flask, separate: Separating) -> None:
         self.id = uuid.uuid4().hex
         self._app = app
-        self._archive = Archive(Path(app.instance_path), self.id)
+        self._archive = open_archive(app, self.id)
         self._watch: DatabaseWatch = app.extensions[database.WATCH]
         self._stop = threading.Event()
         self._start_lock = threading.Lock()
@@ -93,7 +95,7 @@ class Desk:
             try:
                 with self._app.app_context():
                     retention.restore_lost_files(self._archive)
-            except (OSError, SQLAlchemyError):
+            except (OSError, StorageAway, SQLAlchemyError):
                 log.exception("worker %s: lost files could not be looked for yet", self.id)
             self.dispatch.start(replace)
             self._started = True
@@ -140,25 +142,25 @@ class Desk:
         incoming.finish()
         decode.check(incoming.path, extension)
         facts = {"original_name": name, "size_bytes": incoming.size_bytes, "sha256": incoming.sha256}
-        place = partial(self._archive.store_upload, incoming)
-        return self._line_up(Job(user_id=user.id, **facts, **options), extension, place, keep)
+        job = Job(user_id=user.id, **facts, **options)
+        return self._line_up(job, extension, Received(self._archive, incoming), keep)
 
     def submit_again(self, source: Job, *, keep: Keep = keep_nothing_more, **options: Any) -> Job:
         """Make another job of the same account's kept upload and line it up; raise FileNotFoundError where it is gone.
 
         Each job has the upload under a name of its own: either may be deleted first.
         """
-        kept, extension = source.filename, PurePath(source.filename).suffix.removeprefix(".")
+        extension = PurePath(source.filename).suffix.removeprefix(".")
         facts = {name: getattr(source, name) for name in OF_UPLOAD}
-        return self._line_up(Job(**facts, **options), extension, partial(self._archive.link_upload, kept), keep)
+        return self._line_up(Job(**facts, **options), extension, Again(self._archive, source), keep)
 
-    def _line_up(self, job: Job, extension: str, place: Callable[[str], None], keep: Keep) -> Job:
+    def _line_up(self, job: Job, extension: str, upload: NewUpload, keep: Keep) -> Job:
         self.start()
         self.dispatch.reserve()
         job.owner, job.keeps_upload = self.dispatch.owner, self._app.config["EZSTEMS_KEEP_UPLOADS"] == "on"
         try:
             with disk.raising_server_full():
-                self._admission.store(place, job, extension, keep)
+                self._admission.store(upload, job, extension, keep)
         except BaseException:
             self.dispatch.release()
             raise
@@ -186,21 +188,19 @@ class Desk:
         record_event("deleted", job_id, " by its account")
         return True
 
-    def result(self, job: Job) -> Path:
-        """Return the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
-        path = self._archive.result(job.id)
-        require_result(path, job.result_bytes)
-        return path
+    def result(self, job: Job) -> Opened:
+        """Open the finished ZIP of a completed job; raise DamagedFile where it isn't there, or whole."""
+        return self._archive.open_result(job)
 
-    def peaks(self, job: Job) -> Path:
-        """Return the peaks of a completed job's stems, as JSON; a job older than these has none."""
-        return self._archive.peaks(job.id)
+    def peaks(self, job: Job) -> Opened:
+        """Open the peaks of a completed job's stems, as JSON; raise FileNotFoundError: an older job has none."""
+        return self._archive.open_peaks(job)
 
     def stem(self, job: Job, name: str) -> ZipEntry:
         """Open a completed job's stem; raise DamagedFile, as `result` does."""
-        self.result(job)
+        result = self.result(job)
         with raising_damaged_result():
-            return self._archive.stem(job.id, outputs.FORMATS[job.output].filename(name))
+            return ZipEntry(result, outputs.FORMATS[job.output].filename(name))
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""

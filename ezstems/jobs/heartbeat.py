@@ -80,4 +80,4 @@ def give_back(archive: Archive, line_up: Callable[[int, str], None]) -> None:
             line_up(number, job_id)
         for worker in SeparationWorker.long_dead(FORGET_SECONDS):
             for job in shared_queue.forget(worker):
-                archive.remove_source(job.filename)
+                archive.remove_source(job)

@@ -10,27 +10,17 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
-from ezstems.files import sync
+from ezstems.files import changed_at, sync
+from ezstems.jobs.archive import LostFile, Place
 
 log = logging.getLogger(__name__)
 
 # What the second and later ones of a name are called in addition: `1_2.zip`, `1_2.zip~1`.
 _AGAIN = re.compile(r"~[0-9]+$")
-
-
-@dataclass(frozen=True)
-class LostFile:
-    """Describe a lost file: where it lies, where it came from, its size, and when it was lost."""
-
-    path: Path
-    home: Path
-    size_bytes: int
-    since: datetime
 
 
 class LostFiles:
@@ -41,8 +31,11 @@ class LostFiles:
         self.folder = folder
         self._homes = homes
 
-    def put_aside(self, path: Path, now: datetime) -> bool:
+    def put_aside(self, path: Place, now: datetime) -> bool:
         """Put a file of a home aside, as lost now; return False where it is gone, or can't be moved and stays."""
+        return self._put_aside(Path(path), now)
+
+    def _put_aside(self, path: Path, now: datetime) -> bool:
         try:
             folder = self._folder_of(path.parent)
             seconds = _seconds(now)
@@ -76,7 +69,7 @@ class LostFiles:
                     stat = path.stat()
                     yield LostFile(path, home / _AGAIN.sub("", path.name), stat.st_size, changed_at(stat))
 
-    def take_back(self, home: Path, size_bytes: int | None, files: Iterable[LostFile] | None = None) -> bool:
+    def take_back(self, home: Place, size_bytes: int | None, files: Iterable[LostFile] | None = None) -> bool:
         """Move the newest file from a home back there, one of this size where that is known; return False without one.
 
         `files` are those to choose from: to look through all takes long, if many are taken back.
@@ -86,11 +79,11 @@ class LostFiles:
             for file in (self.files() if files is None else files)
             if file.home == home and (file.size_bytes == size_bytes if size_bytes is not None else file.size_bytes)
         ]
-        if not found or home.exists():
+        if not found or Path(home).exists():
             return False
         file = max(found, key=lambda each: each.since)
         try:
-            _move(file.path, home)
+            _move(Path(file.path), Path(home))
         except OSError as error:
             log.warning("%s could not be taken back: %s", file.path, error.strerror)
             return False
@@ -104,7 +97,7 @@ class LostFiles:
 
     def delete(self, file: LostFile) -> None:
         """Delete a file for good."""
-        file.path.unlink(missing_ok=True)
+        Path(file.path).unlink(missing_ok=True)
         log.warning("%s, which no job named since %s UTC, was deleted: %s bytes",
                     file.path.name, file.since, file.size_bytes)  # fmt: skip
 
@@ -147,11 +140,6 @@ def _move(source: Path, target: Path) -> None:
         except OSError:
             target.unlink(missing_ok=True)
             raise
-
-
-def changed_at(stat: os.stat_result) -> datetime:
-    """Return when a file was last changed, in UTC without a zone, as the rows have it."""
-    return datetime.fromtimestamp(stat.st_mtime, timezone.utc).replace(tzinfo=None)
 
 
 def _seconds(moment: datetime) -> float:

@@ -157,9 +157,10 @@ def adopt(lock: WorkerLock, archive: Archive) -> None:
     for dead in lock.dead_owners():
         archive.remove_unfinished(dead)
         _adopt_from(dead, lock.owner)
-        done = select(Job.filename).where(Job.owner == dead, Job.status == COMPLETED, Job.expired_at.is_(None))
-        for filename in db.session.scalars(done.where(~Job.keeps_upload)).all():
-            archive.remove_source(filename)  # it died between the job's end and this
+        done = select(Job).where(Job.owner == dead, Job.status == COMPLETED, Job.expired_at.is_(None))
+        done = done.where(~Job.keeps_upload)
+        for job in db.session.scalars(done).all():
+            archive.remove_source(job)  # it died between the job's end and this
 
 
 def _adopt_from(dead: str | None, owner: str) -> None:

@@ -15,8 +15,9 @@ from alembic.util import CommandError
 from ezstems.database import MIGRATIONS
 from ezstems.errors import EzStemsError
 from ezstems.files import sync
-from ezstems.jobs.archive import RESULTS, UPLOADS, is_finished_name
+from ezstems.jobs.archive import RESULTS, UPLOADS
 from ezstems.jobs.backup import COPY_BYTES, DATABASE, folder_beside, give_new_id
+from ezstems.jobs.names import is_finished_name
 from ezstems.models import COMPLETED, FAILED
 from ezstems.models.instance import ID_FILE
 

@@ -3,24 +3,25 @@
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
+from itertools import islice
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ezstems import disk
 from ezstems.database import db
-from ezstems.errors import DamagedFile
-from ezstems.jobs.archive import Archive
+from ezstems.errors import StorageAway
+from ezstems.jobs import turn
+from ezstems.jobs.archive import Archive, LostFile, Place, row_condition
 from ezstems.jobs.clock import SLACK, Moment, TrustedClock
-from ezstems.jobs.damage import require_result, require_size
 from ezstems.jobs.events import record_event
-from ezstems.jobs.lost import LostFile
-from ezstems.models import COMPLETED, Delivery, Job, UploadKey
+from ezstems.models import COMPLETED, Delivery, Instance, Job, UploadKey, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ SWEEP_DAMAGED_EVERY_SECONDS = 60.0
 ORPHAN_AGE_SECONDS = 3600.0
 # What ended so much later than now ended by a clock that went back since.
 AHEAD = timedelta(minutes=1)
+# Whose rows are asked for in one query.
+FILES_AT_ONCE = 500
 
 
 class Sweeper:
@@ -49,8 +52,28 @@ class Sweeper:
         if time.monotonic() - self._swept_seconds < every_seconds:
             return
         self._swept_seconds = time.monotonic()
-        sweep(self._archive, self._retention_hours, self._clock)
-        self._damaged = self._find_damaged()
+        try:
+            with self._alone() as is_ours:
+                if is_ours and not self._archive.belongs_to(Instance.ids()):
+                    log.error("the files belong to another database now; nothing is swept")
+                elif is_ours:
+                    sweep(self._archive, self._retention_hours, self._clock)
+                    self._damaged = self._find_damaged()
+        except StorageAway:
+            log.warning("the sweep stops, and waits for the storage")
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Tell whether this process is to sweep now; in what boxes share, one does it, every few minutes."""
+        if not self._archive.is_shared or db.engine.dialect.name != "postgresql":
+            yield True
+            return
+        with turn.turn(turn.SWEEP) as is_ours:
+            last = Instance.trusted_time()
+            ago_seconds = (utcnow() - last).total_seconds() if last else SWEEP_EVERY_SECONDS
+            db.session.rollback()
+            # The trusted time is noted by every sweep; a clock that went back is the sweep's own business.
+            yield is_ours and not 0 <= ago_seconds < SWEEP_EVERY_SECONDS / 2
 
     def problems(self) -> list[str]:
         """Say what is wrong with what is kept."""
@@ -59,34 +82,17 @@ class Sweeper:
         return [f"{are} damaged or missing on the server's disk; the log names the jobs." for are in counted]
 
     def _find_damaged(self) -> frozenset[tuple[str, str]]:
-        """Return what isn't there, or whole, and the id of its job; log what is newly so."""
-        damaged = set()
-        kept = Job.kept().where(Job.status == COMPLETED)
-        columns = Job.number, Job.id, Job.filename, Job.size_bytes, Job.result_bytes, Job.keeps_upload
-        for number, *row in db.session.execute(kept.with_only_columns(*columns)).all():
-            for what, error in self._damage(*row):
-                job_id = row[0]
-                if Job.is_gone(number):
-                    break  # it expired, or was deleted, meanwhile
-                damaged.add((job_id, what))
-                if (job_id, what) not in self._damaged:
-                    log.error("job %s: its %s is damaged or lost: %s", job_id, what, error.__cause__,
-                              extra={"job_id": job_id})  # fmt: skip
+        """Return the ids of jobs with what of them isn't there, or whole; log what is newly so."""
+        files = Job.id, Job.filename, Job.upload_key, Job.owner, Job.size_bytes, Job.result_bytes
+        kept = Job.kept().with_only_columns(Job.number, Job.keeps_upload, *files).where(Job.status == COMPLETED)
+        rows, damaged = db.session.execute(kept.execution_options(yield_per=1000)), set()
+        for job, what, why in list(self._archive.damaged(rows)):
+            if Job.is_gone(job.number):
+                continue  # it expired, or was deleted, meanwhile
+            damaged.add((job.id, what))
+            if (job.id, what) not in self._damaged:
+                log.error("job %s: its %s is damaged or lost: %s", job.id, what, why, extra={"job_id": job.id})
         return frozenset(damaged)
-
-    def _damage(
-        self, job_id: str, filename: str, size_bytes: int, result_bytes: int | None, keeps_upload: bool
-    ) -> Iterator[tuple[str, DamagedFile]]:
-        """Yield what of a completed job's files is damaged, and how."""
-        try:
-            require_result(self._archive.result(job_id), result_bytes)
-        except DamagedFile as error:
-            yield "result", error
-        try:
-            if keeps_upload:
-                require_size(self._archive.source(filename), size_bytes)
-        except DamagedFile as error:
-            yield "kept upload", error
 
 
 def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None = None, *, believe: bool = False) -> int:
@@ -124,19 +130,19 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
 
 def restore_lost_files(archive: Archive) -> None:
     """Put back the lost files that a row names again, as when the right database is back."""
-    lost = defaultdict[Path, list[LostFile]](list)
+    lost = defaultdict[Place, list[LostFile]](list)
     for file in archive.lost.files():
         lost[file.home].append(file)
     for home, candidates in lost.items():
-        job = db.session.scalar(select(Job).where(Job.id == archive.job_id(home), Job.expired_at.is_(None)))
-        files = archive.files_of(job) if job is not None else {}
+        job = db.session.scalar(select(Job).where(row_condition(archive, home), Job.expired_at.is_(None)))
+        files = archive.needed_places(job) if job is not None else {}
         if home in files:
             archive.lost.take_back(home, files[home], candidates)
 
 
 def expire_and_delete(archive: Archive, job: Job, note: Callable[[int], bool]) -> bool:
     """Note in a job's row that its files go, then delete them; return False where they were deleted before."""
-    number, job_id, filename = job.number, job.id, job.filename
+    number, files = job.number, job.files()
     # The row first: a client must never be sent to a file that is going.
     try:
         noted = note(number)
@@ -145,10 +151,10 @@ def expire_and_delete(archive: Archive, job: Job, note: Callable[[int], bool]) -
             raise
         # Except where the disk has no room even for the row: these files are what fills it.
         db.session.rollback()
-        archive.remove(job_id, filename)
+        archive.remove(files)
         noted = note(number)
     if noted:
-        archive.remove(job_id, filename)
+        archive.remove(files)
     return noted
 
 
@@ -159,15 +165,28 @@ def _is_at_stake(archive: Archive, until: datetime) -> bool:
 
 
 def _put_aside_unnamed(archive: Archive, moment: Moment) -> None:
-    for path in archive.finished_before((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS)):
-        # By its id, which has an index: looked for by name, a thousand files would read a hundred million rows.
-        job_id = archive.job_id(path)
-        job = db.session.execute(select(Job.filename, Job.expired_at).where(Job.id == job_id)).one_or_none()
-        if job is None or path not in (archive.source(job.filename), archive.result(job_id), archive.peaks(job_id)):
-            archive.lost.put_aside(path, moment.wall)
-        elif job.expired_at is not None:
-            log.warning("removed %s, whose job expired or was deleted", path.name)
-            path.unlink(missing_ok=True)
+    old = archive.finished_before((moment.wall, moment.trusted), timedelta(seconds=ORPHAN_AGE_SECONDS))
+    while places := list(islice(old, FILES_AT_ONCE)):
+        rows = _rows_of(archive, places)
+        for place in places:
+            job = rows.get(archive.row_key(place)[1])
+            if job is None or place not in archive.places_of(job):
+                archive.lost.put_aside(place, moment.wall)
+            elif job.expired_at is not None:
+                log.warning("removed %s, whose job expired or was deleted", place.name)
+                archive.delete(place)
+
+
+def _rows_of(archive: Archive, places: Iterable[Place]) -> dict[str, Row[Any]]:
+    """Return what is known of the jobs that may name some files, by the values of their row keys."""
+    values = defaultdict[InstrumentedAttribute[Any], set[str]](set)
+    for column, value in map(archive.row_key, places):
+        values[column].add(value)
+    found = {}
+    for column, wanted in values.items():
+        rows = select(column.label("key"), Job.id, Job.filename, Job.upload_key, Job.owner, Job.expired_at)
+        found.update({row.key: row for row in db.session.execute(rows.where(column.in_(wanted)))})
+    return found
 
 
 def _redate(archive: Archive, after: datetime, until: datetime, now: datetime) -> None:

@@ -17,9 +17,8 @@ from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.database_server import is_away
-from ezstems.errors import DatabaseLost, Interrupted, TookTooLong, UploadsAway
+from ezstems.errors import DatabaseLost, Interrupted, StorageAway, TookTooLong, UploadsAway
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.damage import require_upload
 from ezstems.jobs.events import record_event
 from ezstems.jobs.outcome import TOO_LONG, Outcome, completed, failed, interrupted
 from ezstems.jobs.suspect import IsolatedSeparator
@@ -91,7 +90,7 @@ class Runner:
             seconds = time.monotonic() - started
             if self._change(running, partial(outcome.settle, number, self._owner), outcome.status):
                 if not outcome.needs_upload:
-                    self._archive.remove_source(job.filename)
+                    self._archive.remove_source(job)
                 outcome.record(job.id, seconds)
             else:
                 self._leave(job, running, outcome, seconds)
@@ -132,30 +131,29 @@ class Runner:
             is_ours = partial(Job.is_run_by, job.number, self._owner)
             return self._try_database(job, is_ours, "whether it was deleted could not be read") is False
 
-        source = self._archive.source(job.filename)
-        with self._waiting_for_uploads():
-            if not source.exists():
-                self._archive.lost.take_back(source, job.size_bytes)
-            require_upload(source, job.size_bytes, job.sha256)
-        with self._waiting_for_uploads(), self._archive.workspace(job.id) as workspace:
+        with (
+            self._waiting_for_uploads(),
+            self._archive.lend_source(job, running.note_progress) as source,
+            self._archive.workspace(job) as workspace,
+        ):
             separation = separate(source, workspace, **options, progress=progress, stopping=stopping)
             if running.stalled:  # and has failed
                 raise Interrupted("stopped")
             comment = f"Separated by EzStems with the model: {separation.model}"
             if separation.clipped:
                 comment += f"\n{clipping.advice(separation.clipped)}"
-            packed = self._archive.pack(job.id, separation.files, comment, separation.peaks, running.note_progress)
+            packed = self._archive.pack(job, separation.files, comment, separation.peaks, running.note_progress)
         return separation, packed
 
     @contextmanager
     def _waiting_for_uploads(self) -> Iterator[None]:
-        """Raise UploadsAway for whatever fails while the uploads' disk is away: the job waits for it."""
+        """Raise UploadsAway for whatever fails while the uploads' disk, or the store, is away: the job waits for it."""
         try:
             yield
         except Interrupted:
             raise
         except Exception as error:
-            if self._archive.can_read_uploads():
+            if not isinstance(error, StorageAway) and self._archive.can_read_uploads():
                 raise
             raise UploadsAway("the uploads can't be reached, and it waits for them") from error
 
@@ -168,12 +166,12 @@ class Runner:
             # What was packed after the account's call is its last trace. Where there is no row, the whole account was
             # deleted, or the database is an older one: the sweep puts it aside.
             if row is not None:
-                self._archive.remove(job.id, job.filename)
+                self._archive.remove(row)
             detail = f", deleted while it ran, after {seconds:.2f} s"
             record_event("stopped", job.id, detail, seconds=round(seconds, 3))
         elif running.stalled:
             if row is not None and (row.status, row.owner) == (FAILED, self._owner):
-                self._archive.remove_result(job.id)  # where it was packed just then
+                self._archive.remove_result(row)  # where it was packed just then
             message = "job %s: ended, after it had failed, after %.2f s"
             log.warning(message, job.id, seconds, extra={"job_id": job.id})
         else:

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from flask import Flask
@@ -19,10 +18,10 @@ from ezstems.database import db
 from ezstems.errors import DatabaseLost
 from ezstems.jobs import heartbeat
 from ezstems.jobs.admission import Admission
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.background import EngineLoader, Housekeeper
 from ezstems.jobs.events import record_event
 from ezstems.jobs.runner import Runner, Separating
+from ezstems.jobs.storage import open_archive
 from ezstems.jobs.tickets import Tickets
 from ezstems.jobs.watchdog import Watchdog
 from ezstems.models import Instance, Job, shared_queue
@@ -50,7 +49,7 @@ class SeparationProcess:
         self._tickets = tickets
         self._stop = threading.Event()  # of this process alone
         self._running: int | None = None
-        self._archive = Archive(Path(app.instance_path), self.id)
+        self._archive = open_archive(app, self.id)
         self._admission = Admission(app, self._archive, lambda: False)
         self._watchdog = Watchdog(
             Runner(app, self.id, self._archive, separate, self.stopping).run,

@@ -9,7 +9,7 @@ from ezstems.database import db
 
 # Keys of advisory locks; nobody else's in this database begin so.
 _KEYS = 0x657A7374
-GIVE_BACK, TICKETS = _KEYS << 8 | 1, _KEYS << 8 | 2
+GIVE_BACK, TICKETS, SWEEP = _KEYS << 8 | 1, _KEYS << 8 | 2, _KEYS << 8 | 3
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
 from ezstems.models.delivery import DELIVERED, GIVEN_UP, PENDING, Delivery
+from ezstems.models.files import FileNames, Files
 from ezstems.models.instance import Instance
 from ezstems.models.job import Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
@@ -24,6 +25,8 @@ __all__ = [
     "FAILED",
     "GIVEN_UP",
     "MAX_ID",
+    "FileNames",
+    "Files",
     "MAX_KEY_NAME",
     "PENDING",
     "PLANS",

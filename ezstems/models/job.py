@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ezstems.database import db, skip_fsync_once
 from ezstems.models.delivery import COMPLETED_EVENT, FAILED_EVENT, Delivery
+from ezstems.models.files import FileNames
 from ezstems.models.instance import Instance
 from ezstems.models.rows import change_one, update_one, utcnow
 from ezstems.models.states import COMPLETED, DELETED, FAILED, IS_QUEUED, PROCESSING, QUEUED, STATES
@@ -62,6 +63,7 @@ class Job(db.Model):  # type: ignore[name-defined]
     output: Mapped[str]
     original_name: Mapped[str]
     filename: Mapped[str]
+    upload_key: Mapped[str | None] = mapped_column(index=True)  # of the upload, where an object store keeps it
     size_bytes: Mapped[int]
     sha256: Mapped[str | None]  # of the upload, taken while it came in; older jobs have none
     keeps_upload: Mapped[bool] = mapped_column(default=False)  # as long as its result, as was set when it came in
@@ -82,6 +84,10 @@ class Job(db.Model):  # type: ignore[name-defined]
     webhook_url: Mapped[str | None]  # who is told of its end; None: the account's, if any
 
     user: Mapped[User] = relationship()
+
+    def files(self) -> FileNames:
+        """Return what names the files, to keep while the row changes or goes."""
+        return FileNames(self.id, self.filename, self.upload_key, self.owner)
 
     @property
     def clipped_samples(self) -> dict[str, int]:

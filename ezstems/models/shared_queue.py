@@ -52,7 +52,7 @@ def forget(worker: str) -> Sequence[Job]:
     db.session.execute(delete(SeparationWorker).where(SeparationWorker.id == worker))
     db.session.commit()
     done = select(Job).where(Job.owner == worker, Job.status == COMPLETED, Job.expired_at.is_(None))
-    return db.session.scalars(done).all()
+    return db.session.scalars(done.where(~Job.keeps_upload)).all()
 
 
 def places_query(numbers: Collection[int]) -> Select[tuple[int, int]]:

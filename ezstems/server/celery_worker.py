@@ -21,6 +21,7 @@ from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
+from ezstems.jobs import in_child
 from ezstems.jobs.celery_app import TASK, make_celery
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
@@ -96,7 +97,8 @@ def run(make: Callable[[], Flask] = create_app) -> int:
     app = master.checked(folder, make, separates=True)
     if app.config["EZSTEMS_BROKER_URL"] is None:
         raise ConfigurationError("`ezstems worker` needs EZSTEMS_BROKER_URL: without it, `ezstems serve` separates")
-    hold(folder)
+    with in_child.of_a_forking_parent():
+        hold(app)
     log.configure(app.config["EZSTEMS_LOG_LEVEL"], app.config["EZSTEMS_LOG"])
     for name in CHATTERERS:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -16,6 +16,7 @@ from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
+from ezstems.jobs import in_child
 from ezstems.network import choice
 from ezstems.server import binding
 from ezstems.weights import fetch, folders
@@ -44,7 +45,8 @@ def checked(folder: Path, make: Callable[[], Flask] = create_app, *, separates: 
     """
     try:
         with privileges.as_owner_of(folder), config.held(folder):
-            app = make()
+            with in_child.of_a_forking_parent():
+                app = make()
             if app.config["EZSTEMS_BROKER_URL"] is not None:
                 from ezstems.jobs.celery_app import require_broker  # one box alone needs no Celery
 
@@ -69,7 +71,8 @@ def begin() -> tuple[Path, Flask]:
         app = checked(folder)
     except ConfigurationError as error:
         sys.exit(f"ezstems: {error}")
-    hold(folder)
+    with in_child.of_a_forking_parent():
+        hold(app)
     apply(app)
     return folder, app
 

@@ -28,6 +28,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.NotFound: (404, "Not found"),
     errors.DatabaseLost: (500, "Internal server error"),
     errors.ServerBusy: (500, "Server busy"),
+    errors.StorageAway: (500, "Storage unavailable"),
     errors.ServerFull: (500, "Server full"),
     errors.DamagedFile: (500, "Stems damaged or lost"),
     errors.DecodingFailed: (500, "Internal server error"),

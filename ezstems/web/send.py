@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from datetime import timezone
 from typing import IO, Any
 
 from flask import Response, request
@@ -12,7 +12,7 @@ from werkzeug.utils import send_file
 from werkzeug.wsgi import FileWrapper
 
 from ezstems.errors import DamagedFile
-from ezstems.jobs import DAMAGED_RESULT, ZipEntry
+from ezstems.jobs import DAMAGED_RESULT, Opened
 from ezstems.models import Job
 from ezstems.web.filenames import SavedName
 from ezstems.web.job_lookup import expired
@@ -31,25 +31,22 @@ class Blocks(FileWrapper):
         super().__init__(file, BLOCK_BYTES)
 
 
-def send(file: Path | ZipEntry, mimetype: str, saved_name: SavedName | None = None) -> Response:
-    """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved.
-
-    Raises FileNotFoundError.
-    """
+def send(file: Opened, mimetype: str, saved_name: SavedName | None = None) -> Response:
+    """Answer with a file as far as the request's Range and If-None-Match ask for it; with a name it is to be saved."""
     response = send_file(
         file,  # type: ignore[arg-type]
         request.environ | {"wsgi.file_wrapper": Blocks},
         mimetype,
         conditional=False,
-        etag=file.etag if isinstance(file, ZipEntry) else True,
+        etag=file.etag,
+        last_modified=file.changed_at.replace(tzinfo=timezone.utc),
         max_age=0,
         response_class=Response,
     )
     assert isinstance(response, Response)
     if saved_name is not None:
         response.headers["Content-Disposition"] = saved_name.disposition()
-    if isinstance(file, ZipEntry):
-        response.content_length = file.size_bytes
+    response.content_length = file.size_bytes
     response.cache_control.private = True
     # Past Werkzeug's shortcut for whole files, so that the end of the answer is noticed, and logged.
     response.direct_passthrough = False

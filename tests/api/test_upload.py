@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +24,7 @@ from tests.support.multipart import (
     job_of,
     part,
     post,
+    upload_of,
     uploads,
 )
 from tests.support.separators import FastSeparator
@@ -77,7 +77,7 @@ def test_the_file_and_the_row_are_there_before_the_answer(
     content = song + b"\r\n--EzStems\r\n--\r\n\n\r--" * 40_000
     job = job_of(app, upload(content=content, name="My Song.wav", stems="5"))
     assert uploads(app) == [job.filename]
-    assert (Path(app.instance_path) / "uploads" / job.filename).read_bytes() == content
+    assert upload_of(app, job) == content
     assert (job.stems, job.cutoff, job.output) == (5, "full", "wav")
     assert (job.original_name, job.size_bytes) == ("My Song.wav", len(content))
 

@@ -17,10 +17,10 @@ from sqlalchemy.exc import OperationalError
 
 from ezstems.audio.peaks import Peaks
 from ezstems.database import db
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.clock import TrustedClock
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.retention import sweep
-from ezstems.models import ApiKey, Attempt, Instance, Job, Session, utcnow
+from ezstems.models import ApiKey, Attempt, FileNames, Instance, Job, Session, utcnow
 from tests.conftest import PASSWORD, Account
 from tests.support.clocks import Clock, last_seen
 from tests.support.multipart import Upload
@@ -40,13 +40,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def archive(instance: Path, app: Flask) -> Archive:
+def archive(instance: Path, app: Flask) -> FolderArchive:
     last_seen(app, utcnow())
-    return Archive(instance, "sweeper")
+    return FolderArchive(instance, "sweeper")
 
 
 @pytest.fixture
-def swept(app: Flask, archive: Archive) -> Callable[..., int]:
+def swept(app: Flask, archive: FolderArchive) -> Callable[..., int]:
     """Return what sweeps as one process does, or, with a clock, as another."""
     ours = TrustedClock()
 
@@ -76,7 +76,7 @@ def seen_at(app: Flask) -> datetime | None:
         return Instance.trusted_time()
 
 
-def test_time_that_passes_expires(archive: Archive, job_id: str, clock: Clock, swept: Callable[..., int]) -> None:
+def test_time_that_passes_expires(archive: FolderArchive, job_id: str, clock: Clock, swept: Callable[..., int]) -> None:
     assert swept() == 0
     clock.let_pass(hours=71.9)
     assert swept() == 0 and archive.result(job_id).exists()
@@ -96,7 +96,7 @@ def test_a_week_in_which_the_process_ran_is_no_jump(
 @pytest.mark.parametrize("at_a_start", [False, True])
 @pytest.mark.parametrize("days", [4, 3650])
 def test_a_jump_ahead_is_believed_after_a_retention(
-    app: Flask, archive: Archive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int],
+    app: Flask, archive: FolderArchive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int],
     caplog: pytest.LogCaptureFixture, at_a_start: bool, days: int,
 ) -> None:  # fmt: skip
     assert swept() == 0
@@ -117,7 +117,7 @@ def test_a_jump_ahead_is_believed_after_a_retention(
 
 
 def test_a_jump_ahead_that_comes_back_costs_nothing(
-    app: Flask, archive: Archive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
+    app: Flask, archive: FolderArchive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
 ) -> None:
     swept()
     before = finished_at(app, job_id)
@@ -152,7 +152,7 @@ def test_a_clock_that_goes_back_keeps_all_for_a_retention(
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_what_ends_while_the_clock_is_back_for_a_moment_is_kept(
-    archive: Archive, upload: Upload, finished: Callable[[str], Job], separator: FastSeparator, clock: Clock,
+    archive: FolderArchive, upload: Upload, finished: Callable[[str], Job], separator: FastSeparator, clock: Clock,
     swept: Callable[..., int], status: str,
 ) -> None:  # fmt: skip
     swept()
@@ -169,7 +169,8 @@ def test_what_ends_while_the_clock_is_back_for_a_moment_is_kept(
 
 
 def test_a_clock_that_goes_back_is_noted_before_the_rows_follow_it(
-    app: Flask, archive: Archive, job_id: str, clock: Clock, swept: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    app: Flask, archive: FolderArchive, job_id: str, clock: Clock, swept: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     swept()
     before = finished_at(app, job_id)
@@ -190,7 +191,7 @@ def test_a_clock_that_goes_back_is_noted_before_the_rows_follow_it(
 
 
 def test_a_clock_that_jumps_twice(
-    archive: Archive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
+    archive: FolderArchive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
 ) -> None:
     swept()
     clock.jump(days=3650)
@@ -208,7 +209,7 @@ def test_a_clock_that_jumps_twice(
 
 
 def test_starts_more_often_than_a_retention_keep_nothing_for_ever(
-    archive: Archive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
+    archive: FolderArchive, job_id: str, done: Callable[..., Job], clock: Clock, swept: Callable[..., int]
 ) -> None:
     swept()
     clock.jump(days=3650)
@@ -259,7 +260,7 @@ def test_where_nothing_is_kept_nothing_is_doubted(
 
 
 def test_a_database_that_saw_no_clock_yet_knows_its_newest_upload(
-    app: Flask, archive: Archive, job_id: str, clock: Clock, swept: Callable[..., int]
+    app: Flask, archive: FolderArchive, job_id: str, clock: Clock, swept: Callable[..., int]
 ) -> None:
     last_seen(app, None)
     clock.jump(days=4)
@@ -268,7 +269,7 @@ def test_a_database_that_saw_no_clock_yet_knows_its_newest_upload(
 
 
 def test_what_is_lost_goes_by_the_same_time(
-    instance: Path, archive: Archive, clock: Clock, swept: Callable[..., int]
+    instance: Path, archive: FolderArchive, clock: Clock, swept: Callable[..., int]
 ) -> None:
     orphan = instance / "uploads" / "1_2_00000.wav"
     orphan.write_bytes(b"x")
@@ -288,7 +289,7 @@ def test_what_is_lost_goes_by_the_same_time(
 
 
 def test_the_command_says_what_it_did_not_believe(
-    app: Flask, job_id: str, archive: Archive, clock: Clock, run: Callable[..., Result]
+    app: Flask, job_id: str, archive: FolderArchive, clock: Clock, run: Callable[..., Result]
 ) -> None:
     clock.jump(days=4)
     told = run("jobs", "prune").output.splitlines()
@@ -341,7 +342,7 @@ def inside(client: FlaskClient) -> bool:
     return client.get("/account").status_code == 200
 
 
-def test_a_jump_ahead_logs_nobody_out(app: Flask, account: Account, clock: Clock, archive: Archive) -> None:
+def test_a_jump_ahead_logs_nobody_out(app: Flask, account: Account, clock: Clock, archive: FolderArchive) -> None:
     mine, other = app.test_client(), app.test_client()
     assert log_in(mine, account.email).status_code == 302
     clock.jump(days=3650)
@@ -352,7 +353,9 @@ def test_a_jump_ahead_logs_nobody_out(app: Flask, account: Account, clock: Clock
     assert inside(mine) and inside(other)
 
 
-def test_a_session_of_the_future_ends_some_time(app: Flask, account: Account, clock: Clock, archive: Archive) -> None:
+def test_a_session_of_the_future_ends_some_time(
+    app: Flask, account: Account, clock: Clock, archive: FolderArchive
+) -> None:
     clock.jump(days=3650)
     client, idle = app.test_client(), app.test_client()
     for each in (client, idle):
@@ -415,11 +418,11 @@ def test_an_id_has_no_sign(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_stem_of_before_1980(tmp_path: Path) -> None:
-    archive = Archive(tmp_path, "me")
-    with archive.workspace("1_2") as folder:
+    archive = FolderArchive(tmp_path, "me")
+    with archive.workspace(FileNames("1_2", "1_2_0.wav", None, "me")) as folder:
         (folder / "vocals.wav").write_bytes(b"v")
         os.utime(folder / "vocals.wav", (5, 5))
-        archive.pack("1_2", [folder / "vocals.wav"], "", Peaks(1, 64, {}))
+        archive.pack(FileNames("1_2", "1_2_0.wav", None, "me"), [folder / "vocals.wav"], "", Peaks(1, 64, {}))
     with zipfile.ZipFile(archive.result("1_2")) as packed:
         assert packed.infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)
 

@@ -114,7 +114,7 @@ def full_database(*_: Any, **__: Any) -> None:
     [
         ("pathlib.Path.open", full_disk),
         ("ezstems.jobs.incoming.os.fsync", full_disk),
-        ("ezstems.jobs.archive.sync", full_disk),
+        ("ezstems.jobs.folder_archive.sync", full_disk),
         ("ezstems.jobs.admission.db.session.flush", full_database),
         ("ezstems.jobs.admission.db.session.commit", full_database),
     ],

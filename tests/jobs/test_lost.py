@@ -20,8 +20,8 @@ from sqlalchemy import delete, select
 from ezstems.database import db
 from ezstems.instance import privileges
 from ezstems.jobs import lost
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.desk import Desk
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.retention import ORPHAN_AGE_SECONDS, restore_lost_files, sweep
 from ezstems.models import DELETED, FAILED, Job, utcnow
 from tests.operations.test_full_disk import mounted
@@ -36,8 +36,8 @@ DAY = 86_400
 
 
 @pytest.fixture
-def archive(instance: Path, app: Flask) -> Archive:
-    return Archive(instance, "sweeper")
+def archive(instance: Path, app: Flask) -> FolderArchive:
+    return FolderArchive(instance, "sweeper")
 
 
 def age(*paths: Path, seconds: float = ORPHAN_AGE_SECONDS + 10) -> None:
@@ -58,13 +58,13 @@ def orphans(instance: Path) -> list[Path]:
     return found
 
 
-def swept(app: Flask, archive: Archive) -> int:
+def swept(app: Flask, archive: FolderArchive) -> int:
     with app.app_context():
         return sweep(archive, 72)
 
 
 def test_files_that_no_row_names_are_put_aside_and_kept_for_a_retention(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job], caplog: pytest.LogCaptureFixture
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job], caplog: pytest.LogCaptureFixture
 ) -> None:
     job = done()
     found = orphans(instance)
@@ -98,7 +98,7 @@ def test_the_command_tells_what_lies_there(app: Flask, instance: Path, run: Call
     assert run("jobs", "prune").output.splitlines()[1:] == told[1:]
 
 
-def test_a_taken_name_is_left_to_who_has_it(app: Flask, instance: Path, archive: Archive) -> None:
+def test_a_taken_name_is_left_to_who_has_it(app: Flask, instance: Path, archive: FolderArchive) -> None:
     for content in (b"first", b"second", b"third"):
         path = instance / "results" / "1_2.zip"
         path.write_bytes(content)
@@ -112,7 +112,7 @@ def test_a_taken_name_is_left_to_who_has_it(app: Flask, instance: Path, archive:
 
 
 def test_another_upload_under_the_same_id_is_not_the_jobs(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job]
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job]
 ) -> None:
     job = done()
     other = instance / "uploads" / f"{job.id}_{(int(job.filename[-9:-4]) + 1) % 100_000:05d}.wav"
@@ -123,7 +123,7 @@ def test_another_upload_under_the_same_id_is_not_the_jobs(
 
 
 def test_what_an_account_deleted_is_not_kept_again(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job]
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job]
 ) -> None:
     job = done()
     with app.app_context():
@@ -179,7 +179,7 @@ def test_an_empty_database_costs_nothing_and_the_right_one_brings_all_back(
 
 
 def test_only_what_fits_its_row_is_taken_back(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job]
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job]
 ) -> None:
     job = done()
     whole = archive.result(job.id).read_bytes()
@@ -205,7 +205,7 @@ def waiting(upload: Upload, separator: FastSeparator) -> dict[str, Any]:
 
 
 def test_a_job_finds_its_upload_among_the_lost(
-    app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
+    app: Flask, archive: FolderArchive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
     data = waiting(upload, separator)
     assert archive.lost.put_aside(archive.source(data["filename"]), utcnow())
@@ -214,7 +214,7 @@ def test_a_job_finds_its_upload_among_the_lost(
 
 
 def test_a_new_job_under_the_id_of_a_lost_one_overwrites_nothing(
-    instance: Path, archive: Archive, done: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    instance: Path, archive: FolderArchive, done: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ezstems.jobs.admission.time.time", lambda: 1)
     monkeypatch.setattr("ezstems.jobs.admission.secrets.randbelow", lambda _most: 0)
@@ -229,7 +229,7 @@ def test_a_new_job_under_the_id_of_a_lost_one_overwrites_nothing(
 
 
 def test_a_result_of_an_older_run_is_put_aside(
-    app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
+    app: Flask, archive: FolderArchive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
     separator.hold()
     job_id = upload().json["data"]["id"]
@@ -258,7 +258,7 @@ def test_a_row_that_vanishes_under_a_running_job_costs_no_song(
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_what_cannot_be_put_aside_stays(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job], monkeypatch: pytest.MonkeyPatch,
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, code: int,
 ) -> None:  # fmt: skip
     def refuse(*_arguments: object) -> None:
@@ -279,7 +279,7 @@ def test_what_cannot_be_put_aside_stays(
     assert caplog.text.count("could not be put aside: refused") == 6 and not archive.result(job.id).exists()
 
 
-def test_uploads_on_a_disk_of_their_own(app: Flask, instance: Path, archive: Archive) -> None:
+def test_uploads_on_a_disk_of_their_own(app: Flask, instance: Path, archive: FolderArchive) -> None:
     with mounted(instance / "uploads", "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         orphan = instance / "uploads" / "1_2_00000.wav"
         orphan.write_bytes(b"somebody's song")
@@ -299,7 +299,7 @@ def test_uploads_on_a_disk_of_their_own(app: Flask, instance: Path, archive: Arc
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
-def test_what_roots_command_puts_aside_is_the_servers(app: Flask, instance: Path, archive: Archive) -> None:
+def test_what_roots_command_puts_aside_is_the_servers(app: Flask, instance: Path, archive: FolderArchive) -> None:
     os.chown(instance, 12345, 23456)
     age(*orphans(instance))
     with privileges.as_owner_of(instance):  # as every command does
@@ -310,7 +310,7 @@ def test_what_roots_command_puts_aside_is_the_servers(app: Flask, instance: Path
 
 
 def test_a_failed_job_of_an_older_database_keeps_the_result_for_the_right_one(
-    app: Flask, archive: Archive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
+    app: Flask, archive: FolderArchive, upload: Upload, separator: FastSeparator, finished: Callable[[str], Job]
 ) -> None:
     data = waiting(upload, separator)
     # By the right database it was completed: its upload is gone.
@@ -323,7 +323,7 @@ def test_a_failed_job_of_an_older_database_keeps_the_result_for_the_right_one(
 
 
 def test_what_cannot_be_looked_into_lets_the_rest_expire(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job], caplog: pytest.LogCaptureFixture
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job], caplog: pytest.LogCaptureFixture
 ) -> None:
     job, found = done(), orphans(instance)
     age(*found)

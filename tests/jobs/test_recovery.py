@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from ezstems.database import db
 from ezstems.jobs import recovery
-from ezstems.jobs.archive import Archive
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.recovery import WorkerLock, adopt
 from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job, free_second
 from tests.conftest import Account
@@ -72,7 +72,7 @@ def adopted(app: Flask, instance: Path, lock: WorkerLock, owner: str = "me") -> 
     """Return the jobs that newly wait for an owner."""
     with app.app_context():
         before = set(Job.waiting(owner))
-        adopt(lock, Archive(instance, owner))
+        adopt(lock, FolderArchive(instance, owner))
         return [number for number in Job.waiting(owner) if number not in before]
 
 

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.disk import RESERVE_BYTES
-from ezstems.jobs.archive import Archive
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.retention import sweep
 from ezstems.models import Job, utcnow
 from tests.support.callers import Caller
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("no_housekeeping")
 
 
 @pytest.fixture
-def archive(instance: Path, app: Flask) -> Archive:
-    return Archive(instance, "sweeper")
+def archive(instance: Path, app: Flask) -> FolderArchive:
+    return FolderArchive(instance, "sweeper")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def age(app: Flask, job_id: str, hours: float) -> None:
         db.session.commit()
 
 
-def test_a_result_is_kept_for_its_time_and_no_longer(app: Flask, archive: Archive, job_id: str) -> None:
+def test_a_result_is_kept_for_its_time_and_no_longer(app: Flask, archive: FolderArchive, job_id: str) -> None:
     age(app, job_id, 71.9)
     with app.app_context():
         assert sweep(archive, 72) == 0
@@ -60,7 +60,7 @@ def test_a_result_is_kept_for_its_time_and_no_longer(app: Flask, archive: Archiv
 
 
 def test_a_disk_too_full_for_the_row_is_emptied_first(
-    app: Flask, archive: Archive, job_id: str, monkeypatch: pytest.MonkeyPatch
+    app: Flask, archive: FolderArchive, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expire = Job.expire
 
@@ -78,7 +78,7 @@ def test_a_disk_too_full_for_the_row_is_emptied_first(
 
 
 def test_a_kept_upload_goes_with_its_song_and_comes_back_with_it(
-    app: Flask, instance: Path, archive: Archive, done: Callable[..., Job]
+    app: Flask, instance: Path, archive: FolderArchive, done: Callable[..., Job]
 ) -> None:
     job = done()
     (upload,) = (instance / "uploads").iterdir()
@@ -100,7 +100,7 @@ def test_a_kept_upload_goes_with_its_song_and_comes_back_with_it(
 def test_what_is_kept_for_a_retry_goes_too(
     app: Flask,
     instance: Path,
-    archive: Archive,
+    archive: FolderArchive,
     upload: Callable[..., TestResponse],
     finished: Callable[[str], Job],
     separator: FastSeparator,
@@ -183,7 +183,7 @@ def test_on_a_full_disk_commands_prune_and_the_server_starts(small_disk: Path, t
 
 
 def test_unfinished_jobs_never_expire(
-    app: Flask, instance: Path, archive: Archive, upload: Callable[..., TestResponse], separator: FastSeparator
+    app: Flask, instance: Path, archive: FolderArchive, upload: Callable[..., TestResponse], separator: FastSeparator
 ) -> None:
     separator.hold()
     job_id = upload().json["data"]["id"]

@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from ezstems.database import db
 from ezstems.errors import DamagedFile, DecodingFailed, EncodingFailed, UnreadableAudio
 from ezstems.jobs import outcome, runner
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.events import job_happened
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.runner import Runner
 from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job
 from tests.conftest import Account
@@ -25,8 +25,8 @@ OWNER = "a worker"
 
 
 @pytest.fixture
-def archive(instance: Path, app: Flask) -> Archive:
-    return Archive(instance, OWNER)
+def archive(instance: Path, app: Flask) -> FolderArchive:
+    return FolderArchive(instance, OWNER)
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def stop() -> list[bool]:
 
 
 @pytest.fixture
-def run(app: Flask, archive: Archive, separator: FastSeparator, stop: list[bool]) -> Runner:
+def run(app: Flask, archive: FolderArchive, separator: FastSeparator, stop: list[bool]) -> Runner:
     return Runner(app, OWNER, archive, separator, lambda: stop[0])
 
 
 @pytest.fixture
-def make_job(app: Flask, account: Account, archive: Archive) -> Callable[..., int]:
+def make_job(app: Flask, account: Account, archive: FolderArchive) -> Callable[..., int]:
     def make(second: int = 1_700_000_000, **values: object) -> int:
         job_id = f"{second}_2"
         filename = f"{job_id}_00000.wav"
@@ -208,7 +208,7 @@ def settled(app: Flask, number: int) -> tuple[str, str | None, bool]:
 def test_deleted_while_it_runs(
     app: Flask,
     instance: Path,
-    archive: Archive,
+    archive: FolderArchive,
     separator: FastSeparator,
     make_job: Callable[..., int],
     caplog: pytest.LogCaptureFixture,
@@ -374,7 +374,7 @@ def test_who_counts_and_fails_leaves_no_job_half_way(
 
 
 def test_a_result_is_replaced_not_appended(
-    app: Flask, instance: Path, run: Runner, make_job: Callable[..., int], archive: Archive
+    app: Flask, instance: Path, run: Runner, make_job: Callable[..., int], archive: FolderArchive
 ) -> None:
     number = make_job()
     archive.result("1700000000_2").write_bytes(b"of an earlier run whose row was never committed")

@@ -20,8 +20,8 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separation
 from ezstems.database import db
 from ezstems.jobs import watchdog
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.desk import EXTENSION, Desk
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.watchdog import LONGEST_ROUND_SECONDS
 from ezstems.models import COMPLETED, FAILED, QUEUED, STALLED, Job
 from tests.support.callers import Caller
@@ -200,13 +200,13 @@ def test_a_job_that_was_packed_as_it_failed_leaves_no_result(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pack = Archive.pack
+    pack = FolderArchive.pack
 
     def late(*arguments: Any) -> None:
         pack(*arguments)
         look(app, rounds=11)
 
-    monkeypatch.setattr(Archive, "pack", late)
+    monkeypatch.setattr(FolderArchive, "pack", late)
     job_id = begun(upload, separator)
     with caplog.at_level(logging.INFO):
         stand.unlink()

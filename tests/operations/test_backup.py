@@ -26,7 +26,7 @@ from ezstems.audio.separate import STEMS
 from ezstems.database import db
 from ezstems.errors import ServerFull
 from ezstems.jobs import backup as backups
-from ezstems.jobs.archive import Archive
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.outcome import BROKEN
 from ezstems.models import Job
 from tests.conftest import Account
@@ -171,9 +171,9 @@ def test_files_that_go_meanwhile_are_in_it(
     run: Run, done: Callable[..., Job], instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = done().id
-    snapshot_of, link, held = backups._snapshot, Archive.link, []
+    snapshot_of, link, held = backups._snapshot, FolderArchive.link, []
 
-    def while_nothing_can_change(archive: Archive, path: Path) -> Path:
+    def while_nothing_can_change(archive: FolderArchive, path: Path) -> Path:
         with closing(sqlite3.connect(instance / "ezstems.sqlite3", timeout=0)) as other:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
@@ -181,13 +181,13 @@ def test_files_that_go_meanwhile_are_in_it(
         held.append(path.suffix)
         return link(archive, path)
 
-    def then_deleted(archive: Archive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
+    def then_deleted(archive: FolderArchive, snapshot: Path) -> tuple[int, int, list[tuple[Path, Path]]]:
         taken = snapshot_of(archive, snapshot)
         run("jobs", "delete", job_id)
         return taken
 
     monkeypatch.setattr(backups, "_snapshot", then_deleted)
-    monkeypatch.setattr(Archive, "link", while_nothing_can_change)
+    monkeypatch.setattr(FolderArchive, "link", while_nothing_can_change)
     run("backup", str(tmp_path / "backup.tar"))
     assert held == [".peaks", ".zip", ".wav"]
     assert not (instance / "results" / f"{job_id}.zip").exists()

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
-from ezstems.jobs.archive import Archive
 from ezstems.jobs.desk import Desk
+from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.outcome import BROKEN, NO_ROOM
 from ezstems.models import COMPLETED, QUEUED, Job
 from tests.support.audio_files import RATE_HZ, song, write_wav
@@ -256,7 +256,7 @@ def test_what_waits_keeps_its_place_until_there_is_room(caller: Caller, disk: Di
     disk.empty()
     for job_id in waiting:
         assert caller.wait(job_id)["status"] == "completed"
-    assert server.logged("the disk has room again").count(WAITING) == told + 1
+    assert server.logged("there is room again").count(WAITING) == told + 1
 
 
 def test_a_stop_ends_the_wait_for_room(
@@ -271,7 +271,7 @@ def test_a_stop_ends_the_wait_for_room(
     separator.hold()
     assert upload().status_code == upload().status_code == 200
     assert separator.started.wait(60)
-    monkeypatch.setattr(Archive, "free_bytes", lambda _archive: 0)
+    monkeypatch.setattr(FolderArchive, "free_bytes", lambda _archive: 0)
     separator.release()
     eventually(lambda: "go on waiting" in caplog.text, "the second waits")
     desk.close()

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from ezstems import database
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
-from ezstems.instance import identity
+from ezstems.instance import home, identity
 from ezstems.models import User
 from tests.support.servers import Server
 
@@ -115,7 +115,7 @@ def test_a_new_instance_gets_one_id_and_keeps_it(start: Callable[..., Flask], in
     own, held = ids(instance)
     assert own == held and own is not None and re.fullmatch("[0-9a-f]{32}", own)
     assert oct((instance / identity.ID_FILE).stat().st_mode & 0o777) == "0o600"
-    assert not [*instance.glob(identity.PARTS)]
+    assert not [*instance.glob(home.PARTS)]
     start(instance)
     assert ids(instance) == (own, held)
 
@@ -155,7 +155,7 @@ def test_a_bound_folder_with_songs_and_a_lost_database_is_refused(
     made: Path, run: Run, refused: Callable[..., str], lost: str
 ) -> None:
     lose(database_of(made), lost)
-    assert "is lost, or not this folder's, nothing was touched" in refused(made)
+    assert "is lost, or belongs to others, nothing was touched" in refused(made)
     assert database_of(made).exists() == (lost != "gone")
     # So is every command; the one that makes what is lacking, too.
     for command in (ADD, ("users", "list"), ("jobs", "prune")):
@@ -167,7 +167,7 @@ def test_an_older_unbound_database_under_a_bound_folder_with_songs_is_refused(
     made: Path, refused: Callable[..., str]
 ) -> None:
     execute(database_of(made), "DELETE FROM instances")
-    assert "is bound to no folder" in refused(made)
+    assert "is bound to none" in refused(made)
 
 
 @pytest.mark.parametrize("left", ["uploads/w.1.part", None])
@@ -231,12 +231,12 @@ def test_a_binding_that_was_cut_short_is_ended(made: Path, start: Callable[..., 
     own, _ = ids(made)
     (made / identity.ID_FILE).rename(part(made, own))
     start(made)
-    assert ids(made) == (own, own) and not [*made.glob(identity.PARTS)]
+    assert ids(made) == (own, own) and not [*made.glob(home.PARTS)]
     # A later one, of a pair that had an id before.
     part(made, OTHER_ID).write_text(OTHER_ID)
     execute(database_of(made), f"UPDATE instances SET id = '{OTHER_ID}'")
     start(made)
-    assert ids(made) == (OTHER_ID, OTHER_ID) and not [*made.glob(identity.PARTS)]
+    assert ids(made) == (OTHER_ID, OTHER_ID) and not [*made.glob(home.PARTS)]
     # One that never reached the database.
     part(made, "0" * 32).write_text("0" * 32)
     start(made)
@@ -245,7 +245,7 @@ def test_a_binding_that_was_cut_short_is_ended(made: Path, start: Callable[..., 
     (made / identity.ID_FILE).unlink()
     start(made)
     own, held = ids(made)
-    assert own == held not in (None, OTHER_ID, "0" * 32) and not [*made.glob(identity.PARTS)]
+    assert own == held not in (None, OTHER_ID, "0" * 32) and not [*made.glob(home.PARTS)]
 
 
 def test_a_binding_that_ends_while_it_is_looked_at_is_no_other_folders(

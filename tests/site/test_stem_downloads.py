@@ -21,7 +21,9 @@ from werkzeug.test import TestResponse
 from ezstems.audio.separate import Separator
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
-from ezstems.jobs import OUTPUTS, Desk, ZipEntry
+from ezstems.jobs import OUTPUTS, Desk
+from ezstems.jobs.opened import OpenedFile
+from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.audio_files import read
@@ -66,7 +68,7 @@ def get(session: FlaskClient) -> Callable[..., TestResponse]:
 
 def packed(app: Flask, job: Job) -> dict[str, bytes]:
     """Return the contents of a job's ZIP."""
-    with zipfile.ZipFile(Path(app.instance_path) / "results" / f"{job.id}.zip") as archive:
+    with app.app_context(), zipfile.ZipFile(app.extensions["ezstems"].result(job)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -175,7 +177,7 @@ def test_the_window_is_read_in_blocks_and_closed(
         return readinto(self, buffer)
 
     def closing(self: ZipEntry) -> None:
-        closed.append(self._file.closed)
+        closed.append(self._archive.closed)
         close(self)
 
     monkeypatch.setattr(ZipEntry, "readinto", reading)
@@ -210,7 +212,7 @@ def test_a_stem_that_could_not_be_opened_is_closed_in_silence(tmp_path: Path) ->
         patch.setattr("sys.unraisablehook", complaints.append)
         for path, error in ((tmp_path / "none.zip", FileNotFoundError), (damaged, zipfile.BadZipFile)):
             with pytest.raises(error):
-                ZipEntry(path, "vocals.wav")
+                ZipEntry(OpenedFile(path), "vocals.wav")
         gc.collect()
     assert complaints == []
 
@@ -237,12 +239,11 @@ def test_files_that_the_sweep_took_meanwhile(
 
     def after_the_sweep(desk: Desk, asked: Job) -> Path:
         assert Job.expire(asked.number)
-        (Path(app.instance_path) / "results" / f"{job.id}.zip").unlink()
+        desk._archive.remove_result(asked)
         return result(desk, asked)
 
     monkeypatch.setattr(Desk, "result", after_the_sweep)
     for path in ("stems/vocals", "zip", "peaks"):
-        (Path(app.instance_path) / "results" / f"{job.id}.zip").touch()
         change(app, job, expired_at=None)
         assert "expired or was deleted" in error_of(get(job, path), 404)
 
@@ -293,6 +294,7 @@ def test_the_peaks_are_those_of_the_stems_that_are_served(
 
 def test_a_song_from_before_there_were_peaks(app: Flask, get: Any, done: Any) -> None:
     job = done()
-    (Path(app.instance_path) / "results" / f"{job.id}.peaks").unlink()
+    archive = app.extensions["ezstems"]._archive
+    archive.delete(next(place for place in archive.places_of(job) if place.suffix == ".peaks"))
     assert f"Job {job.id} has no waveforms" in error_of(get(job, "peaks"), 404)
     assert get(job, "stems/vocals").status_code == 200

@@ -60,10 +60,12 @@ class Cluster:
         self.settings = {
             "database_url": postgres.url_of(self.database),
             "broker_url": broker_url,
+            "storage_url": f"file://{folder / 'store'}",
             "FAST_BEAT": 0.5,
             "FAST_DEAD": DEAD_SECONDS,
         } | settings
         self.boxes: list[Server] = []
+        (folder / "store").mkdir()
 
     def __enter__(self) -> "Cluster":
         return self

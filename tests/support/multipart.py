@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
+from ezstems.jobs import storage
 from ezstems.models import Job
 
 URL = "/api/v1/upload.php"
@@ -104,8 +105,22 @@ def error_of(answer: TestResponse, status: int = 400) -> str:
 
 
 def uploads(app: Flask) -> list[str]:
-    """Return the names in the uploads folder."""
-    return sorted(path.name for path in (Path(app.instance_path) / "uploads").iterdir())
+    """Return the names of the uploads that are kept, by those of their jobs, and of what is half there."""
+    bucket = storage.bucket_of(app)
+    if bucket is None:
+        return sorted(path.name for path in (Path(app.instance_path) / "uploads").iterdir())
+    with app.app_context():
+        jobs = {job.upload_key: job.filename for job in db.session.scalars(select(Job))}
+    kept = [jobs.get(stored.key.name, stored.key.name) for stored in bucket.list("uploads")]
+    return sorted(kept + [path.name for path in (Path(app.instance_path) / "scratch").glob("*/*.upload")])
+
+
+def upload_of(app: Flask, job: Job) -> bytes:
+    """Return the content of a job's upload."""
+    bucket = storage.bucket_of(app)
+    if bucket is None:
+        return (Path(app.instance_path) / "uploads" / job.filename).read_bytes()
+    return bucket.read(PurePath("uploads", job.upload_key))
 
 
 def assert_nothing_left(app: Flask, cases: Iterable[object] = ()) -> None:

@@ -100,6 +100,7 @@ def _size_bytes(job: Job) -> int:
     if job.result_bytes is not None:
         return job.result_bytes
     try:
-        return current_desk().result(job).stat().st_size
+        with current_desk().result(job) as result:
+            return result.size_bytes
     except (DamagedFile, OSError):  # the sweep took it meanwhile, or the disk did
         return 0

@@ -21,6 +21,7 @@ PAGES = (
     "retention",
     "recovery",
     "backup",
+    "scaling",
     "speed",
     "reliability",
     "limits",

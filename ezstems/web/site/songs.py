@@ -84,7 +84,7 @@ def song(job_id: str) -> str:
     job = job_of(current_user, job_id)
     if job.status == COMPLETED:
         with files_of(job):
-            current_desk().result(job)
+            current_desk().result(job).close()
     return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
 
 

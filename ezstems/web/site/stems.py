@@ -19,7 +19,7 @@ def peaks(job_id: str) -> Response:
     """Answer with the peaks of every stem, for the mixer's waveforms."""
     job = _completed(job_id)
     with files_of(job):
-        current_desk().result(job)
+        current_desk().result(job).close()
         try:
             return send(current_desk().peaks(job), "application/json")
         except FileNotFoundError:

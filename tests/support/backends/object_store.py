@@ -60,7 +60,8 @@ class ObjectStore(Backend):
             f"-volume.port={volume}", f"-volume.port.grpc={grpc[1]}", "-volume.max=20",
             "-volume.preStopSeconds=0",
             f"-filer.port={filer}", f"-filer.port.grpc={grpc[2]}", f"-filer.localSocket={self.folder / 'filer.sock'}",
-            "-s3", f"-s3.port={s3}", f"-s3.port.grpc={grpc[3]}", f"-s3.config={self._config}", "-s3.port.iceberg=0",
+            "-s3", f"-s3.port={s3}", f"-s3.port.grpc={grpc[3]}", f"-s3.config={self._config}",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
 
     def client(self, prefix: str | None = None) -> Any:
