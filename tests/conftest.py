@@ -167,10 +167,9 @@ def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) 
     made: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
-        named = databases.settings_of(instance) | {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
-        app = create_app(
-            {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True} | named
-        )
+        named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
+        own = {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True}
+        app = create_app(own | databases.settings_of(instance) | backend | named)
         # As behind gunicorn: a crash is answered, not raised into the test.
         app.config["PROPAGATE_EXCEPTIONS"] = False
         made.append(app)

@@ -53,16 +53,16 @@ def test_an_upload_gets_its_name_when_it_is_whole(archive: FolderArchive, tmp_pa
 def test_a_linked_upload_lasts_until_both_names_are_gone(archive: FolderArchive, tmp_path: Path) -> None:
     (tmp_path / "uploads" / "1_2_00000.wav").write_bytes(b"a song")
     os.utime(tmp_path / "uploads" / "1_2_00000.wav", (1, 1))
-    archive.link_upload("1_2_00000.wav", "2_2_00000.wav")
+    archive.link_upload(job("1_2"), job("2_2"))
     assert tree(tmp_path) == {"uploads/1_2_00000.wav", "uploads/2_2_00000.wav"}
     # A sweep before its row is there must not take it for an old file that no row names.
     assert list(archive.finished_before([utcnow()], timedelta(hours=1))) == []
-    archive.remove_source("1_2_00000.wav")
-    archive.link_upload("2_2_00000.wav", "3_2_00000.wav")
-    archive.remove_source("2_2_00000.wav")
+    archive.remove_source(job("1_2"))
+    archive.link_upload(job("2_2"), job("3_2"))
+    archive.remove_source(job("2_2"))
     assert archive.source("3_2_00000.wav").read_bytes() == b"a song"
     with pytest.raises(FileNotFoundError):
-        archive.link_upload("2_2_00000.wav", "4_2_00000.wav")
+        archive.link_upload(job("2_2"), job("4_2"))
     assert tree(tmp_path) == {"uploads/3_2_00000.wav"}
 
 
@@ -76,7 +76,7 @@ def test_a_link_that_finds_no_room(
     (tmp_path / "uploads" / "1_2_00000.wav").write_bytes(b"a song")
     monkeypatch.setattr(Path, call, full)
     with pytest.raises(ServerFull, match="disk is full"):
-        archive.link_upload("1_2_00000.wav", "2_2_00000.wav")
+        archive.link_upload(job("1_2"), job("2_2"))
     assert tree(tmp_path) == {"uploads/1_2_00000.wav"}
 
 

@@ -23,6 +23,7 @@ from ezstems.jobs.clock import TrustedClock
 from ezstems.jobs.retention import Sweeper, restore_lost_files, sweep
 from ezstems.models import Job
 from tests.conftest import Account
+from tests.support.backend_fixtures import alone
 from tests.support.backends import ObjectStore, Postgres
 from tests.support.callers import Caller
 from tests.support.forwarder import Forwarder
@@ -43,6 +44,7 @@ def network(object_store: ObjectStore) -> Iterator[Forwarder]:
 
 @pytest.fixture(params=["file", "s3"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    alone(monkeypatch)
     if request.param == "file":
         (tmp_path / "store").mkdir()
         return {storage.URL: f"file://{tmp_path}/store"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask_migrate import upgrade
 
-from ezstems import configured
+from ezstems import cluster, configured
 from ezstems.database import db
 from tests.support.backends import ObjectStore, Postgres, RabbitMQ, Redis
 from tests.support.databases import PostgresDatabases
@@ -57,4 +57,10 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     store = request.getfixturevalue("object_store")
     for name, value in store.credentials.items():
         monkeypatch.setenv(name, value)
+    alone(monkeypatch)
     return {"EZSTEMS_STORAGE_URL": store.new_url()}
+
+
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test have a store without a broker, so that its own process separates."""
+    monkeypatch.setattr(cluster, "require_whole", lambda _config: None)
