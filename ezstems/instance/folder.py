@@ -49,8 +49,8 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
                 raise ConfigurationError(f"{gone}: put it back, or restart the server")
             if not make:
                 _require_instance(home)
-            if not adopt:
-                identity.refuse_foreign_database(home)
+            if not adopt:  # before anything is written; a folder's id is only known for sure with its lock, below
+                (identity.require_match if bucket else identity.refuse_foreign_database)(home)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with exclusive_lock(folder / ".lock"), app.app_context():
             if not adopt:

@@ -89,7 +89,7 @@ class CeleryWorker:
 def run(make: Callable[[], Flask] = create_app) -> int:
     """Look at the settings, refuse in one line what can't work, and run the worker."""
     os.umask(privileges.PRIVATE)
-    log.configure("error")
+    log.configure("critical")  # as `master.begin`
     folder = config.instance_folder()
     if (whose := privileges.owner_to_become(folder)) and privileges.can_become(*whose):
         maybe_drop_privileges(*whose)

@@ -73,7 +73,7 @@ def _require_cluster(settings: Mapping[str, Any], *, separates: bool) -> None:
 def begin() -> tuple[Path, Flask]:
     """Return the instance's folder and an app that can be served; end the process with one line where it can't."""
     os.umask(privileges.PRIVATE)
-    log.configure("error")  # until the settings are known; what they warn of, every worker says again
+    log.configure("critical")  # until the settings are known; what they warn of, every worker says again
     try:
         folder = config.instance_folder()
         app = checked(folder)

@@ -1,6 +1,7 @@
 """A Redis server of Debian's package."""
 
 import socket
+from itertools import count
 from collections.abc import Sequence
 
 from tests.support.backends.backend import Backend, program
@@ -12,7 +13,8 @@ class Redis(Backend):
     def __init__(self, **settings: str) -> None:
         self._redis = program("redis-server")
         super().__init__()
-        self.settings = {"save": "", "appendonly": "no", "databases": "512"} | settings
+        self._used = count(1)
+        self.settings = {"save": "", "appendonly": "no", "databases": "4096"} | settings
 
     @property
     def url(self) -> str:
@@ -22,6 +24,13 @@ class Redis(Backend):
     def url_of(self, number: int) -> str:
         """Return the URL of one of its numbered databases, which know nothing of each other."""
         return f"redis://127.0.0.1:{self.port}/{number}"
+
+    def new_url(self) -> str:
+        """Return the URL of a numbered database in which nothing is yet."""
+        number = next(self._used)
+        if number >= int(self.settings["databases"]):
+            raise AssertionError(f"more than {self.settings['databases']} databases are asked for")
+        return self.url_of(number)
 
     def arguments(self) -> Sequence[str]:
         """Return the program and its arguments."""
