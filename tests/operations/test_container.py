@@ -178,7 +178,8 @@ def test_a_cluster_is_two_boxes_of_a_kind_behind_the_shipped_site() -> None:
 @pytest.mark.parametrize("name", ["web", "worker"])
 def test_a_box_of_a_cluster_is_as_closed_as_the_one_box(name: str, service: dict[str, Any]) -> None:
     box = CLUSTER[name]
-    for rule in ("image", "read_only", "cap_drop", "security_opt", "ulimits", "pids_limit", "stop_grace_period", "tmpfs"):
+    same = ("image", "read_only", "cap_drop", "security_opt", "ulimits", "pids_limit", "stop_grace_period", "tmpfs")
+    for rule in same:
         assert box[rule] == service[rule], rule
     assert box["volumes"] == arguments("VOLUME")  # of each container its own
 

@@ -13,7 +13,7 @@ from tests.support import audio_files, sandbox
 from tests.support.backends import Postgres, Redis
 from tests.support.callers import Caller
 from tests.support.clusters import Cluster
-from tests.support.servers import ROOT, Server
+from tests.support.servers import Server
 
 DEPLOY = Path(ezstems.__file__).parent / "deploy"
 UNIT, WORKER = DEPLOY / "ezstems.service", DEPLOY / "ezstems-worker.service"

@@ -1,4 +1,4 @@
-"""Settings that make no cluster, or name what isn't there: refused in one line by both kinds of box, nothing written."""
+"""Settings that make no cluster, or name what isn't there: both kinds of box refuse them in a line, and write nothing."""
 
 import multiprocessing
 import os
@@ -37,9 +37,9 @@ WRONG: dict[str, tuple[dict[str, str | None], str, str]] = {
     "no credentials": ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "EZSTEMS_STORAGE_URL",
                        "credentials"),
     "no such bucket": ({"EZSTEMS_STORAGE_URL": "s3://no-such-bucket/x"}, "EZSTEMS_STORAGE_URL", "no such bucket"),
-    "another's database": ({"EZSTEMS_DATABASE_URL": "{other}"}, "the database", "belongs to another instance folder or store"),
+    "another's database": ({"EZSTEMS_DATABASE_URL": "{other}"}, "the database", "belongs to another instance"),
     "another's store": ({"EZSTEMS_STORAGE_URL": "{other_store}"}, "s3://", "belongs to another database"),
-    "Celery isn't installed": ({"WITHOUT": "celery"}, "EZSTEMS_BROKER_URL", "isn't installed here"),
+    "Celery isn't installed": ({"WITHOUT": "celery"}, "", "needs what isn't installed here"),
     "obstore isn't installed": ({"WITHOUT": "obstore"}, "EZSTEMS_STORAGE_URL", "needs the extra `cluster`"),
     "psycopg isn't installed": ({"WITHOUT": "psycopg"}, "EZSTEMS_DATABASE_URL", "whose driver is installed"),
 }  # fmt: skip

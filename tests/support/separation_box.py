@@ -1,4 +1,4 @@
-"""A separation box in the test's own process: it takes tickets from the real broker, and runs what its test hands in."""
+"""A separation box in the test's own process: it takes tickets from the real broker, and separates as its test says."""
 
 import socket
 import threading
@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
 from flask import Flask
 
+from ezstems.jobs.broker import Broker
 from ezstems.jobs.celery_app import make_celery
+from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
 
 LOOK_EVERY_SECONDS = 0.1
 STOP_SECONDS = 30.0
+
+
+def fill_queue(patch: pytest.MonkeyPatch) -> None:
+    """Let no further job wait, on one box or in a cluster."""
+    for queue in (JobQueue, Broker):
+        patch.setattr(queue, "full", property(lambda _self: True))
 
 
 class _Process(SeparationProcess):
@@ -48,11 +57,12 @@ class _Child:
         self.process.close()
 
     def _run(self) -> None:
-        with self._celery.connection_for_read() as connection:
-            with self._celery.amqp.TaskConsumer(connection, on_message=self._take, prefetch_count=1):
-                while not self._stop.is_set():
-                    with suppress(socket.timeout):
-                        connection.drain_events(timeout=LOOK_EVERY_SECONDS)
+        tickets = self._celery.amqp.TaskConsumer
+        with self._celery.connection_for_read() as connection, tickets(connection, on_message=self._take) as consumer:
+            consumer.qos(prefetch_count=1)
+            while not self._stop.is_set():
+                with suppress(socket.timeout):
+                    connection.drain_events(timeout=LOOK_EVERY_SECONDS)
 
     def _take(self, message: Any) -> None:
         if self.process.run_next():

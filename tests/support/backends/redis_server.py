@@ -1,8 +1,8 @@
 """A Redis server of Debian's package."""
 
 import socket
-from itertools import count
 from collections.abc import Sequence
+from itertools import count
 
 from tests.support.backends.backend import Backend, program
 
