@@ -59,8 +59,11 @@ test: $(TOOLS)
 # What the API promises, with the rows in a PostgreSQL that the tests start; or in a whole cluster: with a broker, an
 # object store, and separation boxes, too.
 PROMISES := tests/api tests/site/test_accounts.py tests/site/test_login.py tests/site/test_sessions.py tests/site/test_songs.py
-postgresql cluster: $(TOOLS)
-	BACKEND=$@ $(TESTS) $(PROMISES)
+postgresql: $(TOOLS)
+	BACKEND=postgresql $(TESTS) $(PROMISES)
+
+cluster: $(TOOLS)
+	BACKEND=cluster $(TESTS) $(PROMISES)
 
 # What needs no server, browser or TensorFlow.
 quick: $(TOOLS)
