@@ -12,8 +12,20 @@ from ezstems.audio.parameters import PARAMETERS, Parameter
 
 Command = Callable[..., Any]
 
+
+class AudioPath(click.Path):
+    """Be a path of a file proper; a pipe or a device, which click takes for one, would be waited for without an end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fail where there is no such file."""
+        path = super().convert(value, param, ctx)
+        if not path.is_file():
+            self.fail(f"File {click.format_filename(value)!r} must be a file, not a pipe or a device.", param, ctx)
+        return path
+
+
 files_argument = click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+    "files", nargs=-1, required=True, type=AudioPath(exists=True, dir_okay=False, path_type=Path)
 )
 directory_option = click.option(
     "--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True
