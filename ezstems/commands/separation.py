@@ -1,5 +1,6 @@
 """What `separate` and `remote separate` have in common: their arguments, their folders, their bars."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ Command = Callable[..., Any]
 class AudioPath(click.Path):
     """Be a path of a file proper; a pipe or a device, which click takes for one, would be waited for without an end."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path; fail where there is no such file."""
-        path = super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not path.is_file():
-            self.fail(f"File {click.format_filename(value)!r} must be a file, not a pipe or a device.", param, ctx)
+            self.fail(f"File {click.format_filename(path)!r} must be a file, not a pipe or a device.", param, ctx)
         return path
 
 

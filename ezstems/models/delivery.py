@@ -157,7 +157,8 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     def resend(cls, number: int) -> bool:
         """Send a message again, or a waiting one at once, with its id, and commit; False where it is being sent."""
         values = {"state": PENDING, "attempts": 0, "next_at": utcnow(), "claim": None}
-        return update_one(update(cls).where(cls.id == number, or_(cls.claim.is_(None), cls.state != PENDING)).values(**values))
+        unclaimed = or_(cls.claim.is_(None), cls.state != PENDING)
+        return update_one(update(cls).where(cls.id == number, unclaimed).values(**values))
 
     @classmethod
     def last(cls, limit: int, user_id: int | None = None) -> Sequence[tuple["Delivery", User]]:

@@ -239,7 +239,7 @@ class Job(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def delete(cls, number: int) -> bool:
-        """Mark a job as deleted: its files go, one that hasn't ended has failed by that, and nobody is told any more."""
+        """Mark a job as deleted: its files go, so do its messages, and one that hasn't ended has failed by that."""
         unfinished, now = cls.status.in_((QUEUED, PROCESSING)), utcnow()
         values = {
             "status": case((unfinished, FAILED), else_=cls.status),
