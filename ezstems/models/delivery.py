@@ -179,8 +179,11 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     @classmethod
     def prune(cls, until: datetime) -> None:
         """Delete what was settled up to a time, and what waited for a month before it, and commit."""
-        settled = and_(cls.state != PENDING, or_(cls.tried_at <= until, cls.tried_at.is_(None)))
-        db.session.execute(delete(cls).where(or_(settled, cls.created_at <= until - UNSENT)))
+        # By the columns of the index: when a settled one would have been due again is soon after its last try.
+        over = cls.next_at <= until, or_(cls.tried_at <= until, cls.tried_at.is_(None))
+        settled = and_(cls.state.in_((DELIVERED, GIVEN_UP)), *over)
+        unsent = and_(cls.state == PENDING, cls.created_at <= until - UNSENT)
+        db.session.execute(delete(cls).where(or_(settled, unsent)))
         db.session.commit()
 
 
