@@ -21,7 +21,7 @@ from ezstems.jobs import turn
 from ezstems.jobs.archive import Archive, LostFile, Place, row_condition
 from ezstems.jobs.clock import SLACK, Moment, TrustedClock
 from ezstems.jobs.events import record_event
-from ezstems.models import COMPLETED, Delivery, Instance, Job, UploadKey, utcnow
+from ezstems.models import COMPLETED, Delivery, IdempotencyKey, Instance, Job, utcnow
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
         if file.since <= over:
             archive.lost.delete(file)
     with _despite_a_full_disk():
-        UploadKey.prune(moment.trusted)
+        IdempotencyKey.prune(moment.trusted)
         Delivery.prune(over)
     _put_aside_unnamed(archive, moment)
     return expired

@@ -4,6 +4,7 @@ from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
 from ezstems.models.delivery import DELIVERED, GIVEN_UP, PENDING, Delivery
 from ezstems.models.files import FileNames, Files
+from ezstems.models.idempotency_key import IdempotencyKey
 from ezstems.models.instance import Instance
 from ezstems.models.job import Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
@@ -12,7 +13,6 @@ from ezstems.models.second import free_second
 from ezstems.models.separation_worker import SeparationWorker
 from ezstems.models.session import Session
 from ezstems.models.states import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES
-from ezstems.models.upload_key import UploadKey
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 from ezstems.models.webhook import Webhook
 
@@ -38,11 +38,11 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Delivery",
+    "IdempotencyKey",
     "Instance",
     "Job",
     "SeparationWorker",
     "Session",
-    "UploadKey",
     "User",
     "Webhook",
     "count_call",

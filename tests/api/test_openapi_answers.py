@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs import OUTPUTS, STEMS
-from ezstems.models import MAX_KEY_NAME, ApiKey, Job, UploadKey, utcnow
+from ezstems.models import MAX_KEY_NAME, ApiKey, IdempotencyKey, Job, utcnow
 from ezstems.web.errors import MALFORMED, TITLES
 from tests.conftest import PASSWORD, Account
 from tests.support.kept import lose_upload
@@ -172,7 +172,7 @@ def test_upload(
     keyed = world.account.headers | {"Idempotency-Key": "7d1f9c52-58a0-4e4b-9b1c-0a3c1e3a4c55"}
 
     def in_progress() -> TestResponse:
-        world.change(UploadKey, answer=None, leased_until=utcnow() + timedelta(seconds=20))
+        world.change(IdempotencyKey, answer=None, leased_until=utcnow() + timedelta(seconds=20))
         return call(headers=keyed)
 
     encoded = part('name="file"; filename="song.wav"', b"UklGRg==", "Content-Transfer-Encoding: base64")

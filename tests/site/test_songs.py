@@ -115,6 +115,7 @@ def test_another_accounts_song_is_unknown(
         assert error_of(answer, 404) == f"There is no job {theirs.id}."
         page = session.open(f"/songs/{theirs.id}{end}", method=method, headers={"X-CSRFToken": headers["X-CSRFToken"]})
         assert (page.status_code, page.mimetype) == (404, "text/html")
+        assert "no such song of yours" in page.text and "job" not in page.text, end
         for unknown in ("1_2", "states2", "1_9", "%00", "9" * 99 + "_2", "..%2f..", "1_2%0a"):
             answer = session.open(f"/songs/{unknown}{end}", method=method, headers=headers)
             assert error_of(answer, 404), unknown
