@@ -1,4 +1,4 @@
-"""Settings that make no cluster, or name what isn't there: both kinds of box refuse them in a line, and write nothing."""
+"""Settings that make no cluster, or name what is not there: either kind of box refuses them, and writes nothing."""
 
 import multiprocessing
 import os
