@@ -63,7 +63,7 @@ postgresql: $(TOOLS)
 	BACKEND=postgresql $(TESTS) $(PROMISES)
 
 cluster: $(TOOLS)
-	BACKEND=cluster $(TESTS) $(PROMISES)
+	BACKEND=cluster $(TESTS) $(PROMISES) tests/database/test_promises.py
 
 # What needs no server, browser or TensorFlow.
 quick: $(TOOLS)
