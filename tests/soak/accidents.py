@@ -21,11 +21,12 @@ def kill_worker(fleet: "Fleet", random: Random) -> list[str]:
     box.kill()
     began_seconds = time.monotonic()
     faults = fleet.elsewhere(fleet.running(owners), began_seconds)
-    left = fleet.wait(
-        lambda: all(fleet.health(web).get("workers") == len(owners) for web in fleet.webs), "half of the workers in /health"
+    faults += fleet.wait(
+        lambda: all(fleet.health(web).get("workers") == len(owners) for web in fleet.webs),
+        "the other box's processes alone in /health",
     )
     fleet.start(_name(fleet, box))
-    return faults + left
+    return faults
 
 
 def kill_child(fleet: "Fleet", random: Random) -> list[str]:
@@ -124,8 +125,8 @@ def stop_worker(fleet: "Fleet", random: Random) -> list[str]:
     seconds = box.stop()
     fleet.tally.slowest_stop_seconds = max(fleet.tally.slowest_stop_seconds, seconds)
     faults = [f"{row['id']} is run still by who has ended" for row in fleet.running(owners)]
-    now = {row["id"]: row["crashes"] for row in fleet.rows("SELECT id, crashes FROM jobs WHERE id = ANY(?)", list(before))}
-    faults += [f"{job_id} was blamed for a stop" for job_id in before if now[job_id] > before[job_id]]
+    now = fleet.rows("SELECT id, crashes FROM jobs WHERE id = ANY(?)", list(before))
+    faults += [f"{row['id']} was blamed for a stop" for row in now if row["crashes"] > before[row["id"]]]
     if seconds >= STOP_SECONDS or box.process.returncode:  # type: ignore[union-attr]
         faults.append(f"the stop took {seconds:.1f} s, and ended with {box.process.returncode}")  # type: ignore[union-attr]
     fleet.start(_name(fleet, box))

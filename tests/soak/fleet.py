@@ -55,6 +55,10 @@ class AnyCaller(Caller):
 class ClusterTraffic(Traffic):
     """Call a cluster, by its API alone."""
 
+    def __init__(self, fleet: "Fleet", seed: str) -> None:
+        super().__init__(fleet.caller, requests.Session(), fleet.songs, fleet.finished, seed, UPLOADS)
+        self.wholes = fleet.wholes
+
     def _whole(self, upload: Upload) -> bytes:
         return self.wholes[upload.job_id]
 
@@ -63,10 +67,6 @@ class ClusterTraffic(Traffic):
         answer = requests.delete(url, headers=self._caller.headers, timeout=60)
         if answer.status_code not in (200, 404) and not self._is_refused(answer):
             self.faults.append(f"deletion of {upload.job_id}: {answer.status_code} {answer.text}")
-
-    def __init__(self, fleet: "Fleet", seed: str) -> None:
-        super().__init__(fleet.caller, requests.Session(), fleet.songs, fleet.finished, seed, UPLOADS)
-        self.wholes = fleet.wholes
 
 
 class Fleet:
@@ -150,7 +150,8 @@ class Fleet:
 
     def play(self, kind: str, seed: str) -> list[str]:
         """Play a round: traffic, an accident in its midst, and every check; return what didn't hold."""
-        random, tally, logged = Random(seed), self.tally, {name: box.log.stat().st_size for name, box in self.boxes.items()}
+        random, tally = Random(seed), self.tally
+        logged = {name: box.log.stat().st_size for name, box in self.boxes.items()}
         with ClusterTraffic(self, seed) as traffic:
             self.traffic = traffic
             deadline = time.monotonic() + random.uniform(0.3, 1.5)
@@ -254,11 +255,12 @@ class Fleet:
     def _recovered(self) -> list[str]:
         """Wait until every web box says that all is well, and who lives."""
         told: dict[str, dict[str, Any]] = {}
+        workers = len(WORKERS) * SEPARATIONS
 
         def is_well() -> bool:
             for web in self.webs:
                 told[web.url] = state = self.health(web)
-                if state.get("status") != "ok" or state.get("problems") or state["workers"] != len(WORKERS) * SEPARATIONS:
+                if state.get("status") != "ok" or state.get("problems") or state["workers"] != workers:
                     return False
             return True
 
