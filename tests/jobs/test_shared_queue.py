@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -26,9 +27,11 @@ ROWS = text(
 
 
 @pytest.fixture
-def app(postgres: Postgres, make_app: Callable[..., Flask]) -> Iterator[Flask]:
-    name = postgres.new_database()
-    app = make_app(database_url=postgres.url_of(name), broker_url="redis://127.0.0.1:1/0")
+def app(postgres: Postgres, make_app: Callable[..., Flask], tmp_path: Path) -> Iterator[Flask]:
+    name, store = postgres.new_database(), tmp_path / "store"
+    store.mkdir()
+    urls = {"database_url": postgres.url_of(name), "storage_url": f"file://{store}"}
+    app = make_app(broker_url="redis://127.0.0.1:1/0", **urls)
     with app.app_context():
         db.session.execute(text("INSERT INTO users (email, plan, password_hash, created_at) "
                                 "VALUES ('a@b.c', 'basic', '', now())"))  # fmt: skip
