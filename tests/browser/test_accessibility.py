@@ -22,7 +22,8 @@ FINGER_PIXELS = 44
 # What a finger can't press well; links within a text are its words. A label is pressed in place of its box.
 SMALL = f"""() => [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary, canvas")]
   .map((each) => (each.matches("[type=checkbox], [type=radio]") ? each.labels[0] : each))
-  .filter((each) => each.checkVisibility() && !each.matches(".visually-hidden, .skip, :is(p, li, td, dd) > a:not(.button)"))
+  .filter((each) => each.checkVisibility())
+  .filter((each) => !each.matches(".visually-hidden, .skip, :is(p, li, td, dd) > a:not(.button)"))
   .filter((each) => each.getBoundingClientRect().height < {FINGER_PIXELS} - 0.5)
   .map((each) => `${{each.outerHTML.slice(0, 120)}}: ${{each.getBoundingClientRect().height}}`)"""
 
