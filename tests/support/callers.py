@@ -49,15 +49,15 @@ class Caller:
     def wait(self, job_id: str, *states: str, seconds: float = 120.0) -> dict[str, Any]:
         """Poll until a job is in one of the states, `completed` if none is named; return its state.
 
-        What a completed one was made of is deleted a moment after its row says so; that is waited for, too.
+        What a completed one was made of, and isn't to be kept, goes a moment after its row says so; that is waited for.
         """
         deadline = time.monotonic() + seconds
         while (job := self.status(job_id))["status"] not in (states or ("completed",)):
             assert time.monotonic() < deadline, f"{job} after {seconds} s:\n{self.server.log.read_text()[-4000:]}"
             time.sleep(0.1)
-        uploads = self.server.instance / "uploads"
-        while job["status"] == "completed" and any(uploads.glob(f"{job_id}_*")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if job["status"] == "completed" and self.server.environ.get("EZSTEMS_KEEP_UPLOADS") == "off":
+            while any((self.server.instance / "uploads").glob(f"{job_id}_*")) and time.monotonic() < deadline:
+                time.sleep(0.01)
         return job
 
     @contextmanager
