@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ezstems.errors import ConfigurationError
 
 BROKERS = ("redis", "rediss", "amqp", "amqps")
+STORES = ("s3", "gs", "az", "file")
 # Those of the extra; without them a box runs all the same, alone.
 LIBRARIES = ("celery", "redis")
 
@@ -25,6 +26,19 @@ def broker(raw: Any) -> str:
     if any(importlib.util.find_spec(library) is None for library in LIBRARIES):
         raise ValueError("needs what isn't installed here: pip install 'ezstems[cluster]'")
     return value
+
+
+def store(raw: Any) -> str:
+    """Take the URL of a bucket, with a prefix in it or none, or of a folder; what reads it must be installed."""
+    url = str(raw).strip()
+    parts = urlsplit(url)
+    is_folder = parts.scheme == "file"
+    is_odd = parts.scheme not in STORES or parts.query or parts.fragment or "@" in parts.netloc
+    if is_odd or bool(parts.netloc) == is_folder or (is_folder and len(parts.path) < 2):
+        raise ValueError("must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER")
+    if importlib.util.find_spec("obstore") is None:
+        raise ValueError("needs the extra `cluster`: make setup EXTRAS=cluster, or pip install 'ezstems[cluster]'")
+    return url.rstrip("/")
 
 
 def require_whole(config: Mapping[str, Any]) -> None:

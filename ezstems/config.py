@@ -16,7 +16,6 @@ from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
 from ezstems.parsers import address, choice, database, hide_secrets, hosts, integer, number, origins, path, words
 from ezstems.remote import VARIABLES
-from ezstems.storage import storage
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +67,8 @@ SETTINGS = (
             "of jobs; web processes separate nothing then"),  # fmt: skip
     Setting("JOB_SECONDS", 10_800, integer(1, 604_800), "in a cluster: how long a job may run before it fails, by the "
             "server's fault"),  # fmt: skip
-    Setting("STORAGE_URL", None, storage, "in a cluster: object store of uploads and results, `s3://BUCKET/PREFIX`, "
-            "`gs://…` or `az://…`, or `file:///FOLDER` that all boxes mount"),  # fmt: skip
+    Setting("STORAGE_URL", None, cluster.store, "in a cluster: object store of uploads and results, "
+            "`s3://BUCKET/PREFIX`, `gs://…` or `az://…`, or `file:///FOLDER` that all boxes mount"),  # fmt: skip
     Setting("RATE_LIMIT", 100, integer(1, 1_000_000_000), "calls of a key in a window, unless the key has its own"),
     Setting("RATE_WINDOW_SECONDS", 60, integer(1, 31_536_000), "length of the window, which the first call starts"),
     Setting("MIN_FREE_MB", 512, integer(0, 1_000_000_000), "free disk, in MiB, under which uploads are refused and "

@@ -20,7 +20,6 @@ from ezstems.jobs.opened import Opened
 from ezstems.models import Files, Job
 
 UPLOADS, RESULTS, LOST = "uploads", "results", "lost"
-RESULT, KEPT = "result", "kept upload"  # what may be damaged, in words
 Place = PurePath
 
 

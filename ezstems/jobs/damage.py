@@ -10,6 +10,7 @@ from zipfile import BadZipFile, ZipFile
 from ezstems.errors import DamagedFile
 
 READ_BYTES = 1 << 20
+RESULT, KEPT = "result", "kept upload"  # what may be damaged, in words
 UPLOAD = (
     "The uploaded file was {} on the server's disk. Nothing is wrong with the file that you sent; upload it again, "
     "or ask the server's operator, who finds the reason in the log under this job's id."
@@ -53,6 +54,21 @@ def require_result(path: Path, size_bytes: int | None) -> None:
             ZipFile(file).close()
         elif found_bytes != size_bytes:
             raise DamagedFile(DAMAGED_RESULT) from ValueError(f"{found_bytes} bytes, not {size_bytes}")
+
+
+def found(
+    result: Path, result_bytes: int | None, upload: Path | None, upload_bytes: int
+) -> Iterator[tuple[str, BaseException]]:
+    """Yield what of a completed job's result, and its upload if that is kept, isn't there or whole, and why."""
+    try:
+        require_result(result, result_bytes)
+    except DamagedFile as error:
+        yield RESULT, error.__cause__ or error
+    try:
+        if upload is not None:
+            require_size(upload, upload_bytes)
+    except DamagedFile as error:
+        yield KEPT, error.__cause__ or error
 
 
 @contextmanager

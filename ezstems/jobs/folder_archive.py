@@ -18,15 +18,14 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ezstems.audio.peaks import Peaks
 from ezstems.disk import is_writable, raising_server_full, unwritable_error
-from ezstems.errors import DamagedFile
-from ezstems.files import changed_at, sync
-from ezstems.jobs import packing
-from ezstems.jobs.archive import KEPT, LOST, RESULT, RESULTS, UPLOADS, Place
-from ezstems.jobs.damage import require_result, require_size, require_upload
+from ezstems.files import sync
+from ezstems.jobs import damage, packing
+from ezstems.jobs.archive import LOST, RESULTS, UPLOADS, Place
+from ezstems.jobs.damage import require_result, require_upload
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.lost import LostFiles
 from ezstems.jobs.mounts import Mounts
-from ezstems.jobs.names import PART, job_id_of
+from ezstems.jobs.names import PART, finished_in, job_id_of
 from ezstems.jobs.opened import Opened, OpenedFile
 from ezstems.models import COMPLETED, Files, Job, utcnow
 
@@ -88,17 +87,15 @@ class FolderArchive:
         """Open a new upload beside the others."""
         return Incoming(self._uploads / f"{self._owner}.{uuid.uuid4().hex}{PART}")
 
-    def hand_in(self, incoming: Incoming, extension: str) -> str | None:
+    def hand_in(self, incoming: Incoming, extension: str) -> None:
         """Do nothing: it lies where it stays, and is found by the job's name for it."""
-        return None
 
     def store_upload(self, incoming: Incoming, job: Files) -> None:
         """Rename a finished upload to its final name, durably; raise ServerFull when the disk has no room."""
         self._place(incoming.path, job)
 
-    def hand_in_again(self, kept: Files, extension: str) -> str | None:
+    def hand_in_again(self, kept: Files, extension: str) -> None:
         """Do nothing: its second name is enough."""
-        return None
 
     def link_upload(self, kept: Files, job: Files) -> None:
         """Give the kept upload a second name, durably; raise ServerFull when the disk has no room."""
@@ -234,14 +231,11 @@ class FolderArchive:
 
     def finished_before(self, clocks: Iterable[datetime], age: timedelta) -> Iterator[Path]:
         """Yield the finished files that are older than an age by all of some clocks, or as far in the future."""
+        clocks = tuple(clocks)
         for folder in self._folders:
-            with suppress(FileNotFoundError, PermissionError):  # a disk that is away
-                for entry in folder.iterdir():
-                    with suppress(FileNotFoundError):  # somebody deletes it at the same time
-                        if entry.suffix != PART and entry.is_file():
-                            changed = changed_at(entry.stat())
-                            if all(abs(clock - changed) > age for clock in clocks):
-                                yield entry
+            for path, changed in finished_in(folder):
+                if all(abs(clock - changed) > age for clock in clocks):
+                    yield path
 
     def delete(self, place: Place) -> None:
         """Delete one file."""
@@ -250,12 +244,6 @@ class FolderArchive:
     def damaged(self, jobs: Iterable[Any]) -> Iterator[tuple[Any, str, BaseException]]:
         """Look at each file's size."""
         for job in jobs:
-            try:
-                require_result(self.result(job.id), job.result_bytes)
-            except DamagedFile as error:
-                yield job, RESULT, error.__cause__ or error
-            try:
-                if job.keeps_upload:
-                    require_size(self.source(job.filename), job.size_bytes)
-            except DamagedFile as error:
-                yield job, KEPT, error.__cause__ or error
+            upload = self.source(job.filename) if job.keeps_upload else None
+            for what, why in damage.found(self.result(job.id), job.result_bytes, upload, job.size_bytes):
+                yield job, what, why

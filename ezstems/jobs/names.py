@@ -1,8 +1,11 @@
 """The names of uploads and results in an instance folder: they begin with their job's id."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath
 
+from ezstems.files import changed_at
 from ezstems.jobs.archive import RESULTS, UPLOADS
 
 PART = ".part"
@@ -13,6 +16,15 @@ def is_finished_name(name: str) -> bool:
     path = PurePosixPath(name)
     in_place = len(path.parts) == 2 and path.parts[0] in (UPLOADS, RESULTS) and path.name not in (".", "..")
     return in_place and path.suffix != PART and str(path) == name
+
+
+def finished_in(folder: Path) -> Iterator[tuple[Path, datetime]]:
+    """Yield the finished files of a folder with the times of their last change; none where its disk is away."""
+    with suppress(FileNotFoundError, PermissionError):
+        for path in folder.iterdir():
+            with suppress(FileNotFoundError):  # somebody deletes it at the same time
+                if path.suffix != PART and path.is_file():
+                    yield path, changed_at(path.stat())
 
 
 def finished_files(instance: Path) -> Iterator[Path]:

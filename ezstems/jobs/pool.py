@@ -20,7 +20,7 @@ from ezstems.jobs.events import record_event
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.watchdog import Watchdog
-from ezstems.models import QUEUED, Job
+from ezstems.models import QUEUED, Job, own_queue
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Pool:
                 if place is None:
                     elsewhere.append(job.number)
                 places[job.number] = place or 1  # one that has just left its queue was the next to run
-        return places | (Job.positions(elsewhere) if elsewhere else {})
+        return places | (own_queue.places(elsewhere) if elsewhere else {})
 
     def model(self) -> str:
         """Name the weights that separate here."""
@@ -147,7 +147,7 @@ class Pool:
         with self._app.app_context():
             recovery.adopt(self._lock, self._archive)
             queued = self._queue.waiting()  # first: what is queued after this has a row by then
-            rows = Job.waiting(self._id)
+            rows = own_queue.waiting(self._id)
             for number in set(queued).difference(rows):
                 self._queue.remove(number)
             for number in rows:

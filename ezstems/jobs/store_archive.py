@@ -6,13 +6,12 @@ hold who made it, so that nobody else, once given up for dead, overwrites or del
 
 import hashlib
 import logging
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -24,17 +23,14 @@ from ezstems.jobs.bucket import AWAY, ID, RETRY_AFTER_SECONDS, Bucket
 from ezstems.jobs.damage import DAMAGED_RESULT, UPLOAD
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.opened import Opened
+from ezstems.jobs.patience import patiently
 from ezstems.jobs.scratch import Scratch
 from ezstems.jobs.store_lost import StoreLost
 from ezstems.models import COMPLETED, Files, Job
 
-Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 << 20
-# So long a job waits for a store that is away before it goes back to the queue; what it has done by then is lost.
-PATIENCE_SECONDS = 90.0
-AGAIN_SECONDS = 1.0
 
 
 class StoreArchive:
@@ -109,7 +105,7 @@ class StoreArchive:
         """Lend a copy, whose size and checksum are compared while it is fetched."""
         with self._scratch.lend(f"{job.id}.source") as folder:
             local = folder / job.filename
-            self._patiently(lambda: self._fetch(job, local, progress), progress)
+            patiently(lambda: self._fetch(job, local, progress), progress)
             yield local
 
     def has_source(self, job: Files) -> bool:
@@ -139,8 +135,8 @@ class StoreArchive:
         result_key, peaks_key = store_keys.results(job.id, self._owner)
         try:
             size_bytes = packing.pack(packed, stems, comment, progress)
-            self._patiently(lambda: self._put(peaks_key, peaks.json().encode()), progress)
-            self._patiently(lambda: self._put(result_key, packed), progress)
+            patiently(lambda: self._put(peaks_key, peaks.json().encode()), progress)
+            patiently(lambda: self._put(result_key, packed), progress)
             return size_bytes
         finally:
             packed.unlink(missing_ok=True)
@@ -238,18 +234,6 @@ class StoreArchive:
         if digest.hexdigest() != job.sha256:
             why = f"SHA-256 {digest.hexdigest()}, not {job.sha256}"
             raise DamagedFile(UPLOAD.format("damaged")) from ValueError(why)
-
-    def _patiently(self, act: Callable[[], Result], progress: Callable[[], None]) -> Result:
-        """Return what an act returns, tried again while the store is away; raise StorageAway in the end."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return act()
-            except StorageAway:
-                if time.monotonic() > until:
-                    raise
-                progress()  # to wait for the store is not to stall
-                time.sleep(AGAIN_SECONDS)
 
     def _delete(self, *places: Place) -> None:
         """Delete objects whose row says so; what is left where the store is away, the sweep finds."""

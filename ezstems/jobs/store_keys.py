@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ezstems.jobs.archive import KEPT, RESULT, RESULTS, UPLOADS
+from ezstems.jobs.archive import RESULTS, UPLOADS
 from ezstems.jobs.bucket import Bucket
+from ezstems.jobs.damage import KEPT, RESULT
 from ezstems.models import Files
 
 

@@ -1,7 +1,7 @@
 """Jobs: separations from upload to expiry, whose transitions are conditional UPDATEs."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -100,13 +100,6 @@ class Job(db.Model):  # type: ignore[name-defined]
         return self.status in (QUEUED, PROCESSING) or (self.status == COMPLETED and self.keeps_upload)
 
     @classmethod
-    def waiting(cls, owner: str) -> Sequence[int]:
-        """Return the numbers of an owner's queued jobs, in their order."""
-        return db.session.scalars(
-            select(cls.number).where(cls.owner == owner, cls.status == QUEUED).order_by(cls.number)
-        ).all()
-
-    @classmethod
     def unfinished(cls, user_id: int) -> int:
         """Count the jobs of an account that wait or run."""
         unfinished = select(func.count()).where(cls.user_id == user_id, cls.status.in_((QUEUED, PROCESSING)))
@@ -134,14 +127,6 @@ class Job(db.Model):  # type: ignore[name-defined]
         """Tell whether an owner runs a job, which neither was deleted nor went to somebody else."""
         mine = cls.owner == owner, cls.status == PROCESSING, cls.expired_at.is_(None)
         return db.session.scalar(select(cls.number).where(cls.number == number, *mine)) is not None
-
-    @classmethod
-    def positions(cls, numbers: Collection[int]) -> dict[int, int]:
-        """Return the positions of queued jobs, each among its owner's rows; 1 is the next to run."""
-        position = func.row_number().over(partition_by=cls.owner, order_by=cls.number)
-        queued = select(cls.number, position.label("position")).where(cls.status == QUEUED).subquery()
-        asked = select(queued).where(queued.c.number.in_(numbers))
-        return {row.number: row.position for row in db.session.execute(asked)}
 
     @classmethod
     def last_created_at(cls) -> datetime | None:

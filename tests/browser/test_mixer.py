@@ -161,7 +161,7 @@ def test_what_holds_the_sound_up_is_said(
     expect(mixer.part("status")).to_have_text("Starting the sound…")
     expect(page.get_by_role("alert")).to_contain_text("The browser's sound doesn't start. Connect loudspeakers")
     expect(mixer.part("play")).to_have_text("Play")
-    page.evaluate("plugIn()")
+    page.evaluate("() => void plugIn()")
     mixer.play()
     expect(page.get_by_role("alert")).to_be_hidden()
 

@@ -17,7 +17,7 @@ from ezstems.database import db
 from ezstems.jobs import recovery
 from ezstems.jobs.folder_archive import FolderArchive
 from ezstems.jobs.recovery import WorkerLock, adopt
-from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job, free_second
+from ezstems.models import COMPLETED, FAILED, PROCESSING, QUEUED, Job, free_second, own_queue
 from tests.conftest import Account
 
 
@@ -71,9 +71,9 @@ def dead(instance: Path, app: Flask) -> None:
 def adopted(app: Flask, instance: Path, lock: WorkerLock, owner: str = "me") -> list[int]:
     """Return the jobs that newly wait for an owner."""
     with app.app_context():
-        before = set(Job.waiting(owner))
+        before = set(own_queue.waiting(owner))
         adopt(lock, FolderArchive(instance, owner))
-        return [number for number in Job.waiting(owner) if number not in before]
+        return [number for number in own_queue.waiting(owner) if number not in before]
 
 
 def rows(app: Flask) -> list[tuple[str, str | None, int, str | None]]:

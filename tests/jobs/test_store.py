@@ -329,7 +329,7 @@ def test_a_job_that_has_waited_too_long_goes_back_to_the_queue(
     app: Flask, upload: Upload, finished: Callable[[str], Job], separator: FastSeparator,
     break_store: Callable[[], Callable[[], object]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(store_archive, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("ezstems.jobs.patience.PATIENCE_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
     separator.hold()
     job_id = upload().json["data"]["id"]
