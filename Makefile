@@ -76,9 +76,10 @@ lint: $(TOOLS)
 bench: $(TOOLS)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
-# `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes.
+# `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes. With CLUSTER=1 the box
+# is a cluster of hosts, each a network namespace, which takes root and half an hour.
 soak: $(TOOLS)
-	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak
+	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak$(if $(CLUSTER),.cluster)
 
 # Needs the network, Java and Node 22.18: what six generators make of the API's description, tried.
 clients: $(TOOLS)

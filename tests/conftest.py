@@ -48,6 +48,7 @@ STARTERS = tuple(f"tests.{name}" for name in (*SLOW, *(f"support.{name}" for nam
 SLOW_FIXTURES = {"models", "official", "postgres", "redis", "rabbitmq", "object_store"}
 # The files that take longest, in this order: begun last, one of them would leave the other processes without work.
 LONGEST = (
+    *("jobs/test_cluster_crashes.py",),
     *("jobs/test_crashes.py", "audio/test_parity.py", "audio/test_hostile.py", "browser/test_mixer.py"),
     *("jobs/test_watchdog.py", "server/test_load.py", "jobs/test_lost.py", "operations/test_watch.py"),
     *("browser/test_accessibility.py", "audio/test_separate.py", "network/test_composed.py", "test_readme.py"),

@@ -73,7 +73,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
         log.debug("the database can't be opened", exc_info=error)
         if folder.exists() and shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
             raise ConfigurationError(f"the disk of {folder} is full; free a megabyte of it, then try again") from error
-        file = app.config["EZSTEMS_DATABASE_URL"].render_as_string()
+        file = app.config["EZSTEMS_DATABASE_URL"].set(query={}).render_as_string()
         why = " ".join(str(getattr(error, "orig", error)).split())
         raise ConfigurationError(f"the database {file} can't be opened or migrated: {why}") from error
 

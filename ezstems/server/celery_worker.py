@@ -15,6 +15,7 @@ from celery import signals
 from celery.exceptions import Reject
 from celery.platforms import maybe_drop_privileges
 from flask import Flask
+from kombu.transport import redis
 
 from ezstems import config, create_app, log
 from ezstems.database import db
@@ -25,6 +26,7 @@ from ezstems.jobs.celery_app import TASK, make_celery
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
 from ezstems.server import master
+from ezstems.server.celery_consumer import Consumer, RedisChannel, Ticket
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +42,11 @@ class CeleryWorker:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._celery = make_celery(app.config)
+        self._celery.conf.worker_consumer = Consumer
+        redis.Transport.Channel = RedisChannel
         self._stopping = mmap.mmap(-1, 1)  # shared with the children
         self._process: SeparationProcess | None = None
-        self._celery.task(self._separate, name=TASK)
+        self._celery.task(self._separate, name=TASK, Request=Ticket)
         signals.setup_logging.connect(_keep_log, weak=False)
         signals.worker_process_init.connect(self._begin_child, weak=False)
         signals.worker_process_shutdown.connect(self._end_child, weak=False)

@@ -21,6 +21,7 @@ from ezstems.jobs import Desk, bucket, retention, storage, store_archive
 from ezstems.jobs.bucket import Bucket
 from ezstems.jobs.clock import TrustedClock
 from ezstems.jobs.retention import Sweeper, restore_lost_files, sweep
+from ezstems.jobs.scratch import Scratch
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.backend_fixtures import alone
@@ -379,6 +380,24 @@ def test_an_object_that_is_replaced_is_not_sent_in_two_halves(backend: dict[str,
         opened.seek(500_000)
         with pytest.raises(FileNotFoundError):
             opened.read(10)
+
+
+def test_who_begins_clears_the_scratch_of_the_dead_before_it_needs_its_own(tmp_path: Path) -> None:
+    lives = Scratch(tmp_path / "scratch", "lives")
+    upload = lives.path("half.upload")
+    upload.write_bytes(b"half")
+    left = tmp_path / "scratch" / "dead"
+    left.mkdir()
+    (left / "half.upload").write_bytes(b"half")
+    begins = Scratch(tmp_path / "scratch", "begins")
+    for _ in range(2):
+        begins.clear()
+        assert not left.exists() and upload.exists() and (tmp_path / "scratch" / "begins").is_dir()
+    Scratch(tmp_path / "scratch", "third").clear()
+    assert (tmp_path / "scratch" / "begins").is_dir(), "it lives still after clearing twice"
+    upload.unlink()
+    (tmp_path / "file").touch()
+    Scratch(tmp_path / "file" / "scratch", "nowhere").clear()  # it may begin all the same
 
 
 def test_scratch_of_dead_processes_goes_with_the_next_start_and_that_of_live_ones_stays(
