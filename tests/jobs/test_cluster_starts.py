@@ -31,7 +31,8 @@ def test_a_broker_out_of_reach_is_refused(cluster: Cluster) -> None:
 
 def test_a_worker_needs_a_cluster(cluster: Cluster) -> None:
     box = cluster.worker()
-    del box.environ["EZSTEMS_BROKER_URL"]
+    for name in ("EZSTEMS_BROKER_URL", "EZSTEMS_STORAGE_URL"):
+        del box.environ[name]
     refused = box.refuse()
     assert refused.returncode == 1
     assert refused.stderr.strip().splitlines()[-1] == (

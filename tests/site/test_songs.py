@@ -266,7 +266,8 @@ def test_deleting_a_waiting_song(
     assert separator.started.wait(60)
     assert delete(session, waiting.id).status_code == 303
     assert waiting.filename not in files(app)
-    assert desk.positions([row(app, job.id) for job in (waiting, last)]) == {waiting.number: 0, last.number: 1}
+    with app.app_context():
+        assert desk.positions([row(app, job.id) for job in (waiting, last)]) == {waiting.number: 0, last.number: 1}
     after = row(app, waiting.id)
     assert (after.status, after.error, after.finished_at) == (FAILED, DELETED, after.expired_at)
     assert after.expired_at is not None
