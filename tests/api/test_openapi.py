@@ -248,3 +248,12 @@ def test_other_sites_may_read_it_where_they_may_call_the_api(make_app: Callable[
     for origin in ("https://evil.example", "null"):
         assert "Access-Control-Allow-Origin" not in client.get(URL, headers={"Origin": origin}).headers
         error_of(client.options(URL, headers=asked | {"Origin": origin}), 405)
+
+
+def test_a_webhook_is_described_where_generators_of_clients_pass_it_by(client: FlaskClient) -> None:
+    """OpenAPI Generator makes calls in broken Python of what stands under `webhooks`."""
+    document = served(client)
+    assert "webhooks" not in document
+    (call,) = operations(document)["uploadSong"]["callbacks"]["jobEnded"].values()
+    names = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+    assert [each["name"] for each in call["post"]["parameters"]] == names
