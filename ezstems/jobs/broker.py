@@ -26,9 +26,10 @@ class Broker:
 
     owner: str | None = None
 
-    def __init__(self, app: Flask, archive: Archive) -> None:
+    def __init__(self, app: Flask, worker: str, archive: Archive) -> None:
         self._app = app
         self._archive = archive
+        self._worker = worker
         self._seats = app.config["EZSTEMS_QUEUE_SIZE"]
         self._tickets = Tickets(app, make_celery(app.config))
 
@@ -38,7 +39,8 @@ class Broker:
         return shared_queue.length(self._seats) >= self._seats
 
     def start(self, replace: Callable[[], None]) -> None:
-        """Begin to send tickets."""
+        """Clear up after those that died on this box, and begin to send tickets."""
+        self._archive.remove_unfinished(self._worker)
         self._tickets.start()
 
     def duties(self, waited_seconds: Callable[[], float]) -> Sequence[Callable[[], None]]:

@@ -7,6 +7,7 @@ from celery import Celery
 from kombu import Queue
 
 from ezstems.errors import ConfigurationError
+from ezstems.jobs import redis_transport
 
 TASK = "ezstems.separate"
 QUEUE = "ezstems"
@@ -37,6 +38,7 @@ _AMQP = {
 def make_celery(config: Mapping[str, Any]) -> Celery:
     """Make Celery by our settings; it connects to nothing yet."""
     url: str = config["EZSTEMS_BROKER_URL"]
+    redis_transport.use()
     app = Celery("ezstems", broker=url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],

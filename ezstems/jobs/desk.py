@@ -82,7 +82,7 @@ class Desk:
             return Pool(self._app, self.id, self._archive, separate, self._admission.may_begin)
         from ezstems.jobs.broker import Broker  # one box alone needs no Celery
 
-        return Broker(self._app, self._archive)
+        return Broker(self._app, self.id, self._archive)
 
     def start(self, replace: Callable[[], None] = lambda: None) -> None:
         """Have jobs run from now on, those that wait first, and keep house.

@@ -66,6 +66,7 @@ class SeparationProcess:
 
     def start(self) -> None:
         """Say that this process lives, and load the engine in the background."""
+        self._archive.remove_unfinished(self.id)
         self._heartbeat.start()
         self._housekeeper.start(HOUSEKEEPING_EVERY_SECONDS)
         self._engine.start()

@@ -19,7 +19,6 @@ from kombu.transport import redis
 
 from ezstems import config, create_app, log
 from ezstems.database import db
-from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
 from ezstems.jobs import in_child
@@ -63,8 +62,8 @@ class CeleryWorker:
         worker.start()
         return int(worker.exitcode or 0)
 
-    def _separate(self, _number: int) -> None:
-        """Run the next job, whichever the ticket was sent for; what still waits needs the ticket again."""
+    def _separate(self, *_said: Any, **_more: Any) -> None:
+        """Run the next job, whatever the ticket says, which another version sent; what waits needs it again."""
         assert self._process is not None
         if not self._process.run_next():
             raise Reject("the job waits again", requeue=True)
@@ -94,13 +93,11 @@ class CeleryWorker:
 def run(make: Callable[[], Flask] = create_app) -> int:
     """Look at the settings, refuse in one line what can't work, and run the worker."""
     os.umask(privileges.PRIVATE)
-    log.configure("error")
+    log.configure("critical")  # as `master.begin`
     folder = config.instance_folder()
     if (whose := privileges.owner_to_become(folder)) and privileges.can_become(*whose):
         maybe_drop_privileges(*whose)
     app = master.checked(folder, make, separates=True)
-    if app.config["EZSTEMS_BROKER_URL"] is None:
-        raise ConfigurationError("`ezstems worker` needs EZSTEMS_BROKER_URL: without it, `ezstems serve` separates")
     with in_child.of_a_forking_parent():
         hold(app)
     log.configure(app.config["EZSTEMS_LOG_LEVEL"], app.config["EZSTEMS_LOG"])
