@@ -1,5 +1,8 @@
 """A cluster's settings: all of them or none, and never a part that falls back to this box alone."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from ezstems import cluster, configured
 from ezstems.errors import ConfigurationError
 
+ROOT = Path(__file__).resolve().parent.parent
 BROKER, POSTGRES = "redis://127.0.0.1:1/0", "postgresql+psycopg://someone@127.0.0.1:1/songs"
 
 
@@ -41,3 +45,11 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cluster, "LIBRARIES", ("celery", "nothing_of_this_name"))
     with pytest.raises(ValueError, match="needs what isn't installed here: pip install"):
         cluster.broker(BROKER)
+
+
+def test_one_box_loads_nothing_of_a_cluster(tmp_path: Path) -> None:
+    of_a_cluster = {"celery", "kombu", "billiard", "amqp", "redis", "obstore", "psycopg"}
+    code = f"import sys, ezstems; ezstems.create_app(); print(sorted(sys.modules.keys() & {of_a_cluster}))"
+    environ = os.environ | {"EZSTEMS_INSTANCE": str(tmp_path / "instance"), "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -79,7 +79,10 @@ class Bucket:
     def read(self, key: PurePath) -> bytes:
         """Return a small object."""
         with self._translating():
-            return in_child.call(lambda: bytes(self._store.get(str(key)).bytes()))
+            content: bytes = in_child.call(lambda: bytes(self._store.get(str(key)).bytes()))
+        if key == ID:
+            self._id = self._id or content
+        return content
 
     def stat(self, key: PurePath) -> Stored:
         """Describe an object."""

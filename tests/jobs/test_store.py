@@ -262,8 +262,9 @@ def test_what_belongs_to_another_database_now_is_not_swept(
     sweeper = Sweeper(desk._archive, 72)
     with app.app_context():
         sweeper.sweep_when_due()
-        assert names(objects) == {"results/1_2.someone.zip"} and "nothing is swept" in caplog.text
+        assert "nothing is swept" in caplog.text
         objects.put(PurePath("instance_id"), held)
+        assert names(objects) == {"results/1_2.someone.zip"}
         Sweeper(desk._archive, 72).sweep_when_due()
     assert names(objects, "results") == set() and len(names(objects, "lost")) == 1
 
