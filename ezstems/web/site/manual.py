@@ -21,7 +21,6 @@ PAGES = (
     "retention",
     "recovery",
     "backup",
-    "scaling",
     "speed",
     "reliability",
     "limits",
