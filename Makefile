@@ -39,7 +39,7 @@ OUTDATED := $(or $(OUTDATED),$(if $(NAMED),$(shell [ ! -s $(LOCKED) ] || { was="
 	named="Python $$($(NAMED) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; \
 	[ "$${was%% in *}" = "$$named" ] || echo "$(VENV) was made for $$was; $(NAMED) is another."; })))
 
-.PHONY: run setup test postgresql quick lint bench soak clients lock audit clean outdated
+.PHONY: run setup test postgresql cluster quick lint bench soak clients lock audit clean outdated
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
@@ -56,10 +56,14 @@ TESTS := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --n
 test: $(TOOLS)
 	$(TESTS)
 
-# What the API promises, with the rows in a PostgreSQL that the tests start.
+# What the API promises, with the rows in a PostgreSQL that the tests start; or in a whole cluster: with a broker, an
+# object store, and separation boxes, too.
+PROMISES := tests/api tests/site/test_accounts.py tests/site/test_login.py tests/site/test_sessions.py tests/site/test_songs.py
 postgresql: $(TOOLS)
-	DATABASE=postgresql $(BIN)/python -m pytest tests/api tests/site/test_accounts.py tests/site/test_login.py \
-		tests/site/test_sessions.py tests/site/test_songs.py
+	BACKEND=postgresql $(TESTS) $(PROMISES)
+
+cluster: $(TOOLS)
+	BACKEND=cluster $(TESTS) $(PROMISES) tests/database/test_promises.py
 
 # What needs no server, browser or TensorFlow.
 quick: $(TOOLS)
@@ -72,9 +76,10 @@ lint: $(TOOLS)
 bench: $(TOOLS)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
-# `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes.
+# `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes. With CLUSTER=1 the box
+# is a cluster of hosts, each a network namespace, which takes root and half an hour.
 soak: $(TOOLS)
-	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak
+	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak$(if $(CLUSTER),.cluster)
 
 # Needs the network, Java and Node 22.18: what six generators make of the API's description, tried.
 clients: $(TOOLS)

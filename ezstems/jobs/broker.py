@@ -12,6 +12,7 @@ from ezstems.jobs import heartbeat
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.celery_app import make_celery
 from ezstems.jobs.tickets import Tickets
+from ezstems.jobs.turn import SEATS
 from ezstems.models import QUEUED, Job, SeparationWorker, shared_queue
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,10 @@ class Broker:
 
     owner: str | None = None
 
-    def __init__(self, app: Flask, archive: Archive) -> None:
+    def __init__(self, app: Flask, worker: str, archive: Archive) -> None:
         self._app = app
         self._archive = archive
+        self._worker = worker
         self._seats = app.config["EZSTEMS_QUEUE_SIZE"]
         self._tickets = Tickets(app, make_celery(app.config))
 
@@ -37,7 +39,8 @@ class Broker:
         return shared_queue.length(self._seats) >= self._seats
 
     def start(self, replace: Callable[[], None]) -> None:
-        """Begin to send tickets."""
+        """Clear up after those that died on this box, and begin to send tickets."""
+        self._archive.remove_unfinished(self._worker)
         self._tickets.start()
 
     def duties(self, waited_seconds: Callable[[], float]) -> Sequence[Callable[[], None]]:
@@ -46,8 +49,12 @@ class Broker:
 
     def reserve(self) -> None:
         """Raise ServerFull where as many jobs wait as may."""
-        if self.full:
-            raise ServerFull(f"The queue is full: {self._seats} jobs are waiting. Try again later.")
+        self._require_seat(self._seats)
+
+    def confirm(self) -> None:
+        """Count again, with this job, while no other upload of all boxes can: its transaction is about to end."""
+        shared_queue.lock(SEATS)
+        self._require_seat(self._seats + 1)
 
     def release(self) -> None:
         """Do nothing: only rows take seats."""
@@ -93,6 +100,10 @@ class Broker:
 
     def leave(self) -> None:
         """Do nothing: this process owns no job."""
+
+    def _require_seat(self, too_many: int) -> None:
+        if shared_queue.length(too_many) >= too_many:
+            raise ServerFull(f"The queue is full: {self._seats} jobs are waiting. Try again later.")
 
     def _models(self) -> Sequence[str]:
         return SeparationWorker.models_of_living(heartbeat.DEAD_SECONDS)

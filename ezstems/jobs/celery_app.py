@@ -7,6 +7,7 @@ from celery import Celery
 from kombu import Queue
 
 from ezstems.errors import ConfigurationError
+from ezstems.jobs import redis_transport
 
 TASK = "ezstems.separate"
 QUEUE = "ezstems"
@@ -37,6 +38,7 @@ _AMQP = {
 def make_celery(config: Mapping[str, Any]) -> Celery:
     """Make Celery by our settings; it connects to nothing yet."""
     url: str = config["EZSTEMS_BROKER_URL"]
+    redis_transport.use()
     app = Celery("ezstems", broker=url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -76,5 +78,5 @@ def require_broker(config: Mapping[str, Any]) -> None:
             connection.default_channel.close()
         except Exception as error:  # each transport has its own
             why = " ".join(str(error).split()) or type(error).__name__
-            shown = connection.as_uri()
+            shown = connection.as_uri().partition("?")[0]  # what follows may hold a password
             raise ConfigurationError(f"EZSTEMS_BROKER_URL={shown} must be a broker in reach: {why}") from error

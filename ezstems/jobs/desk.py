@@ -82,7 +82,7 @@ class Desk:
             return Pool(self._app, self.id, self._archive, separate, self._admission.may_begin)
         from ezstems.jobs.broker import Broker  # one box alone needs no Celery
 
-        return Broker(self._app, self._archive)
+        return Broker(self._app, self.id, self._archive)
 
     def start(self, replace: Callable[[], None] = lambda: None) -> None:
         """Have jobs run from now on, those that wait first, and keep house.
@@ -158,9 +158,14 @@ class Desk:
         self.start()
         self.dispatch.reserve()
         job.owner, job.keeps_upload = self.dispatch.owner, self._app.config["EZSTEMS_KEEP_UPLOADS"] == "on"
+
+        def keep_and_confirm(stored: Job) -> None:
+            keep(stored)
+            self.dispatch.confirm()
+
         try:
             with disk.raising_server_full():
-                self._admission.store(upload, job, extension, keep)
+                self._admission.store(upload, job, extension, keep_and_confirm)
         except BaseException:
             self.dispatch.release()
             raise

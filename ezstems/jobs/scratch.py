@@ -4,6 +4,7 @@ A live process holds a lock on its folder, which the kernel drops however the pr
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import threading
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from ezstems.files import exclusive_lock
 
+log = logging.getLogger(__name__)
+
 
 class Scratch:
-    """Hold a folder of one owner, which is made, and those of dead owners deleted, when it is first needed."""
+    """Hold a folder of one owner, which is made when it is first needed; then those of dead owners are deleted."""
 
     def __init__(self, folder: Path, owner: str) -> None:
         self._all, self._own = folder, folder / owner
@@ -28,6 +31,14 @@ class Scratch:
             if self._descriptor is None or not self._own.is_dir():
                 self._make()
         return self._own / name
+
+    def clear(self) -> None:
+        """Delete the folders of dead owners; where that can't be done, it is when this one's is made."""
+        try:
+            with self._lock:
+                self._make()
+        except OSError as error:
+            log.warning("%s could not be cleared yet: %s", self._all, error)
 
     def free_bytes(self) -> int:
         """Return the free space of its disk; 0 where that is away."""

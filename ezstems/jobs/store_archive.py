@@ -176,7 +176,8 @@ class StoreArchive:
         self.remove_result(job)
 
     def remove_unfinished(self, owner: str) -> None:
-        """Do nothing: whoever begins on a box clears its scratch folders."""
+        """Delete what any dead owner on this box was writing."""
+        self._scratch.clear()
 
     def places_of(self, job: Files) -> Collection[Place]:
         """Return the keys of upload, ZIP and peaks."""

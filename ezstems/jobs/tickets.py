@@ -115,12 +115,13 @@ class Tickets:
         self._celery.send_task(TASK, args=(number,), task_id=job_id, connection=connection, retry=False)
 
     def _compare(self, connection: Connection) -> None:
-        """Send as many tickets as were missing in two looks, one process at a time."""
+        """Send as many tickets as were missing in two looks, one process at a time; each looks at the broker itself."""
+        ready = self._ready(connection)  # also where nothing waits: whether the broker is there, /health says
         with self._app.app_context(), turn(TICKETS) as is_ours:
             if not is_ours:
                 return
             waiting, self._last = shared_queue.length_up_to(self._last)
-            before, self._missing = self._missing, waiting - self._ready(connection) if waiting else 0
+            before, self._missing = self._missing, max(0, waiting - ready)
             count = min(before, self._missing, MOST_AT_ONCE)
             if count <= 0:
                 return

@@ -17,7 +17,14 @@ from tests.clients.programs import Unavailable
 from tests.support.servers import Server
 
 WIDTHS = (390, 768, 1280)
-WIDTH = "() => document.documentElement.scrollWidth"
+# The page's, or what it would be if a table that stands out of its place made it wider.
+WIDTH = """() => {
+    const edge = (element) => element.getBoundingClientRect().right;
+    const inner = (parent) => edge(parent) - parseFloat(getComputedStyle(parent).paddingRight);
+    const tables = [...document.querySelectorAll("table")].filter((table) => table.checkVisibility());
+    const outside = tables.map((table) => edge(table) - inner(table.parentElement));
+    return document.documentElement.scrollWidth + Math.max(0, ...outside.map(Math.floor));
+}"""
 
 
 def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Page], trouble: list[str]) -> None:
@@ -39,7 +46,7 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
                 if folder := os.environ.get("SCREENSHOTS"):
                     file = f"{name.strip('/').replace('/', '-') or 'landing'}-{width}-{scheme}.png"
                     page.screenshot(path=Path(folder) / file, full_page=True)
-    assert len(names) == 21
+    assert len(names) == 22
     trouble.remove(next(each for each in trouble if f"{NO_PAGE}: " in each and "status of 404" in each))
     assert wide == []
     assert wrong == []

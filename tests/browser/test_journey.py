@@ -40,7 +40,8 @@ def test_an_account_and_a_key_that_works(server: Server, open_context: Callable[
     page.get_by_label("E-mail").fill("journey@example.com")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Make an account").click()
-    page.wait_for_url("**/account")
+    page.wait_for_url("**/upload")
+    page.get_by_role("link", name="Account").click()
 
     page.get_by_label("Name of a new key").fill("my program")
     page.get_by_role("button", name="Make a key").click()

@@ -1,14 +1,18 @@
 """The one queue of a cluster, on a real PostgreSQL: who claims what, what goes back, and whether indexes are used."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, text
 
 from ezstems.database import db
+from ezstems.jobs import tickets
+from ezstems.jobs.celery_app import make_celery
 from ezstems.jobs.turn import TICKETS, turn
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, SeparationWorker, shared_queue
 from tests.support.backends import Postgres
@@ -23,9 +27,11 @@ ROWS = text(
 
 
 @pytest.fixture
-def app(postgres: Postgres, make_app: Callable[..., Flask]) -> Iterator[Flask]:
-    name = postgres.new_database()
-    app = make_app(database_url=postgres.url_of(name), broker_url="redis://127.0.0.1:1/0")
+def app(postgres: Postgres, make_app: Callable[..., Flask], tmp_path: Path) -> Iterator[Flask]:
+    name, store = postgres.new_database(), tmp_path / "store"
+    store.mkdir()
+    urls = {"database_url": postgres.url_of(name), "storage_url": f"file://{store}"}
+    app = make_app(broker_url="redis://127.0.0.1:1/0", **urls)
     with app.app_context():
         db.session.execute(text("INSERT INTO users (email, plan, password_hash, created_at) "
                                 "VALUES ('a@b.c', 'basic', '', now())"))  # fmt: skip
@@ -146,3 +152,20 @@ def test_the_plans_use_indexes(app: Flask) -> None:
     back = explained(lambda: shared_queue.give_back(DEAD_SECONDS))
     assert re.search("ix_jobs_(status|owner)", back) and "Seq Scan on jobs" not in back, back
     assert db.session.scalar(select(func.count()).where(Job.status == PROCESSING)) == 0  # which had no living owner
+
+
+def test_a_broker_that_is_away_is_told_by_who_has_no_turn_and_while_nothing_waits(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tickets, "COMPARE_EVERY_SECONDS", 0.02)
+    sender, notes = tickets.Tickets(app, make_celery(app.config)), list[str | None]()
+    monkeypatch.setattr(sender, "_note", notes.append)
+    with turn(TICKETS) as is_ours:  # another's, to that thread
+        assert is_ours
+        sender.start()
+        deadline = time.monotonic() + 60
+        while len(notes) < 4:
+            assert time.monotonic() < deadline, notes
+            time.sleep(0.01)
+    sender.stop(10)
+    assert all(note is not None and note.startswith("the broker can't be reached") for note in notes)

@@ -21,14 +21,15 @@ from ezstems.jobs import Desk, bucket, retention, storage, store_archive
 from ezstems.jobs.bucket import Bucket
 from ezstems.jobs.clock import TrustedClock
 from ezstems.jobs.retention import Sweeper, restore_lost_files, sweep
+from ezstems.jobs.scratch import Scratch
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.backend_fixtures import alone
-from tests.support.backends import ObjectStore, Postgres
+from tests.support.backends import ObjectStore, Postgres, Redis
 from tests.support.callers import Caller
+from tests.support.clusters import Cluster
 from tests.support.forwarder import Forwarder
 from tests.support.separators import FastSeparator
-from tests.support.servers import Server
 
 Upload = Callable[..., TestResponse]
 FOLDERS = ("uploads", "results", "lost")
@@ -381,6 +382,24 @@ def test_an_object_that_is_replaced_is_not_sent_in_two_halves(backend: dict[str,
             opened.read(10)
 
 
+def test_who_begins_clears_the_scratch_of_the_dead_before_it_needs_its_own(tmp_path: Path) -> None:
+    lives = Scratch(tmp_path / "scratch", "lives")
+    upload = lives.path("half.upload")
+    upload.write_bytes(b"half")
+    left = tmp_path / "scratch" / "dead"
+    left.mkdir()
+    (left / "half.upload").write_bytes(b"half")
+    begins = Scratch(tmp_path / "scratch", "begins")
+    for _ in range(2):
+        begins.clear()
+        assert not left.exists() and upload.exists() and (tmp_path / "scratch" / "begins").is_dir()
+    Scratch(tmp_path / "scratch", "third").clear()
+    assert (tmp_path / "scratch" / "begins").is_dir(), "it lives still after clearing twice"
+    upload.unlink()
+    (tmp_path / "file").touch()
+    Scratch(tmp_path / "file" / "scratch", "nowhere").clear()  # it may begin all the same
+
+
 def test_scratch_of_dead_processes_goes_with_the_next_start_and_that_of_live_ones_stays(
     instance: Path, upload: Upload, separator: FastSeparator, make_app: Callable[..., Flask], finished: Any
 ) -> None:
@@ -433,24 +452,23 @@ def test_show_and_adopt_know_the_store(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["s3"], indirect=True)
-def test_a_server_keeps_no_song_on_its_box(backend: dict[str, Any], tmp_path: Path, song: bytes) -> None:
-    """The master looks at the store, too, before it forks; a store's client of its own would hang its workers."""
-    url = backend[storage.URL]
-    with Server(tmp_path / "one", storage_url=url, workers=2) as server:
-        key = server.key()
-        caller = Caller(server, key)
+def test_boxes_keep_no_song(
+    backend: dict[str, Any], postgres: Postgres, redis: Redis, tmp_path: Path, song: bytes
+) -> None:
+    """A master looks at the store, too, before it forks; a store's client of its own would hang its children."""
+    with Cluster(tmp_path, postgres, redis.new_url(), storage_url=backend[storage.URL]) as cluster:
+        web, worker, other = cluster.web(workers=2), cluster.worker(separations=2), cluster.web()
+        for number, box in enumerate((web, worker, other)):  # each with a folder of its own
+            box.environ["EZSTEMS_INSTANCE"] = str(tmp_path / f"box{number}")
+            box.start()
+        key = web.key()
+        caller = Caller(web, key)
         ids = [caller.wait(caller.upload(song)["id"])["id"] for _ in range(3)]
-        server.stop()
-        second = server.beside(tmp_path / "two")
-        second.environ["EZSTEMS_DATABASE_URL"] = f"sqlite:///{tmp_path}/one/ezstems.sqlite3"
-        with second:
-            caller = Caller(second, key)
-            for job_id in ids:
-                assert zipfile.ZipFile(io.BytesIO(caller.get("download.php", id=job_id).content)).testzip() is None
-    held = [path.name for path in tmp_path.rglob("*") if path.suffix in (".zip", ".wav", ".upload")]
-    assert held == []
-    refused = server.refuse(EZSTEMS_STORAGE_URL="s3://no-such-bucket/x")
-    assert refused.returncode != 0 and refused.stderr.count("\n") == 1 and "there is no such bucket" in refused.stderr
+        caller = Caller(other, key)
+        for job_id in ids:
+            packed = io.BytesIO(caller.get("download.php", id=job_id).content)
+            assert zipfile.ZipFile(packed).testzip() is None
+        assert [path for path in tmp_path.rglob("*") if path.suffix in (".zip", ".wav", ".upload", ".peaks")] == []
 
 
 @pytest.mark.parametrize(

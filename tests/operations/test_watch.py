@@ -332,7 +332,7 @@ def test_workers_that_come_later_make_no_instance_where_it_was(server: Server, s
     server.instance.rename(moved)
     assert server.process is not None
     server.process.send_signal(signal.SIGHUP)
-    gone = f"the instance that this server was started with is no longer in {server.instance}"
+    gone = f"the instance that this server was started with is no longer in the instance folder {server.instance}"
     server.logged(f"nothing is reloaded, the server goes on as it was: {gone}")
     os.kill(server.workers()[0], signal.SIGKILL)
     server.logged(f"this worker can't start, and tries again every 5 seconds: {gone}")

@@ -32,6 +32,7 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest_stop_seconds: float = 0.0
+    slowest_elsewhere_seconds: float = 0.0  # until a dead box's job ran on another
 
 
 class Box:

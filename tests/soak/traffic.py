@@ -90,6 +90,8 @@ class Traffic:
             upload.job_id = answer.json()["data"]["id"]
         else:
             upload.refused = answer.text
+            if self.outage and not self._is_refused(answer):
+                self.faults.append(f"{upload.name}: {answer.status_code} {answer.text}")
 
     def _is_refused(self, answer: requests.Response) -> bool:
         """Tell whether an outage explains an answer."""
@@ -107,7 +109,7 @@ class Traffic:
         if not self._finished:
             return
         upload = random.choice(self._finished)
-        whole = (self._caller.server.instance / "results" / f"{upload.job_id}.zip").read_bytes()
+        whole = self._whole(upload)
         start = random.randrange(len(whole))
         end = random.randrange(start, len(whole))
         headers = self._caller.headers | {"Range": f"bytes={start}-{end}"}
@@ -119,6 +121,10 @@ class Traffic:
         if answer.status_code != 206 or answer.content != whole[start : end + 1]:
             self.faults.append(f"range {start}-{end} of {upload.job_id}: {answer.status_code}")
 
+    def _whole(self, upload: Upload) -> bytes:
+        """Return the ZIP of a finished job."""
+        return (self._caller.server.instance / "results" / f"{upload.job_id}.zip").read_bytes()
+
     def _delete(self, random: Random, _name: str) -> None:
         uploads = list(self.uploads)
         accepted = [upload for upload in uploads if upload.job_id and not upload.deleted]
@@ -126,5 +132,8 @@ class Traffic:
         if accepted and few and random.random() < 0.15:
             upload = random.choice(accepted)
             upload.deleted = True  # also where the answer is lost: it may be
-            url = f"{self._caller.server.url}/songs/{upload.job_id}/delete"
-            self._session.post(url, headers={"Accept": "application/json"}, timeout=60).raise_for_status()
+            self._delete_job(upload)
+
+    def _delete_job(self, upload: Upload) -> None:
+        url = f"{self._caller.server.url}/songs/{upload.job_id}/delete"
+        self._session.post(url, headers={"Accept": "application/json"}, timeout=60).raise_for_status()

@@ -18,6 +18,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 # Root has none of them run as root: PostgreSQL refuses to.
 USER = "nobody"
+LOOPBACK = "127.0.0.1"
 
 
 def free_ports(count: int) -> list[int]:
@@ -42,7 +43,9 @@ class Backend:
 
     PORTS = 1
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = LOOPBACK) -> None:
+        """Make its folder; it listens on an address of this machine, or of the network namespace that starts it."""
+        self.address = address
         self._keeper = tempfile.TemporaryDirectory(prefix="ezstems-", ignore_cleanup_errors=True)
         self.folder = Path(self._keeper.name)
         self.log = self.folder / "log"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.backends.backend import Backend, program
+from tests.support.backends.backend import LOOPBACK, Backend, program
 
 BUCKET = "songs"
 
@@ -17,9 +17,9 @@ class ObjectStore(Backend):
 
     PORTS = 8  # S3, the master, the volumes, the filer, and each one's gRPC
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = LOOPBACK) -> None:
         self._weed = program("weed", str(Path(sys.executable).parent))
-        super().__init__()
+        super().__init__(address)
         self.access_key, self.secret_key = f"access{secrets.token_hex(6)}", secrets.token_hex(20)
         self._config = self.folder / "s3.json"
         credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
@@ -46,7 +46,7 @@ class ObjectStore(Backend):
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ENDPOINT_URL": f"http://{self.address}:{self.port}",
             "AWS_REGION": "us-east-1",
         }
 
@@ -54,7 +54,7 @@ class ObjectStore(Backend):
         """Return the program and its arguments."""
         s3, master, volume, filer, *grpc = map(str, self.ports)
         return [
-            self._weed, "server", f"-dir={self.data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            self._weed, "server", f"-dir={self.data}", f"-ip={self.address}", f"-ip.bind={self.address}",
             f"-master.port={master}", f"-master.port.grpc={grpc[0]}", "-master.telemetry=false",
             "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=1024",
             f"-volume.port={volume}", f"-volume.port.grpc={grpc[1]}", "-volume.max=20",
@@ -73,7 +73,7 @@ class ObjectStore(Backend):
             prefix=prefix,
             access_key_id=self.access_key,
             secret_access_key=self.secret_key,
-            endpoint=f"http://127.0.0.1:{self.port}",
+            endpoint=f"http://{self.address}:{self.port}",
             region="us-east-1",
             client_options={"allow_http": True, "timeout": "10s"},
             retry_config={"max_retries": 0},

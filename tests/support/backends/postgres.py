@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.backends.backend import Backend, program
+from tests.support.backends.backend import LOOPBACK, Backend, program
 
 # What nobody asks of a test's data: half the time of most tests.
 CARELESS = {"fsync": "off", "full_page_writes": "off"}
@@ -14,10 +14,10 @@ CARELESS = {"fsync": "off", "full_page_writes": "off"}
 class Postgres(Backend):
     """Run a PostgreSQL; `durable` has it write to the disk what it promises, for the tests that kill it."""
 
-    def __init__(self, *, durable: bool = False, **settings: str) -> None:
+    def __init__(self, address: str = LOOPBACK, *, durable: bool = False, **settings: str) -> None:
         binaries = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
         self._initdb, self._postgres = program("initdb", *binaries[-1:]), program("postgres", *binaries[-1:])
-        super().__init__()
+        super().__init__(address)
         self.data = self.folder / "data"
         self.settings = {} if durable else CARELESS
         self.settings = self.settings | {"max_connections": "300", "shared_buffers": "64MB"} | settings
@@ -29,11 +29,11 @@ class Postgres(Backend):
 
     def url_of(self, database: str) -> str:
         """Return SQLAlchemy's URL of a database."""
-        return f"postgresql+psycopg://ezstems@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://ezstems@{self.address}:{self.port}/{database}"
 
     def arguments(self) -> Sequence[str]:
         """Return the program and its arguments."""
-        own = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        own = {"listen_addresses": self.address, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         return [
             self._postgres, "-D", str(self.data),
             *(part for name, value in (own | self.settings).items() for part in ("-c", f"{name}={value}")),
@@ -49,6 +49,8 @@ class Postgres(Backend):
                 cwd=self.folder,
                 **self.as_user,
             )
+            with (self.data / "pg_hba.conf").open("a") as access:  # the others beside loopback, if any
+                access.write("host all all samenet trust\n")
         super().start()
 
     def stop(self) -> None:
@@ -71,7 +73,7 @@ class Postgres(Backend):
         """Execute a statement outside a transaction; return its rows."""
         import psycopg
 
-        address = f"host=127.0.0.1 port={self.port} user=ezstems dbname={database} connect_timeout=5"
+        address = f"host={self.address} port={self.port} user=ezstems dbname={database} connect_timeout=5"
         with psycopg.connect(address, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []

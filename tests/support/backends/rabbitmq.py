@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from tests.support.backends.backend import STOP_SECONDS, Backend, program
+from tests.support.backends.backend import LOOPBACK, STOP_SECONDS, Backend, program
 
 
 class RabbitMQ(Backend):
@@ -14,21 +14,21 @@ class RabbitMQ(Backend):
 
     PORTS = 3  # AMQP, between nodes, the port mapper
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = LOOPBACK) -> None:
         self._rabbitmq = program("rabbitmq-server", "/usr/lib/rabbitmq/bin")
         self._epmd = program("epmd")
-        super().__init__()
+        super().__init__(address)
         self.node = f"ezstems{self.port}@localhost"
         self._mapper: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Return the URL of the virtual host that is there from the start."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        return f"amqp://guest:guest@{self.address}:{self.port}//"
 
     def url_of(self, host: str) -> str:
         """Return the URL of a virtual host."""
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{quote(host, safe='')}"
+        return f"amqp://guest:guest@{self.address}:{self.port}/{quote(host, safe='')}"
 
     def new_host(self) -> str:
         """Make a virtual host, which knows nothing of others; return its name."""
@@ -59,10 +59,12 @@ class RabbitMQ(Backend):
         port, between, mapper = map(str, self.ports)
         return {
             "RABBITMQ_NODENAME": self.node,
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": port,
             "RABBITMQ_DIST_PORT": between,
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 -rabbit loopback_users []"  # guest may be elsewhere
+            ),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(self.folder / "none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
@@ -98,7 +100,7 @@ class RabbitMQ(Backend):
     def is_ready(self) -> bool:
         """Tell whether it speaks AMQP: it answers a protocol that it doesn't know with its own."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            with socket.create_connection((self.address, self.port), 5) as connection:
                 connection.sendall(b"AMQP\x00\x00\x00\x00")
                 return connection.recv(8).startswith(b"AMQP")
         except OSError:
