@@ -19,9 +19,9 @@ from ezstems.models import (
     ApiKey,
     Attempt,
     Delivery,
+    IdempotencyKey,
     Job,
     Session,
-    UploadKey,
     User,
     count_call,
     free_second,
@@ -52,7 +52,7 @@ ROWS = f"""
             CASE WHEN n <= 50000 THEN now() - (50100 - n) * interval '4 seconds' END,
             now() - (50100 - n) * interval '4 seconds'
         FROM generate_series(1, 50100) n;
-    INSERT INTO upload_keys (user_id, key, claim, created_at, leased_until)
+    INSERT INTO idempotency_keys (user_id, key, claim, created_at, leased_until)
         SELECT 1 + n % 1000, n, n, now() - n * interval '4 seconds', now() FROM generate_series(1, 20000) n;
     INSERT INTO attempts (kind, slot, ends_at, count)
         SELECT 'login from', n, now() + n * interval '1 minute', 1 FROM generate_series(1, 20000) n;
@@ -130,8 +130,8 @@ def test_no_hot_query_reads_a_whole_table(crowded: Flask) -> None:
         "settle a message": lambda: Delivery.settle(50_050, "me", delivered=True, state="delivered"),
         "misdated messages": Delivery.hasten_misdated,
         "prune messages": lambda: Delivery.prune(long_ago),
-        "claim an upload's key": lambda: UploadKey.take(5, "4"),
-        "prune upload's keys": lambda: UploadKey.prune(long_ago),
+        "claim an upload's key": lambda: IdempotencyKey.take(5, "4"),
+        "prune upload's keys": lambda: IdempotencyKey.prune(long_ago),
         "who waits for an end": lambda: Waits(crowded)._unfinished(db.session.connection(), {100_001, 100_002}),
         "how long jobs take": lambda: Estimate(1).seconds_left(db.session.get_one(Job, 100_500), 5),
         "what waits and runs": Job.unfinished_by_status,
