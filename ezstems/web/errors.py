@@ -42,7 +42,9 @@ TITLES = {
     500: "Internal server error",
 }
 MALFORMED = "The request is not valid HTTP, or its address or a header is too long."
-NO_ENDPOINT = "There is nothing here. The API's endpoints are upload.php, status.php, download.php, jobs.php and keys.php."
+NO_ENDPOINT = (
+    "There is nothing here. The API's endpoints are upload.php, status.php, download.php, jobs.php and keys.php."
+)
 NO_PAGE = "There is no such page. Its address may be mistyped, or what it showed is gone."
 NO_VISIT = "This address takes what a form or a button of a page sends; it has no page of its own."
 BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10

@@ -25,6 +25,15 @@ WIDTH = """() => {
     const outside = tables.map((table) => edge(table) - inner(table.parentElement));
     return document.documentElement.scrollWidth + Math.max(0, ...outside.map(Math.floor));
 }"""
+FINGER_PIXELS = 44
+# What a finger can't press well; links within a text are its words. A label is pressed in place of its box.
+SMALL = f"""() => [
+  ...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary, canvas")]
+  .map((each) => (each.matches("[type=checkbox], [type=radio]") ? each.labels[0] : each))
+  .filter((each) => each.checkVisibility())
+  .filter((each) => !each.matches(".visually-hidden, .skip, :is(p, li, td, dd) > a:not(.button)"))
+  .filter((each) => each.getBoundingClientRect().height < {FINGER_PIXELS} - 0.5)
+  .map((each) => `${{each.outerHTML.slice(0, 120)}}: ${{each.getBoundingClientRect().height}}`)"""
 
 
 def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Page], trouble: list[str]) -> None:
@@ -33,13 +42,15 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
         axe.script()
     except Unavailable as error:
         unavailable = str(error)
-    names, wide, wrong = [], [], []
+    names, wide, small, wrong = [], [], [], []
     for name, page in every_page(server, open_page):
         names.append(name)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate(WIDTH) > width:
                 wide.append(f"{name}, {width}")
+            if width == WIDTHS[0]:
+                small += [f"{name}: {what}" for what in page.evaluate(SMALL)]
             for scheme in () if unavailable else ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
                 wrong += [f"{name}, {width}, {scheme}: {what}" for what in axe.violations(page)]
@@ -49,6 +60,7 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
     assert len(names) == 22
     trouble.remove(next(each for each in trouble if f"{NO_PAGE}: " in each and "status of 404" in each))
     assert wide == []
+    assert small == []
     assert wrong == []
     if unavailable:
         pytest.skip(f"{unavailable}: only the pages' widths were looked at")

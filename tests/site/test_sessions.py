@@ -93,7 +93,8 @@ def test_what_ends_every_session(app: Flask, account: Account, client: FlaskClie
     log_in(others[1], account.email)
     sent = {"csrf_token": token(client, "/account")}
     if how == "everywhere":
-        asked = re.search(r"<details>\s*<summary>End every session(.*?)</details>", client.get("/account").text, re.DOTALL)
+        page = client.get("/account").text
+        asked = re.search(r"<details>\s*<summary>End every session(.*?)</details>", page, re.DOTALL)
         assert asked and "/logout/everywhere" in asked[1] and "has to log in again" in asked[1]
         assert client.post("/logout/everywhere", data=sent).headers["Location"] == "/login"
         assert "Every session of the account is over." in client.get("/login").text

@@ -136,11 +136,11 @@ export class Transport {
     }
   }
 
-  /** Tell whether the output's clock has stood still for too long. */
+  /** Tell whether the output has not begun, or its clock has stood still, for too long. */
   #isSilent() {
     const [{ frame }, readMs] = [this.#output, this.#now()];
     const turnMs = Math.min(LONGEST_TURN_MS, readMs - this.#clock.readMs);
-    const stillMs = frame === this.#clock.frame ? this.#clock.stillMs + turnMs : 0;
+    const stillMs = this.isStarting || frame === this.#clock.frame ? this.#clock.stillMs + turnMs : 0;
     this.#clock = { frame, readMs, stillMs };
     return stillMs >= PATIENCE_MS;
   }

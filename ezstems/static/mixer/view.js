@@ -85,7 +85,7 @@ export class View {
   showLoop() {
     this.#part("loop").setAttribute("aria-pressed", String(this.#loop.isOn));
     this.#part("loop-text").textContent = this.#loop.text;
-    this.#showWaves();
+    this.showPosition(); // a loop may have moved it
   }
 
   /** Show how loud each stem and the mix are. */
