@@ -39,7 +39,7 @@ OUTDATED := $(or $(OUTDATED),$(if $(NAMED),$(shell [ ! -s $(LOCKED) ] || { was="
 	named="Python $$($(NAMED) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; \
 	[ "$${was%% in *}" = "$$named" ] || echo "$(VENV) was made for $$was; $(NAMED) is another."; })))
 
-.PHONY: run setup test postgresql quick lint bench soak clients lock audit clean outdated
+.PHONY: run setup test postgresql cluster quick lint bench soak clients lock audit clean outdated
 
 run: $(STAMP)
 	@$(BIN)/ezstems models fetch || true
@@ -56,10 +56,14 @@ TESTS := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --n
 test: $(TOOLS)
 	$(TESTS)
 
-# What the API promises, with the rows in a PostgreSQL that the tests start.
+# What the API promises, with the rows in a PostgreSQL that the tests start; or in a whole cluster: with a broker, an
+# object store, and separation boxes, too.
+PROMISES := tests/api tests/site/test_accounts.py tests/site/test_login.py tests/site/test_sessions.py tests/site/test_songs.py
 postgresql: $(TOOLS)
-	DATABASE=postgresql $(BIN)/python -m pytest tests/api tests/site/test_accounts.py tests/site/test_login.py \
-		tests/site/test_sessions.py tests/site/test_songs.py
+	BACKEND=postgresql $(TESTS) $(PROMISES)
+
+cluster: $(TOOLS)
+	BACKEND=cluster $(TESTS) $(PROMISES) tests/database/test_promises.py
 
 # What needs no server, browser or TensorFlow.
 quick: $(TOOLS)

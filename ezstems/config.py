@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from ezstems import cluster
 from ezstems.errors import ConfigurationError
 from ezstems.home import default_folder
-from ezstems.parsers import address, choice, database, hosts, integer, number, origins, path, words
+from ezstems.parsers import address, choice, database, hide_secrets, hosts, integer, number, origins, path, words
 from ezstems.remote import VARIABLES
 from ezstems.storage import storage
 
@@ -151,7 +151,8 @@ def _parse(setting: Setting, raw: Any) -> Any:
     try:
         return setting.parse(raw)
     except ValueError as error:
-        raise ConfigurationError(f"{PREFIX}{setting.name}={raw!r} {error}") from None
+        shown = hide_secrets(str(raw)) if setting.name.endswith("_URL") else raw
+        raise ConfigurationError(f"{PREFIX}{setting.name}={shown!r} {error}") from None
 
 
 def _file(location: Path) -> dict[str, Any]:

@@ -76,6 +76,13 @@ def database(raw: Any) -> URL:
     return url
 
 
+def hide_secrets(url: str) -> str:
+    """Return a URL, or what was meant to be one, without what may be a password or a key in it."""
+    url = re.sub(r"^(\s*[A-Za-z0-9+.-]*://)?.*@", r"\1**@", url, flags=re.DOTALL)
+    place, mark, query = url.partition("?")
+    return place + mark + re.sub(r"=[^&]*", "=**", query, flags=re.DOTALL)
+
+
 def origins(raw: Any) -> tuple[str, ...]:
     """Take a list of origins: scheme and host, no path."""
     found = words(raw)

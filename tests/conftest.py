@@ -27,13 +27,20 @@ from ezstems.jobs.desk import EXTENSION, Desk
 from ezstems.models import ApiKey, Job, User
 from tests.support import databases
 from tests.support.audio_files import write_wav
+from tests.support.separation_box import SeparationBox
 from tests.support.separators import FastSeparator
 
 pytest_plugins = ["tests.support.random_models", "tests.support.backend_fixtures"]
 
 TESTS = Path(__file__).resolve().parent
 PASSWORD = "a good password"
-ON_POSTGRESQL = os.environ.get("DATABASE", "sqlite") == "postgresql"
+SEPARATIONS = "running separations"  # among an app's extensions
+# Where the tests keep rows and files: in the instance's folder, or the rows in PostgreSQL, or all in a whole cluster.
+BACKENDS = ("folder", "postgresql", "cluster")
+BACKEND = os.environ.get("BACKEND") or BACKENDS[0]
+assert BACKEND in BACKENDS, f"BACKEND={BACKEND!r} must be one of {', '.join(BACKENDS)}"
+IN_CLUSTER = BACKEND == "cluster"
+ON_POSTGRESQL = BACKEND == "postgresql" or IN_CLUSTER
 # Whose tests take their time: those that import what starts a server, a browser or TensorFlow, which makes networks.
 SLOW = ("clients", "browser", "soak", "benchmarks")
 SLOW_SUPPORT = ("servers", "backends", "proxies", "tensorflow", "checkpoints")
@@ -103,18 +110,21 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _database(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep the rows of every test in PostgreSQL, where the environment has DATABASE=postgresql."""
+    """Keep every test's rows, and files, where the environment's BACKEND says."""
     if ON_POSTGRESQL:
-        with databases.on_postgresql(request.getfixturevalue("postgres_databases")):
+        wanted = "whole_clusters" if IN_CLUSTER else "postgres_databases"
+        with databases.on_postgresql(request.getfixturevalue(wanted)):
             yield
     else:
         yield
 
 
 @pytest.fixture(autouse=True)
-def _only_of_sqlite(request: pytest.FixtureRequest) -> None:
+def _only_elsewhere(request: pytest.FixtureRequest) -> None:
     if (marker := request.node.get_closest_marker("sqlite")) and ON_POSTGRESQL:
         pytest.skip(f"about SQLite: {marker.args[0]}")
+    if (marker := request.node.get_closest_marker("one_box")) and IN_CLUSTER:
+        pytest.skip(f"about one box: {marker.args[0]}")
 
 
 @pytest.fixture
@@ -166,6 +176,7 @@ def separator() -> FastSeparator:
 def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) -> Iterator[Callable[..., Flask]]:
     """Return a maker of apps on the same instance folder; settings are named without their prefix."""
     made: list[Flask] = []
+    boxes: list[SeparationBox] = []
 
     def make(**settings: Any) -> Flask:
         named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
@@ -174,10 +185,18 @@ def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) 
         # As behind gunicorn: a crash is answered, not raised into the test.
         app.config["PROPAGATE_EXCEPTIONS"] = False
         made.append(app)
+        if app.config["EZSTEMS_BROKER_URL"] is not None:
+            if not boxes:
+                boxes.append(SeparationBox(app))
+            app.extensions[SEPARATIONS] = boxes[0].running
+        else:
+            app.extensions[SEPARATIONS] = lambda: set(app.extensions[EXTENSION].dispatch._queue._running)
         return app
 
     yield make
     separator.release()
+    for box in boxes:
+        box.close()
     for app in made:
         app.extensions[EXTENSION].close()
         with app.app_context():
@@ -250,14 +269,14 @@ def upload(client: FlaskClient, account: Account, song: bytes) -> Callable[..., 
 @pytest.fixture
 def finished(app: Flask) -> Callable[[str], Job]:
     """Return a waiter: the job with an id, detached, once it is completed or failed and its files are in order."""
-    running = app.extensions[EXTENSION].dispatch._queue._running  # the row says so before the runner deletes the upload
+    running = app.extensions[SEPARATIONS]  # the row says so before the runner deletes the upload
 
     def wait(job_id: str, seconds: float = 20.0) -> Job:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with app.app_context():
                 job = db.session.scalars(select(Job).where(Job.id == job_id)).one()
-                if job.status in ("completed", "failed") and job.number not in running:
+                if job.status in ("completed", "failed") and job.number not in running():
                     db.session.expunge(job)
                     return job
             time.sleep(0.01)

@@ -64,7 +64,7 @@ BROKER = "must be the URL of a broker, like redis://HOST:PORT/0 or amqp://USER:P
         ("DATABASE_URL", "junk", "must be an SQLAlchemy URL of a database whose driver is installed"),
         ("DATABASE_URL", "postgresql://a/b", "must be an SQLAlchemy URL of a database whose driver is installed"),
         ("BROKER_URL", "redis:", BROKER),
-        ("BROKER_URL", "amqp://a:b@/", BROKER),
+        ("BROKER_URL", "amqp:///", BROKER),
         ("BROKER_URL", "redis://a:port/0", BROKER),
         ("BROKER_URL", "sqs://a", BROKER),
         ("JOB_SECONDS", "0", "must be a whole number from 1 to 604800"),
@@ -151,3 +151,21 @@ def test_lists(tmp_path: Path, raw: Any) -> None:
 
 def test_the_documentation_holds_the_table() -> None:
     assert config.table() in PAGE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("BROKER_URL", "redis://:hidden@box:none/0", "redis://**@box:none/0"),
+        ("BROKER_URL", "rediz://me:hid@den/x@box", "rediz://**@box"),
+        ("BROKER_URL", "me:hidden@box", "**@box"),
+        ("BROKER_URL", "rediz://box/0?password=hidden&a=b", "rediz://box/0?password=**&a=**"),
+        ("DATABASE_URL", "postgres://me:hidden@box/songs", "postgres://**@box/songs"),
+        ("DATABASE_URL", "postgres://box/songs?password=hidden", "postgres://box/songs?password=**"),
+        ("STORAGE_URL", "s3://key:hidden@bucket", "s3://**@bucket"),
+    ],
+)
+def test_a_url_that_is_refused_is_shown_without_its_secrets(tmp_path: Path, name: str, value: str, shown: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(tmp_path, {f"EZSTEMS_{name}": value})
+    assert str(caught.value).startswith(f"EZSTEMS_{name}={shown!r} must be ") and "hid" not in str(caught.value)

@@ -13,7 +13,6 @@ from ezstems.commands import account, table, with_instance
 from ezstems.database import db
 from ezstems.jobs import retention
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.clock import TrustedClock
 from ezstems.jobs.storage import open_archive
 from ezstems.models import FAILED, STATES, Job
 
@@ -89,7 +88,8 @@ def delete(job_ids: tuple[str, ...]) -> None:
 @with_instance
 def prune(believe: bool) -> None:
     """Delete the files of jobs past their retention now."""
-    archive, hours, clock = _archive(), current_app.config["EZSTEMS_RETENTION_HOURS"], TrustedClock()
+    archive, hours = _archive(), current_app.config["EZSTEMS_RETENTION_HOURS"]
+    clock = retention.trusted_clock(archive)
     click.echo(f"{retention.sweep(archive, hours, clock, believe=believe)} jobs expired")
     if clock.moment is not None and clock.moment.is_doubted:
         click.echo(clock.moment.explain())

@@ -1,5 +1,6 @@
 """What `separate` and `remote separate` have in common: their arguments, their folders, their bars."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,20 @@ from ezstems.audio.parameters import PARAMETERS, Parameter
 
 Command = Callable[..., Any]
 
+
+class AudioPath(click.Path):
+    """Be a path of a file proper; a pipe or a device, which click takes for one, would be waited for without an end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; fail where there is no such file."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.is_file():
+            self.fail(f"File {click.format_filename(path)!r} must be a file, not a pipe or a device.", param, ctx)
+        return path
+
+
 files_argument = click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+    "files", nargs=-1, required=True, type=AudioPath(exists=True, dir_okay=False, path_type=Path)
 )
 directory_option = click.option(
     "--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True

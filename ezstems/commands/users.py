@@ -9,7 +9,18 @@ from sqlalchemy import func, select
 from ezstems.commands import account, table, with_app, with_instance
 from ezstems.database import db
 from ezstems.jobs.storage import open_archive
-from ezstems.models import CUSTOM_MAX_MB, PLANS, PROCESSING, QUEUED, ApiKey, Job, Session, UploadKey, User
+from ezstems.models import (
+    CUSTOM_MAX_MB,
+    PLANS,
+    PROCESSING,
+    QUEUED,
+    ApiKey,
+    FileNames,
+    IdempotencyKey,
+    Job,
+    Session,
+    User,
+)
 
 max_mb_option = click.option(
     "--max-mb", type=click.IntRange(1, CUSTOM_MAX_MB), help="Largest upload in MiB; for the custom plan, and only it."
@@ -83,11 +94,13 @@ def set_password(email: str, password: str) -> None:
 def delete(email: str) -> None:
     """Delete an account with its keys, its jobs and their files; what is being separated stops within seconds."""
     user, archive = account(email), open_archive(current_app, "command")
-    # The first statement takes the write lock: no upload of this account comes in between.
-    for table_of in (ApiKey, Session, UploadKey):
+    # Here, or in SQLite by the first statement, this waits for uploads of the account, and lets none come in between.
+    User.lock(user.id)
+    for table_of in (ApiKey, Session, IdempotencyKey):
         db.session.execute(delete_rows(table_of).where(table_of.user_id == user.id))
-    jobs = [job.files() for job in db.session.scalars(select(Job).where(Job.user_id == user.id))]
-    db.session.execute(delete_rows(Job).where(Job.user_id == user.id))
+    named = Job.id, Job.filename, Job.upload_key, Job.owner
+    rows = db.session.execute(delete_rows(Job).where(Job.user_id == user.id).returning(*named)).tuples()
+    jobs = [FileNames(*row) for row in rows]
     db.session.delete(user)
     db.session.commit()
     for files in jobs:

@@ -49,8 +49,8 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
                 raise ConfigurationError(f"{gone}: put it back, or restart the server")
             if not make:
                 _require_instance(home)
-            if not adopt:
-                identity.refuse_foreign_database(home)
+            if not adopt:  # before anything is written; a folder's id is only known for sure with its lock, below
+                (identity.require_match if bucket else identity.refuse_foreign_database)(home)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with exclusive_lock(folder / ".lock"), app.app_context():
             if not adopt:
@@ -61,11 +61,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
             if (file := database.sqlite_file()) and not file.exists():
                 # Hashes of passwords and keys; SQLite gives its other files the same mode.
                 os.close(os.open(file, os.O_CREAT, 0o600))
-            try:
-                upgrade()
-            except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
-                hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
-                raise ConfigurationError(f"the database can't be migrated: {hint}") from error
+            _migrate(may_be_newer=folder in _served)
             id_file = None if bucket else folder / identity.ID_FILE
             database.current_watch().watch_id(id_file, identity.bind(home, anew=adopt))
     except StorageAway as error:
@@ -77,7 +73,7 @@ def prepare(app: Flask, *, make: bool = True, adopt: bool = False) -> None:
         log.debug("the database can't be opened", exc_info=error)
         if folder.exists() and shutil.disk_usage(folder).free < disk.SCARCE_BYTES:
             raise ConfigurationError(f"the disk of {folder} is full; free a megabyte of it, then try again") from error
-        file = app.config["EZSTEMS_DATABASE_URL"].render_as_string()
+        file = app.config["EZSTEMS_DATABASE_URL"].set(query={}).render_as_string()
         why = " ".join(str(getattr(error, "orig", error)).split())
         raise ConfigurationError(f"the database {file} can't be opened or migrated: {why}") from error
 
@@ -91,6 +87,21 @@ def home_of(app: Flask) -> Home:
     """Return where the files of an app's settings are."""
     bucket = storage.bucket_of(app)
     return StoreHome(bucket) if bucket else FolderHome(Path(app.instance_path))
+
+
+def _migrate(*, may_be_newer: bool) -> None:
+    """Migrate the database; one of a newer version is refused, except to a server that has started before it was.
+
+    Else a box that still runs the older version would end as soon as one process of it is replaced.
+    """
+    try:
+        upgrade()
+    except SystemExit as error:  # how Flask-Migrate ends where a revision is unknown
+        if may_be_newer:
+            log.warning("the database was migrated by a newer version of EzStems; this server goes on until its end")
+            return
+        hint = "it is of a newer version of EzStems, or damaged; install that version, or restore a backup"
+        raise ConfigurationError(f"the database can't be migrated: {hint}") from error
 
 
 def _make_private(folder: Path) -> None:

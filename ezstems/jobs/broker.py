@@ -12,6 +12,7 @@ from ezstems.jobs import heartbeat
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.celery_app import make_celery
 from ezstems.jobs.tickets import Tickets
+from ezstems.jobs.turn import SEATS
 from ezstems.models import QUEUED, Job, SeparationWorker, shared_queue
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,12 @@ class Broker:
 
     def reserve(self) -> None:
         """Raise ServerFull where as many jobs wait as may."""
-        if self.full:
-            raise ServerFull(f"The queue is full: {self._seats} jobs are waiting. Try again later.")
+        self._require_seat(self._seats)
+
+    def confirm(self) -> None:
+        """Count again, with this job, while no other upload of all boxes can: its transaction is about to end."""
+        shared_queue.lock(SEATS)
+        self._require_seat(self._seats + 1)
 
     def release(self) -> None:
         """Do nothing: only rows take seats."""
@@ -95,6 +100,10 @@ class Broker:
 
     def leave(self) -> None:
         """Do nothing: this process owns no job."""
+
+    def _require_seat(self, too_many: int) -> None:
+        if shared_queue.length(too_many) >= too_many:
+            raise ServerFull(f"The queue is full: {self._seats} jobs are waiting. Try again later.")
 
     def _models(self) -> Sequence[str]:
         return SeparationWorker.models_of_living(heartbeat.DEAD_SECONDS)

@@ -60,6 +60,7 @@ class Bucket:
         self._probing = threading.Lock()
         self._known_at_seconds = float("-inf")
         self._is_away = False
+        self._id: bytes | None = None  # as it was found first
 
     @cached_property
     def _store(self) -> Any:
@@ -134,9 +135,9 @@ class Bucket:
         in_child.call(lambda: _probe(self._impatient_store, str(key)))
 
     def require_there(self) -> None:
-        """Raise StorageAway where not even the id is there: a store that has lost all, or isn't the right one."""
+        """Raise StorageAway where no id is there, or another: a store that has lost all, or isn't the right one."""
         try:
-            self.stat(ID)
+            self._require_id(self.read(ID))
         except FileNotFoundError as error:
             self._note(error)
             raise StorageAway(AWAY, RETRY_AFTER_SECONDS) from error
@@ -147,7 +148,7 @@ class Bucket:
         if now_seconds - self._known_at_seconds > PROBE_EVERY_SECONDS and self._probing.acquire(blocking=False):
             try:
                 try:
-                    self._impatient_store.head(str(ID))
+                    self._require_id(bytes(self._impatient_store.get(str(ID)).bytes()))
                 except Exception as error:
                     self._note(error)
                 else:
@@ -155,6 +156,11 @@ class Bucket:
             finally:
                 self._probing.release()
         return self._is_away
+
+    def _require_id(self, found: bytes) -> None:
+        self._id = self._id or found
+        if found != self._id:
+            raise FileNotFoundError(f"another instance's id lies there: {found[:64]!r}, not {self._id!r}")
 
     def _note(self, error: BaseException | None) -> None:
         was_away, self._is_away = self._is_away, error is not None
@@ -166,7 +172,7 @@ class Bucket:
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
-        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 
         try:
             yield
@@ -176,6 +182,10 @@ class Bucket:
             raise FileExistsError(reason(error)) from error
         except PreconditionError as error:  # another one lies there since it was opened
             raise FileNotFoundError(reason(error)) from error
+        except InvalidPathError as error:  # a list of names that nobody here gave; the store is there
+            log.error("the storage %s can't be listed until its operator deletes what has such a name: %s",
+                      self.url, reason(error))  # fmt: skip
+            raise StorageAway(AWAY, RETRY_AFTER_SECONDS) from error
         except BaseError as error:
             self._note(error)
             raise StorageAway(AWAY, RETRY_AFTER_SECONDS) from error

@@ -78,5 +78,5 @@ def require_broker(config: Mapping[str, Any]) -> None:
             connection.default_channel.close()
         except Exception as error:  # each transport has its own
             why = " ".join(str(error).split()) or type(error).__name__
-            shown = connection.as_uri()
+            shown = connection.as_uri().partition("?")[0]  # what follows may hold a password
             raise ConfigurationError(f"EZSTEMS_BROKER_URL={shown} must be a broker in reach: {why}") from error

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems.database import db
 from ezstems.errors import EzStemsError, UploadInFlight
-from ezstems.models import UploadKey
+from ezstems.models import IdempotencyKey
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,14 @@ AGAIN_SECONDS = 5
 class Claim:
     """Hold a key while its upload is received, or how the first upload with it was answered."""
 
-    def __init__(self, key: str, token: str | None, first: UploadKey | None = None) -> None:
+    def __init__(self, key: str, token: str | None, first: IdempotencyKey | None = None) -> None:
         self.key = key
         self.token = token
         self.first = first
 
     def settle(self, fingerprint: str, answer: str) -> None:
         """Store the answer in the job's transaction; raise UploadInFlight where another upload has taken the key."""
-        if self.token is None or not UploadKey.settle(self.token, fingerprint, answer):
+        if self.token is None or not IdempotencyKey.settle(self.token, fingerprint, answer):
             raise in_flight(self.key)
 
 
@@ -46,7 +46,7 @@ class Claims:
         Raises:
             UploadInFlight: another upload has it, and isn't through yet.
         """
-        token, first = UploadKey.take(user_id, key)
+        token, first = IdempotencyKey.take(user_id, key)
         if token is None:
             if first is not None and first.answer is None:
                 raise in_flight(key)
@@ -69,12 +69,12 @@ class Claims:
             held = self._held.copy()
         if held:
             with self._app.app_context():
-                UploadKey.renew(held)
+                IdempotencyKey.renew(held)
 
     def _release(self, token: str) -> None:
         try:
             db.session.rollback()
-            UploadKey.release(token)
+            IdempotencyKey.release(token)
         except (SQLAlchemyError, EzStemsError):  # its lease ends soon
             db.session.rollback()
             log.exception("the key of an upload that failed could not be freed")

@@ -46,7 +46,9 @@ class Moment:
 class TrustedClock:
     """Keep the trusted time of one process; the processes share it in the instance's row."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = utcnow) -> None:
+        """Take what tells the wall clock's time: where files are shared, a clock that all boxes share."""
+        self._now = now
         self.moment: Moment | None = None  # of the last look
         self._trusted: datetime | None = None
         self._wall = datetime.min
@@ -56,7 +58,7 @@ class TrustedClock:
 
     def read(self, retention: timedelta, at_stake: Callable[[datetime], bool], *, believe: bool = False) -> Moment:
         """Return the present time; `at_stake` tells whether something that ended by a time would expire by a jump."""
-        wall, real_seconds, row = utcnow(), time.clock_gettime(REAL), Instance.trusted_time()
+        wall, real_seconds, row = self._now(), time.clock_gettime(REAL), Instance.trusted_time()
         passed = timedelta(seconds=real_seconds - self._real_seconds)
         trusted = self._go_on(passed, row) or Job.last_created_at() or wall
         moment = Moment(wall, wall)

@@ -158,9 +158,14 @@ class Desk:
         self.start()
         self.dispatch.reserve()
         job.owner, job.keeps_upload = self.dispatch.owner, self._app.config["EZSTEMS_KEEP_UPLOADS"] == "on"
+
+        def keep_and_confirm(stored: Job) -> None:
+            keep(stored)
+            self.dispatch.confirm()
+
         try:
             with disk.raising_server_full():
-                self._admission.store(upload, job, extension, keep)
+                self._admission.store(upload, job, extension, keep_and_confirm)
         except BaseException:
             self.dispatch.release()
             raise

@@ -29,6 +29,10 @@ class Dispatch(Protocol):
         """Take a seat for a job that is about to be made durable; raise ServerFull when there is none."""
         ...
 
+    def confirm(self) -> None:
+        """Raise ServerFull where a reserved seat is taken after all; called in the transaction that stores the job."""
+        ...
+
     def release(self) -> None:
         """Give a reserved seat back."""
         ...

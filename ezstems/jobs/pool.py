@@ -81,6 +81,9 @@ class Pool:
         """Take a seat; raise ServerFull when there is none."""
         self._queue.reserve()
 
+    def confirm(self) -> None:
+        """Do nothing: a seat is kept."""
+
     def release(self) -> None:
         """Give a reserved seat back."""
         self._queue.release()

@@ -21,7 +21,7 @@ from ezstems.jobs import turn
 from ezstems.jobs.archive import Archive, LostFile, Place, row_condition
 from ezstems.jobs.clock import SLACK, Moment, TrustedClock
 from ezstems.jobs.events import record_event
-from ezstems.models import COMPLETED, Delivery, Instance, Job, UploadKey, utcnow
+from ezstems.models import COMPLETED, Delivery, IdempotencyKey, Instance, Job, shared_now
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Sweeper:
     def __init__(self, archive: Archive, retention_hours: float) -> None:
         self._archive = archive
         self._retention_hours = retention_hours
-        self._clock = TrustedClock()
+        self._clock = trusted_clock(archive)
         self._swept_seconds = float("-inf")
         self._damaged: frozenset[tuple[str, str]] = frozenset()
 
@@ -70,7 +70,7 @@ class Sweeper:
             return
         with turn.turn(turn.SWEEP) as is_ours:
             last = Instance.trusted_time()
-            ago_seconds = (utcnow() - last).total_seconds() if last else SWEEP_EVERY_SECONDS
+            ago_seconds = (shared_now() - last).total_seconds() if last else SWEEP_EVERY_SECONDS
             db.session.rollback()
             # The trusted time is noted by every sweep; a clock that went back is the sweep's own business.
             yield is_ours and not 0 <= ago_seconds < SWEEP_EVERY_SECONDS / 2
@@ -95,12 +95,17 @@ class Sweeper:
         return frozenset(damaged)
 
 
+def trusted_clock(archive: Archive) -> TrustedClock:
+    """Return a clock to sweep by: boxes that share their files share it, lest one whose own is wrong expires a song."""
+    return TrustedClock(shared_now) if archive.is_shared else TrustedClock()
+
+
 def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None = None, *, believe: bool = False) -> int:
     """Expire finished jobs past their retention and delete their files; return how many there were.
 
     What no row names is put aside, and deleted when it was lost for as long.
     """
-    clock, retention = clock or TrustedClock(), timedelta(hours=retention_hours)
+    clock, retention = clock or trusted_clock(archive), timedelta(hours=retention_hours)
     moment = clock.read(retention, partial(_is_at_stake, archive), believe=believe)
     with _despite_a_full_disk():
         # First that the clock went back, then how the rows follow it: the other way round, after a crash between both
@@ -122,7 +127,7 @@ def sweep(archive: Archive, retention_hours: float, clock: TrustedClock | None =
         if file.since <= over:
             archive.lost.delete(file)
     with _despite_a_full_disk():
-        UploadKey.prune(moment.trusted)
+        IdempotencyKey.prune(moment.trusted)
         Delivery.prune(over)
     _put_aside_unnamed(archive, moment)
     return expired
@@ -154,7 +159,9 @@ def expire_and_delete(archive: Archive, job: Job, note: Callable[[int], bool]) -
         archive.remove(files)
         noted = note(number)
     if noted:
-        archive.remove(files)
+        # By the row as it is now: whoever has run the job since names its result in a store.
+        row = db.session.get(Job, number, populate_existing=True)
+        archive.remove(files if row is None else row.files())
     return noted
 
 

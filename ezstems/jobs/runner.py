@@ -23,7 +23,7 @@ from ezstems.jobs.events import record_event
 from ezstems.jobs.outcome import TOO_LONG, Outcome, completed, failed, interrupted
 from ezstems.jobs.suspect import IsolatedSeparator
 from ezstems.jobs.watchdog import RunningJob
-from ezstems.models import FAILED, PROCESSING, Job
+from ezstems.models import FAILED, PROCESSING, FileNames, Job
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -162,6 +162,9 @@ class Runner:
         find = select(Job).where(Job.number == job.number)
         rows = self._retry_while_database_fails(running, lambda: db.session.scalars(find).all())
         row = rows[0] if rows else None
+        if row is not None and row.owner != self._owner and self._archive.is_shared:
+            # It went to somebody else, whose result has another name.
+            self._archive.remove_result(FileNames(job.id, job.filename, job.upload_key, self._owner))
         if rows is not None and (row is None or row.expired_at is not None):
             # What was packed after the account's call is its last trace. Where there is no row, the whole account was
             # deleted, or the database is an older one: the sweep puts it aside.

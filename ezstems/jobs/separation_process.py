@@ -49,6 +49,7 @@ class SeparationProcess:
         self._tickets = tickets
         self._stop = threading.Event()  # of this process alone
         self._running: int | None = None
+        self._ticket = threading.Lock()  # held while there is one
         self._archive = open_archive(app, self.id)
         self._admission = Admission(app, self._archive, lambda: False)
         self._watchdog = Watchdog(
@@ -79,14 +80,15 @@ class SeparationProcess:
 
     def run_next(self) -> bool:
         """Run the next job; return False where its ticket is needed still: it may not begin here, or was given back."""
-        number = self._claim()
-        if number:
-            with self._heeding_signals():
-                self._running = number
-                try:
-                    self._watchdog(number)
-                finally:
-                    self._running = None
+        with self._ticket:
+            number = self._claim()
+            if number:
+                with self._heeding_signals():
+                    self._running = number
+                    try:
+                        self._watchdog(number)
+                    finally:
+                        self._running = None
         return number is not None and not self.stopping()
 
     def close(self) -> None:
@@ -167,4 +169,10 @@ class SeparationProcess:
 
     def _give_back(self) -> None:
         with self._app.app_context():
+            if self._ticket.acquire(blocking=False):
+                try:  # what a database that lost its last seconds, or an answer that was lost, says that this runs
+                    for job_id in shared_queue.give_up(self.id):
+                        record_event("interrupted", job_id, ": nothing runs it", level=logging.WARNING)
+                finally:
+                    self._ticket.release()
             heartbeat.give_back(self._archive, self._tickets.send)

@@ -4,15 +4,15 @@ from ezstems.models.attempt import Attempt
 from ezstems.models.calls import count_call
 from ezstems.models.delivery import DELIVERED, GIVEN_UP, PENDING, Delivery
 from ezstems.models.files import FileNames, Files
+from ezstems.models.idempotency_key import IdempotencyKey
 from ezstems.models.instance import Instance
 from ezstems.models.job import Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
 from ezstems.models.rows import MAX_ID, utcnow
 from ezstems.models.second import free_second
-from ezstems.models.separation_worker import SeparationWorker
+from ezstems.models.separation_worker import SeparationWorker, shared_now
 from ezstems.models.session import Session
 from ezstems.models.states import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES
-from ezstems.models.upload_key import UploadKey
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User
 from ezstems.models.webhook import Webhook
 
@@ -38,14 +38,15 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Delivery",
+    "IdempotencyKey",
     "Instance",
     "Job",
     "SeparationWorker",
     "Session",
-    "UploadKey",
     "User",
     "Webhook",
     "count_call",
     "free_second",
+    "shared_now",
     "utcnow",
 ]

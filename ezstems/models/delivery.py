@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from flask import current_app
-from sqlalchemy import CheckConstraint, ForeignKey, Index, and_, delete, or_, select, update
+from sqlalchemy import CheckConstraint, ForeignKey, Index, ScalarSelect, and_, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
@@ -25,6 +25,7 @@ COMPLETED_EVENT, FAILED_EVENT, TEST_EVENT = "job.completed", "job.failed", "webh
 LEASE = timedelta(seconds=75)
 # What is due later than this was dated by a clock that went back since.
 LONGEST_WAIT = timedelta(hours=12)
+JOB_DELETED = "its job was deleted"
 # Of what was never sent, because the server was told not to.
 UNSENT = timedelta(days=30)
 
@@ -42,6 +43,8 @@ class Ended(Protocol):
     def stems(self) -> int: ...
     @property
     def error(self) -> str | None: ...
+    @property
+    def metadata_text(self) -> str | None: ...
     @property
     def created_at(self) -> datetime: ...
     @property
@@ -128,7 +131,7 @@ class Delivery(db.Model):  # type: ignore[name-defined]
 
         What was delivered is, whoever has the lease by now: nobody need send it again.
         """
-        mine = cls.state == PENDING if delivered else and_(cls.state == PENDING, cls.claim == claim)
+        mine = or_(cls.claim == claim, cls.state == PENDING) if delivered else cls.claim == claim
         values |= {"claim": None, "tried_at": utcnow()}
         return change_one(update(cls).where(cls.id == number, mine).values(**values))
 
@@ -139,6 +142,13 @@ class Delivery(db.Model):  # type: ignore[name-defined]
         db.session.execute(update(cls).where(*waiting).values(state=GIVEN_UP, last_error=error))
 
     @classmethod
+    def cancel(cls, job_id: ScalarSelect[str]) -> None:
+        """Send no more of a deleted job, with the transaction at hand; what is being sent just now may still arrive."""
+        waiting = cls.job_id == job_id, cls.state == PENDING
+        cancelled = update(cls).where(*waiting).values(state=GIVEN_UP, last_error=JOB_DELETED)
+        db.session.execute(cancelled.execution_options(synchronize_session=False))
+
+    @classmethod
     def is_of(cls, number: int, user_id: int) -> bool:
         """Tell whether a delivery is an account's."""
         return db.session.scalar(select(cls.id).where(cls.id == number, cls.user_id == user_id)) is not None
@@ -146,8 +156,9 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     @classmethod
     def resend(cls, number: int) -> bool:
         """Send a message again, or a waiting one at once, with its id, and commit; False where it is being sent."""
-        values = {"state": PENDING, "attempts": 0, "next_at": utcnow()}
-        return update_one(update(cls).where(cls.id == number, cls.claim.is_(None)).values(**values))
+        values = {"state": PENDING, "attempts": 0, "next_at": utcnow(), "claim": None}
+        unclaimed = or_(cls.claim.is_(None), cls.state != PENDING)
+        return update_one(update(cls).where(cls.id == number, unclaimed).values(**values))
 
     @classmethod
     def last(cls, limit: int, user_id: int | None = None) -> Sequence[tuple["Delivery", User]]:
@@ -168,15 +179,20 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     @classmethod
     def prune(cls, until: datetime) -> None:
         """Delete what was settled up to a time, and what waited for a month before it, and commit."""
-        settled = and_(cls.state != PENDING, or_(cls.tried_at <= until, cls.tried_at.is_(None)))
-        db.session.execute(delete(cls).where(or_(settled, cls.created_at <= until - UNSENT)))
+        # By the columns of the index: when a settled one would have been due again is soon after its last try.
+        over = cls.next_at <= until, or_(cls.tried_at <= until, cls.tried_at.is_(None))
+        settled = and_(cls.state.in_((DELIVERED, GIVEN_UP)), *over)
+        unsent = and_(cls.state == PENDING, cls.created_at <= until - UNSENT)
+        db.session.execute(delete(cls).where(or_(settled, unsent)))
         db.session.commit()
 
 
 def _data(job: Ended) -> dict[str, Any]:
-    """Describe a job that has ended, as status.php does; here, without a request, there is no other way to its URL."""
+    """Describe a job that has ended, as status.php does; here, without a request, there is no other way to its URL.
+
+    What its client noted follows, where it did.
+    """
     data = {"id": job.id, "status": job.status, "queue_position": 0, "stems": job.stems}
     data["created_at"] = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-    if job.error is None:
-        return data | {"download_url": f"/api/v1/download.php?id={job.id}"}
-    return data | {"error": job.error}
+    data |= {"download_url": f"/api/v1/download.php?id={job.id}"} if job.error is None else {"error": job.error}
+    return data if job.metadata_text is None else data | {"metadata": job.metadata_text}

@@ -239,16 +239,19 @@ class Job(db.Model):  # type: ignore[name-defined]
 
     @classmethod
     def delete(cls, number: int) -> bool:
-        """Mark a job as deleted: its files go, and one that hasn't ended has failed by that."""
+        """Mark a job as deleted: its files go, so do its messages, and one that hasn't ended has failed by that."""
         unfinished, now = cls.status.in_((QUEUED, PROCESSING)), utcnow()
-        return cls.update_if(
-            number,
-            cls.expired_at.is_(None),
-            status=case((unfinished, FAILED), else_=cls.status),
-            error=case((unfinished, DELETED), else_=cls.error),
-            finished_at=case((unfinished, now), else_=cls.finished_at),
-            expired_at=now,
-        )
+        values = {
+            "status": case((unfinished, FAILED), else_=cls.status),
+            "error": case((unfinished, DELETED), else_=cls.error),
+            "finished_at": case((unfinished, now), else_=cls.finished_at),
+            "expired_at": now,
+        }
+        deleted = change_one(update(cls).where(cls.number == number, cls.expired_at.is_(None)).values(**values))
+        if deleted:
+            Delivery.cancel(select(cls.id).where(cls.number == number).scalar_subquery())
+        db.session.commit()
+        return deleted
 
 
 def _ended_at() -> datetime:

@@ -7,12 +7,19 @@ from sqlalchemy import ColumnElement, DateTime, delete, func, insert, select, up
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import update_one
+from ezstems.models.rows import update_one, utcnow
 
 
 def database_now() -> ColumnElement[datetime]:
     """Return PostgreSQL's time in UTC, without a zone: what the columns hold."""
     return func.timezone("UTC", func.clock_timestamp(), type_=DateTime())
+
+
+def shared_now() -> datetime:
+    """Return the time, as `utcnow` does, by the clock that all boxes share: PostgreSQL's, where they do."""
+    if db.session.connection().dialect.name != "postgresql":
+        return utcnow()
+    return db.session.scalars(select(database_now())).one().replace(microsecond=0)
 
 
 class SeparationWorker(db.Model):  # type: ignore[name-defined]

@@ -47,6 +47,20 @@ def give_back(dead_seconds: float) -> Sequence[Row[tuple[int, str, int]]]:
     return sorted(rows)
 
 
+def give_up(owner: str) -> Sequence[str]:
+    """Move what a living process was to run, and doesn't, to queued; return the ids of these jobs."""
+    back = (
+        update(Job)
+        .where(Job.status == PROCESSING, Job.owner == owner)
+        .values(status=QUEUED, owner=None, progress=0)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    ids = db.session.scalars(back).all()
+    db.session.commit()
+    return ids
+
+
 def forget(worker: str) -> Sequence[Job]:
     """Delete a process's row; return the completed jobs that it may have died over before it cleared their uploads."""
     db.session.execute(delete(SeparationWorker).where(SeparationWorker.id == worker))
@@ -75,6 +89,11 @@ def length(most: int) -> int:
     """Count what is queued, up to a bound."""
     queued = select(Job.number).where(IS_QUEUED).limit(most).subquery()
     return db.session.scalars(select(func.count()).select_from(queued)).one()
+
+
+def lock(key: int) -> None:
+    """Have others who lock this key wait until the transaction ends."""
+    db.session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def length_up_to(number: int) -> tuple[int, int]:

@@ -15,10 +15,10 @@ from celery import signals
 from celery.exceptions import Reject
 from celery.platforms import maybe_drop_privileges
 from flask import Flask
+from kombu.transport import redis
 
 from ezstems import config, create_app, log
 from ezstems.database import db
-from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
 from ezstems.jobs import in_child
@@ -26,6 +26,7 @@ from ezstems.jobs.celery_app import TASK, make_celery
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
 from ezstems.server import master
+from ezstems.server.celery_consumer import Consumer, RedisChannel, Ticket
 
 _log = logging.getLogger(__name__)
 
@@ -41,9 +42,11 @@ class CeleryWorker:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._celery = make_celery(app.config)
+        self._celery.conf.worker_consumer = Consumer
+        redis.Transport.Channel = RedisChannel
         self._stopping = mmap.mmap(-1, 1)  # shared with the children
         self._process: SeparationProcess | None = None
-        self._celery.task(self._separate, name=TASK)
+        self._celery.task(self._separate, name=TASK, Request=Ticket)
         signals.setup_logging.connect(_keep_log, weak=False)
         signals.worker_process_init.connect(self._begin_child, weak=False)
         signals.worker_process_shutdown.connect(self._end_child, weak=False)
@@ -59,8 +62,8 @@ class CeleryWorker:
         worker.start()
         return int(worker.exitcode or 0)
 
-    def _separate(self, _number: int) -> None:
-        """Run the next job, whichever the ticket was sent for; what still waits needs the ticket again."""
+    def _separate(self, *_said: Any, **_more: Any) -> None:
+        """Run the next job, whatever the ticket says, which another version sent; what waits needs it again."""
         assert self._process is not None
         if not self._process.run_next():
             raise Reject("the job waits again", requeue=True)
@@ -90,13 +93,11 @@ class CeleryWorker:
 def run(make: Callable[[], Flask] = create_app) -> int:
     """Look at the settings, refuse in one line what can't work, and run the worker."""
     os.umask(privileges.PRIVATE)
-    log.configure("error")
+    log.configure("critical")  # as `master.begin`
     folder = config.instance_folder()
     if (whose := privileges.owner_to_become(folder)) and privileges.can_become(*whose):
         maybe_drop_privileges(*whose)
     app = master.checked(folder, make, separates=True)
-    if app.config["EZSTEMS_BROKER_URL"] is None:
-        raise ConfigurationError("`ezstems worker` needs EZSTEMS_BROKER_URL: without it, `ezstems serve` separates")
     with in_child.of_a_forking_parent():
         hold(app)
     log.configure(app.config["EZSTEMS_LOG_LEVEL"], app.config["EZSTEMS_LOG"])

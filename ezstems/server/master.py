@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask
 from gunicorn import glogging
 
-from ezstems import config, create_app, log
+from ezstems import cluster, config, create_app, log
 from ezstems.database import db
 from ezstems.errors import ConfigurationError
 from ezstems.instance import privileges
@@ -45,12 +45,9 @@ def checked(folder: Path, make: Callable[[], Flask] = create_app, *, separates: 
     """
     try:
         with privileges.as_owner_of(folder), config.held(folder):
+            _require_cluster(config.load(folder), separates=separates)  # first: making the app writes
             with in_child.of_a_forking_parent():
                 app = make()
-            if app.config["EZSTEMS_BROKER_URL"] is not None:
-                from ezstems.jobs.celery_app import require_broker  # one box alone needs no Celery
-
-                require_broker(app.config)
             if separates or app.config["EZSTEMS_BROKER_URL"] is None:
                 choice.check(app.config["EZSTEMS_ENGINE"], app.config["EZSTEMS_PRECISION"])
                 fetch.recover(app.config["EZSTEMS_MODELS"])
@@ -62,10 +59,21 @@ def checked(folder: Path, make: Callable[[], Flask] = create_app, *, separates: 
     return app
 
 
+def _require_cluster(settings: Mapping[str, Any], *, separates: bool) -> None:
+    """Raise ConfigurationError unless the settings make one box that serves, or a cluster whose broker is in reach."""
+    cluster.require_whole(settings)
+    if settings["EZSTEMS_BROKER_URL"] is not None:
+        from ezstems.jobs.celery_app import require_broker  # one box alone needs no Celery
+
+        require_broker(settings)
+    elif separates:
+        raise ConfigurationError("`ezstems worker` needs EZSTEMS_BROKER_URL: without it, `ezstems serve` separates")
+
+
 def begin() -> tuple[Path, Flask]:
     """Return the instance's folder and an app that can be served; end the process with one line where it can't."""
     os.umask(privileges.PRIVATE)
-    log.configure("error")  # until the settings are known; what they warn of, every worker says again
+    log.configure("critical")  # until the settings are known; what they warn of, every worker says again
     try:
         folder = config.instance_folder()
         app = checked(folder)

@@ -1,11 +1,18 @@
 // Check a file before it is sent, by the server's own limits.
 
-const MB = 1024 * 1024;
+const KB = 1024;
+const MB = 1024 * KB;
 
-/** Write a size as the server does: in MB of 1024 × 1024 bytes. */
+/** Write a size as the server does, in MB of 1024 × 1024 bytes, or in what it has at least one of. */
 export function sizeText(bytes) {
-  if (bytes < MB) return `${Math.max(1, Math.round(bytes / 1024))} KB`;
+  if (bytes < KB) return `${bytes} ${bytes === 1 ? "byte" : "bytes"}`;
+  if (Math.round(bytes / KB) < KB) return `${Math.round(bytes / KB)} KB`;
   return `${(bytes / MB).toFixed(1)} MB`;
+}
+
+/** Say what the button does with the files that wait for it. */
+export function buttonText(count) {
+  return count ? `Separate ${count} ${count === 1 ? "song" : "songs"}` : "Separate";
 }
 
 /** Return why a file would be refused, in words, or null. */

@@ -24,15 +24,12 @@ export class FileRow {
     return this.element.querySelector(`[data-part="${name}"]`);
   }
 
-  #show(text, { status = null, fraction = null, actions = [] }) {
-    this.#part("text").textContent = text;
-    this.#part("text").classList.toggle("error", status === "failed");
+  /** `brief` stands in the row's line, `why` below it. */
+  #show(brief, { status = "waiting", why = "", fraction = null, actions = [] }) {
     const badge = this.#part("badge");
-    badge.hidden = status === null;
-    if (status) {
-      badge.dataset.status = status;
-      badge.textContent = status;
-    }
+    badge.dataset.status = status;
+    badge.textContent = brief;
+    this.#part("text").textContent = why;
     const progress = this.#part("progress");
     progress.hidden = fraction === null;
     if (fraction !== null) progress.value = fraction;
@@ -48,14 +45,19 @@ export class FileRow {
   }
 
   /** Show why the file isn't sent, or wasn't taken. */
-  showRefused(text, { again }) {
-    this.#show(text, { status: "failed", actions: again ? ["retry", "remove"] : ["remove"] });
+  showRefused(why, { again }) {
+    this.#show("not sent", { status: "failed", why, actions: again ? ["retry", "remove"] : ["remove"] });
+  }
+
+  /** Show that it isn't sent because nobody wants it to be any more. */
+  showCancelled() {
+    this.#show("cancelled", { actions: ["retry", "remove"] });
   }
 
   /** Show how much of the file has been sent. */
   showSending(fraction) {
     const text = fraction < 1 ? `Sending: ${Math.floor(fraction * 100)} %` : "Sent; the server is checking it";
-    this.#show(text, { fraction, actions: ["cancel"] });
+    this.#show(text, { status: "processing", fraction, actions: ["cancel"] });
   }
 
   /** Show where the song stands on the server; return what is worth saying aloud of it, or null. */
@@ -64,13 +66,15 @@ export class FileRow {
     this.state = item;
     this.#part("open").href = item.url;
     const fraction = item.status === "processing" ? (item.progress ?? 0) / 100 : null;
-    this.#show(stateText(item), { status: item.status, fraction, actions: ["open"] });
+    const [brief, why] = item.status === "failed" ? ["failed", stateText(item)] : [stateText(item), ""];
+    this.#show(brief, { status: item.status, why, fraction, actions: ["open"] });
     return news;
   }
 
   /** Show, of a song that was under way, that the server no longer lists it. */
   showGone() {
     if (!isActive(this.state)) return;
-    this.#show("It is no longer under way: it was deleted, or is in the library by now.", { actions: ["remove"] });
+    const why = "It was deleted, or is in the library by now.";
+    this.#show("no longer under way", { why, actions: ["remove"] });
   }
 }

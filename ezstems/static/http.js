@@ -3,17 +3,25 @@
 export class Problem extends Error {}
 export class SessionEnded extends Problem {}
 export class Offline extends Problem {}
+export class Refused extends Problem {} // however often the same file is sent
 
 export const SESSION_ENDED = "Your session ended. Log in again, then come back to this page.";
 export const OFFLINE = "The server can't be reached. Check the connection.";
 const GONE = "It is no longer on the server: it has expired or was deleted.";
 const TOO_LARGE = "The file is too large for this server."; // as a proxy before it says
+const REFUSALS = ["Invalid audio file", "File too large"]; // as the API names its errors
 const NONSENSE = "The server answered something unexpected. Try again in a minute.";
 
 /** Return the words of an error: those of its body, in the API's shape, or what its status means here. */
-export function wordsOf(status, body) {
+function wordsOf(status, body) {
   if (typeof body?.message === "string" && body.message) return body.message;
   return { 404: GONE, 413: TOO_LARGE }[status] ?? NONSENSE;
+}
+
+/** Return the Problem that an answer is: Refused where it is the file itself that won't do. */
+export function problemOf(status, body) {
+  const isFinal = status === 413 || REFUSALS.includes(body?.error);
+  return new (isFinal ? Refused : Problem)(wordsOf(status, body));
 }
 
 /** Fetch; return an answer that is fine, throw a Problem for any other. An abort stays an AbortError. */
@@ -28,7 +36,7 @@ export async function request(url, { headers = {}, ...options } = {}) {
   }
   if (response.ok) return response;
   if (response.type === "opaqueredirect" || response.status === 401) throw new SessionEnded(SESSION_ENDED);
-  throw new Problem(wordsOf(response.status, await response.json().catch(() => null)));
+  throw problemOf(response.status, await response.json().catch(() => null));
 }
 
 /** Read what is left of an answer's body; a connection that breaks on the way is a Problem too. */
@@ -48,19 +56,19 @@ export async function askJson(url, options) {
   return body.data;
 }
 
-/** Wait; an abort ends the wait with an AbortError. */
-export function pause(milliseconds, signal) {
+/** Wait, but no longer than until the browser says that it has a connection again; an abort is an AbortError. */
+function reconnection(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const aborted = () => {
+    const over = new AbortController();
+    const end = (settle) => () => {
       clearTimeout(timer);
-      reject(signal.reason);
+      over.abort();
+      settle(signal?.reason);
     };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", aborted);
-      resolve();
-    }, milliseconds);
-    signal?.addEventListener("abort", aborted, { once: true });
+    const timer = setTimeout(end(resolve), milliseconds);
+    signal?.addEventListener("abort", end(reject), { signal: over.signal });
+    globalThis.addEventListener?.("online", end(resolve), { signal: over.signal });
   });
 }
 
@@ -72,7 +80,21 @@ export async function persist(attempt, { delaysMs = [500, 1000, 2000, 4000], sig
     } catch (error) {
       if (!(error instanceof Offline)) throw error;
     }
-    await pause(delayMs, signal);
+    await reconnection(delayMs, signal);
   }
   return attempt();
+}
+
+/** Try again for as long as the server can't be reached and it goes on; `tell` gets each Problem that this brings. */
+export async function outlast(attempt, { tell, goesOn = () => true, delayMs = 2000 }) {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (problem) {
+      if (!(problem instanceof Offline) || !goesOn()) throw problem;
+      tell(problem);
+      await reconnection(delayMs);
+      if (!goesOn()) throw problem;
+    }
+  }
 }

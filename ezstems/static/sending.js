@@ -1,6 +1,6 @@
 // Send one file to the server, with its progress: fetch doesn't tell how much of a body is sent, XMLHttpRequest does.
 
-import { Offline, Problem, SESSION_ENDED, SessionEnded, wordsOf } from "./http.js";
+import { Offline, problemOf, SESSION_ENDED, SessionEnded } from "./http.js";
 
 const LOST = "The connection broke while the file was sent.";
 
@@ -37,5 +37,5 @@ export function outcome(status, text) {
   if (status === 200 && body?.success === true) return body.data;
   // After a redirect the login page has arrived, which is no JSON.
   if (status === 401 || (status === 200 && body === null)) throw new SessionEnded(SESSION_ENDED);
-  throw new Problem(wordsOf(status, body));
+  throw problemOf(status, body);
 }

@@ -1,8 +1,8 @@
 // The upload page: files are chosen or dropped, checked, sent one after the other, then followed to their stems.
 
-import { whyNot } from "./checks.js";
+import { buttonText, whyNot } from "./checks.js";
 import { FileRow } from "./filerow.js";
-import { SessionEnded } from "./http.js";
+import { Refused, SessionEnded } from "./http.js";
 import { announce, csrfToken, renewToken, showProblem } from "./page.js";
 import { send } from "./sending.js";
 import { Watcher } from "./states.js";
@@ -10,6 +10,7 @@ import { Watcher } from "./states.js";
 const form = document.querySelector("form[data-upload]");
 const picker = form.querySelector('input[type="file"]');
 const dropzone = form.querySelector("[data-dropzone]");
+const button = form.querySelector("[data-send]");
 const list = document.querySelector("[data-files]");
 const limits = { maxBytes: Number(form.dataset.maxBytes), extensions: form.dataset.extensions.split(" ") };
 
@@ -47,13 +48,14 @@ function place(row) {
   });
   on("cancel", () => sending?.abort());
   on("retry", () => enqueue([row], true));
-  list.append(row.element);
+  list.prepend(row.element); // the newest first, as in the library
   return row;
 }
 
-/** Let the browser itself say, on the button's press, that no file is chosen. */
+/** Let the button say how many files it sends, and the browser itself, on its press, that none is chosen. */
 function validate() {
   picker.setCustomValidity(chosen.size ? "" : "Choose or drop a file first.");
+  button.textContent = buttonText(chosen.size);
 }
 
 /** Line rows up with the options as they are now. */
@@ -104,9 +106,11 @@ async function sendOne(row, fields) {
 }
 
 function refused(row, problem) {
-  const text = problem.name === "AbortError" ? "Not sent." : problem.message;
-  row.showRefused(text, { again: true });
-  announce(`${row.name}: ${text}`);
+  const isCancelled = problem.name === "AbortError";
+  const text = problem.message;
+  if (isCancelled) row.showCancelled();
+  else row.showRefused(text, { again: !(problem instanceof Refused) });
+  announce(`${row.name}: ${isCancelled ? "cancelled" : text}`);
   if (problem instanceof SessionEnded) {
     showProblem(problem);
     for (const { row: waiting } of queue.splice(0)) waiting.showRefused(text, { again: true });
@@ -115,7 +119,8 @@ function refused(row, problem) {
 
 /** Show the server's states, also of songs that another page, or this one before, has sent. */
 function showStates(items) {
-  for (const item of items) {
+  // The newest of them comes first, and is to be placed last.
+  for (const item of [...items].reverse()) {
     if (!sent.has(item.id)) sent.set(item.id, place(new FileRow(item.name)));
     const row = sent.get(item.id);
     const news = row.showState(item);

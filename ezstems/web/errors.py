@@ -42,7 +42,11 @@ TITLES = {
     500: "Internal server error",
 }
 MALFORMED = "The request is not valid HTTP, or its address or a header is too long."
-NO_PLACE = "There is nothing here. The API's endpoints are upload.php, status.php, download.php, jobs.php and keys.php."
+NO_ENDPOINT = (
+    "There is nothing here. The API's endpoints are upload.php, status.php, download.php, jobs.php and keys.php."
+)
+NO_PAGE = "There is no such page. Its address may be mistyped, or what it showed is gone."
+NO_VISIT = "This address takes what a form or a button of a page sends; it has no page of its own."
 BUSY, BUSY_RETRY_SECONDS = "The server's database is busy. Try again later.", 10
 AWAY = "The server's database can't be reached. Try again later."
 # A header that belongs to an error's meaning; any other a library may have set is left out.
@@ -99,7 +103,9 @@ def _http(error: HTTPException) -> ResponseReturnValue:
 
 def _text(status: int, error: HTTPException) -> str:
     if status == 404:
-        return NO_PLACE
+        return NO_ENDPOINT if is_api() else NO_PAGE
+    if status == 405 and not wants_json():
+        return NO_VISIT
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or ())
         return f"{request.method} is not allowed here; allowed: {', '.join(allowed)}."

@@ -21,9 +21,11 @@ from ezstems.jobs.desk import Desk
 from ezstems.weights import folders
 from tests.conftest import Account
 from tests.support.multipart import Upload, job_of
+from tests.support.separation_box import fill_queue
 from tests.support.separators import LABEL, FastSeparator
 
 
+@pytest.mark.one_box("a cluster tells of more")
 def test_a_box_that_can_take_work(
     app: Flask, client: FlaskClient, upload: Upload, separator: FastSeparator
 ) -> None:
@@ -40,6 +42,7 @@ def test_a_box_that_can_take_work(
     assert client.get("/health").json["queue_length"] == 2, "one runs, two wait"
 
 
+@pytest.mark.one_box("it loads the weights itself")
 def test_it_names_the_model_of_each_number_of_stems_as_the_log_does_at_the_start(
     desk: Desk,
     client: FlaskClient,
@@ -72,12 +75,13 @@ def test_a_full_disk(make_app: Callable[..., Flask]) -> None:
 
 
 def test_a_full_queue(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ezstems.jobs.queue.JobQueue.full", property(lambda self: True))
+    fill_queue(monkeypatch)
     answer = make_app().test_client().get("/health")
     assert answer.status_code == 503
     assert "queue is full" in answer.json["message"]
 
 
+@pytest.mark.one_box("it loads the weights itself")
 def test_no_model(client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise ModelMissing("The official weights of 4stems are missing; fetch them.")
@@ -112,6 +116,7 @@ def test_a_database_that_is_gone_or_spoilt(client: FlaskClient, instance: Path, 
     assert (instance / "ezstems.sqlite3").exists() == (garbage is not None), "nothing else is put in its place"
 
 
+@pytest.mark.one_box("its files are in its folder")
 @pytest.mark.parametrize(("folder", "status"), [("", "no database"), ("uploads", "full"), ("results", "full")])
 def test_a_folder_that_is_gone(client: FlaskClient, instance: Path, folder: str, status: str) -> None:
     (instance / folder).rename(instance.with_name("elsewhere"))
@@ -121,6 +126,7 @@ def test_a_folder_that_is_gone(client: FlaskClient, instance: Path, folder: str,
     assert client.get("/health").status_code == 200
 
 
+@pytest.mark.one_box("it loads the engine itself")
 def test_an_engine_that_does_not_load_until_it_does(
     desk: Desk, client: FlaskClient, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

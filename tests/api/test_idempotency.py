@@ -16,8 +16,8 @@ from werkzeug.test import TestResponse
 from ezstems.database import db
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.desk import Desk
-from ezstems.models import ApiKey, Job, UploadKey, User, utcnow
-from ezstems.models.upload_key import LEASE
+from ezstems.models import ApiKey, IdempotencyKey, Job, User, utcnow
+from ezstems.models.idempotency_key import LEASE
 from tests.conftest import Account
 from tests.support.multipart import assert_nothing_left, error_of, uploads
 from tests.support.separators import FastSeparator
@@ -49,7 +49,7 @@ def jobs(app: Flask) -> int:
 
 def keys(app: Flask) -> int:
     with app.app_context():
-        return db.session.scalars(select(func.count()).select_from(UploadKey)).one()
+        return db.session.scalars(select(func.count()).select_from(IdempotencyKey)).one()
 
 
 def change(app: Flask, row: type, **values: object) -> None:
@@ -152,7 +152,9 @@ def test_an_upload_whose_key_is_held_is_told_to_come_again(app: Flask, send: Sen
     for left in (timedelta(seconds=-1), timedelta(days=1)):
         with app.app_context():
             db.session.execute(
-                update(UploadKey).where(UploadKey.key == "k").values(answer=None, leased_until=utcnow() + left)
+                update(IdempotencyKey)
+                .where(IdempotencyKey.key == "k")
+                .values(answer=None, leased_until=utcnow() + left)
             )
             db.session.commit()
         assert is_first(send())
@@ -162,7 +164,7 @@ def test_an_upload_whose_key_is_held_is_told_to_come_again(app: Flask, send: Sen
 def hold(app: Flask, account: Account, key: str = "k") -> str:
     """Claim a key as another process does."""
     with app.app_context():
-        token, _ = UploadKey.take(account.user_id, key)
+        token, _ = IdempotencyKey.take(account.user_id, key)
         assert token is not None
         return token
 
@@ -176,7 +178,7 @@ def test_of_two_that_hold_a_key_the_later_one_makes_the_job(
     def overtaken(*arguments: Any) -> None:
         if not made:
             made.append(None)
-            change(app, UploadKey, leased_until=utcnow())
+            change(app, IdempotencyKey, leased_until=utcnow())
             made[0] = send()
         store(*arguments)
 
@@ -188,14 +190,14 @@ def test_of_two_that_hold_a_key_the_later_one_makes_the_job(
 
 def test_claims_are_renewed_while_their_uploads_come(app: Flask, desk: Desk, account: Account) -> None:
     with app.app_context(), desk.claims.claim(account.user_id, "k"):
-        change(app, UploadKey, leased_until=utcnow() - timedelta(seconds=1))
+        change(app, IdempotencyKey, leased_until=utcnow() - timedelta(seconds=1))
         desk.claims.renew()
         with app.app_context():
-            assert db.session.scalars(select(UploadKey)).one().is_held
+            assert db.session.scalars(select(IdempotencyKey)).one().is_held
     with app.app_context():
-        change(app, UploadKey, leased_until=utcnow() - LEASE)
+        change(app, IdempotencyKey, leased_until=utcnow() - LEASE)
         desk.claims.renew()
-        assert not db.session.scalars(select(UploadKey)).one().is_held
+        assert not db.session.scalars(select(IdempotencyKey)).one().is_held
 
 
 def test_a_key_is_good_for_a_day_and_then_swept(
@@ -204,13 +206,13 @@ def test_a_key_is_good_for_a_day_and_then_swept(
     first = send()
     finished(first.json["data"]["id"])
     for age in (timedelta(hours=23, minutes=59), timedelta(hours=-23)):  # a clock that went back doubles nothing
-        change(app, UploadKey, created_at=utcnow() - age)
+        change(app, IdempotencyKey, created_at=utcnow() - age)
         assert send().data == first.data
         run("jobs", "prune")
         assert keys(app) == 1
-    change(app, UploadKey, created_at=utcnow() - timedelta(days=1))
+    change(app, IdempotencyKey, created_at=utcnow() - timedelta(days=1))
     assert is_first(send()) and jobs(app) == 2
-    change(app, UploadKey, created_at=utcnow() - timedelta(days=1, seconds=1))
+    change(app, IdempotencyKey, created_at=utcnow() - timedelta(days=1, seconds=1))
     run("jobs", "prune")
     assert keys(app) == 0
 
@@ -221,7 +223,7 @@ def test_by_a_clock_that_jumped_ahead_no_key_is_forgotten(
     first = send()
     run("jobs", "prune")  # which notes the trusted time
     ahead = utcnow() + timedelta(days=4)
-    monkeypatch.setattr("ezstems.models.upload_key.utcnow", lambda: ahead)
+    monkeypatch.setattr("ezstems.models.idempotency_key.utcnow", lambda: ahead)
     assert send().data == first.data
 
 

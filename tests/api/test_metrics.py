@@ -79,6 +79,7 @@ def test_off_by_default(client: FlaskClient, instance: Path) -> None:
     assert not (instance / "metrics").exists()
 
 
+@pytest.mark.one_box("each process counts the jobs that it runs")
 def test_sums_of_two_processes_and_no_step_back_after_a_kill(server: Server, caller: Caller, song: bytes) -> None:
     scrape = Scrapes(server)
     first, second = server.workers()

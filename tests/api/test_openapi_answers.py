@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +19,13 @@ from werkzeug.test import TestResponse
 from ezstems.database import db
 from ezstems.errors import UnreadableAudio
 from ezstems.jobs import OUTPUTS, STEMS
-from ezstems.jobs.queue import JobQueue
-from ezstems.models import MAX_KEY_NAME, ApiKey, Job, UploadKey, utcnow
+from ezstems.models import MAX_KEY_NAME, ApiKey, IdempotencyKey, Job, utcnow
 from ezstems.web.errors import MALFORMED, TITLES
 from tests.conftest import PASSWORD, Account
+from tests.support.kept import lose_upload
 from tests.support.multipart import CONTENT_TYPE, Upload, body, field, job_of, part
 from tests.support.openapi import EXAMPLE_ID, conform, operations, served
+from tests.support.separation_box import fill_queue
 from tests.support.separators import FastSeparator
 
 Call = Callable[[], TestResponse]
@@ -153,7 +153,6 @@ def test_upload(
 
     assert again().status_code == 200
     conform(again(), world.calls["uploadSong"])
-    uploaded = Path(world.app.instance_path) / "uploads" / source.filename
     separator.hold()
 
     def call(content: bytes = song, name: str = "song.wav", headers: Any = None, **fields: str) -> TestResponse:
@@ -162,7 +161,7 @@ def test_upload(
 
     def full() -> TestResponse:
         with monkeypatch.context() as patched:
-            patched.setattr(JobQueue, "full", property(lambda queue: True))
+            fill_queue(patched)
             return call()
 
     def crowded() -> TestResponse:
@@ -173,7 +172,7 @@ def test_upload(
     keyed = world.account.headers | {"Idempotency-Key": "7d1f9c52-58a0-4e4b-9b1c-0a3c1e3a4c55"}
 
     def in_progress() -> TestResponse:
-        world.change(UploadKey, answer=None, leased_until=utcnow() + timedelta(seconds=20))
+        world.change(IdempotencyKey, answer=None, leased_until=utcnow() + timedelta(seconds=20))
         return call(headers=keyed)
 
     encoded = part('name="file"; filename="song.wav"', b"UklGRg==", "Content-Transfer-Encoding: base64")
@@ -198,7 +197,7 @@ def test_upload(
         "400 long metadata": lambda: call(metadata="x" * 513),
         "400 metadata of two lines": lambda: call(metadata="two\nlines"),
         "404 unknown source": lambda: again(EXAMPLE_ID),
-        "500 lost upload": lambda: uploaded.unlink() or again(),
+        "500 lost upload": lambda: lose_upload(world.app, source) or again(),
         "400 upload not kept": lambda: again(keeps_upload=False, status="completed"),
         "404 expired source": lambda: again(expired_at=utcnow()),
         "400 large file": lambda: world.call("POST", "upload", environ_overrides=declared),

@@ -27,6 +27,7 @@ from tests.support.multipart import (
     stream,
     uploads,
 )
+from tests.support.separation_box import fill_queue
 from tests.support.separators import FastSeparator
 
 MIB = 1024 * 1024
@@ -143,7 +144,7 @@ def test_the_last_seat_goes_to_one_of_two(
     # Both were admitted before either was checked: the seat decides.
     full = make_app(queue_size=1)
     monkeypatch.setattr("ezstems.jobs.Desk.admit", lambda self, user, expected_bytes=0: None)
-    monkeypatch.setattr("ezstems.jobs.queue.JobQueue.full", property(lambda self: True))
+    fill_queue(monkeypatch)
     answer = post(full.test_client(), account.headers, body(file_part(song), STEMS))
     assert "queue is full" in error_of(answer, 500)
     assert int(answer.headers["Retry-After"]) > 0

@@ -42,7 +42,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def known_server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start a server whose separator writes known stems."""
-    with Server(tmp_path_factory.mktemp("browser") / "instance", "tests.browser.known_wsgi:app") as server:
+    instance = tmp_path_factory.mktemp("browser") / "instance"
+    with Server(instance, "tests.browser.known_wsgi:app", webhooks="on", webhook_hosts="127.0.0.1") as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 

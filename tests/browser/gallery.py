@@ -14,6 +14,7 @@ from tests.support.servers import Server
 LONG_NAME = f"{'Donaudampfschifffahrtsgesellschaftskapitänsmütze' * 3}.wav"
 LONG_EMAIL = f"{'a-long-address' * 4}@{'sub.' * 10}example.com"
 NO_PAGE = "/no-page"
+HOOK = f"http://127.0.0.1:9/{'hook' * 50}"
 FAILURE = f"The file is broken: {'x' * 100}"
 
 
@@ -40,7 +41,7 @@ class Songs:
     """Hold the ids of songs, one in each state."""
 
     def __init__(self, server: Server, visitor: Visitor) -> None:
-        self.mixed = visitor.wait(visitor.upload(LONG_NAME, stems=5))
+        self.mixed = visitor.wait(visitor.upload(LONG_NAME, stems=5, webhook_url=HOOK))
         (server.instance / "failure").write_text(FAILURE)
         self.failed = visitor.wait(visitor.upload("failed.wav"), "failed")
         (server.instance / "failure").unlink()
@@ -62,6 +63,13 @@ def account_pages(page: Page, songs: Songs) -> Iterator[str]:
     for summary in page.locator("summary").all():
         summary.click()
     yield "/account"
+    page.goto("/account/webhook")
+    while not page.get_by_role("button", name="Send again").count():  # it is being sent just now
+        page.reload()
+    page.get_by_label("URL for all jobs").fill(HOOK)
+    for summary in page.locator("summary").all():
+        summary.click()
+    yield "/account/webhook"
     page.goto("/password")
     yield "/password"
     page.goto("/upload")

@@ -40,7 +40,8 @@ def test_an_account_and_a_key_that_works(server: Server, open_context: Callable[
     page.get_by_label("E-mail").fill("journey@example.com")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Make an account").click()
-    page.wait_for_url("**/account")
+    page.wait_for_url("**/upload")
+    page.get_by_role("link", name="Account").click()
 
     page.get_by_label("Name of a new key").fill("my program")
     page.get_by_role("button", name="Make a key").click()
@@ -95,7 +96,7 @@ def test_dropped_songs_are_watched_until_they_can_be_mixed(
     expect(rows["notes"]).to_contain_text("Its name must end in")
     page.get_by_label("Stems").select_option("4")
     page.evaluate("window.isSamePage = true")
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Separate 3 songs").click()
 
     for percent in (10, 40, 85):
         show_percent(held, percent)
@@ -150,12 +151,46 @@ def test_a_file_that_the_server_refuses(
         ]
     )
     expect(page.get_by_role("article").filter(has_text="empty.mp3")).to_contain_text("It is empty.")
-    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("article").filter(has_text="empty.mp3")).to_contain_text("0 bytes")
+    page.get_by_role("button", name="Separate 2 songs").click()
     row = page.get_by_role("article").filter(has_text="noise.wav")
-    expect(row.get_by_role("button", name="Try again")).to_be_visible()
     expect(row).to_contain_text("The file's content is not WAV audio")
+    expect(row).to_contain_text("not sent")
+    # The same file would be refused again.
+    for each in (row, page.get_by_role("article").filter(has_text="empty.mp3")):
+        expect(each.get_by_role("button", name="Remove")).to_be_visible()
+        expect(each.get_by_role("button", name="Try again")).to_be_hidden()
     expect(page.get_by_role("article").filter(has_text="song.wav")).to_contain_text("Done")
     assert len(trouble) == 1 and "status of 400" in trouble.pop(), trouble
+
+
+def test_a_new_song_is_in_sight_above_those_that_are_done(
+    server: Server, visitor: Visitor, open_page: Callable[..., Page], trouble: list[str]
+) -> None:
+    for number in range(3):
+        visitor.wait(visitor.upload(f"old {number}.wav"))
+    page = open_page(server, visitor, viewport={"width": 1280, "height": 800})
+    page.goto("/upload")
+    rows = page.get_by_role("article")
+    expect(rows).to_have_text([re.compile(f"old {number}.wav") for number in (2, 1, 0)])
+    drop(page, "[data-dropzone]", {"new.wav": silence(1)})
+    expect(rows.first).to_contain_text("new.wav")
+    for width, height in ((1280, 800), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        box = rows.first.bounding_box()
+        assert box["y"] + box["height"] <= height, (width, box)
+        assert box["height"] < 70, "a line, on a phone two"
+    # Whoever cancels has not failed, and may think again.
+    page.route("**/upload", lambda route: None)
+    page.get_by_role("button", name="Separate 1 song").click()
+    rows.first.get_by_role("button", name="Cancel").click()
+    expect(rows.first).to_contain_text("cancelled")
+    expect(rows.first.locator("[data-status=failed], .error:not(:empty)")).to_have_count(0)
+    page.unroute("**/upload")
+    rows.first.get_by_role("button", name="Try again").click()
+    expect(rows.first).to_contain_text("Done")
+    assert [each for each in trouble if "ERR_ABORTED" not in each] == []
+    trouble.clear()
 
 
 def test_the_library_follows_its_songs(held: Server, visitor: Visitor, open_page: Callable[..., Page]) -> None:

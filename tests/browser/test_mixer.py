@@ -89,7 +89,8 @@ def test_a_loop_is_never_left(mixer: Mixer) -> None:
     mixer.page.keyboard.up("Shift")
     expect(mixer.part("loop")).to_have_attribute("aria-pressed", "true")
     expect(mixer.part("loop-text")).to_have_text("0:06.0 – 0:07.2")
-    mixer.lane("vocals", "wave").click(position=mixer.wave("vocals", 0.31))
+    assert mixer.now().position == pytest.approx(6, abs=0.05), "Play begins in it"
+    expect(mixer.part("time")).to_have_text("0:06 / 0:20")
     mixer.play()
     positions = [each.position for each in mixer.follow(3.2)]
     first, last = 0.299 * TONES_SECONDS, 0.361 * TONES_SECONDS
@@ -112,6 +113,68 @@ def test_dragging_scrubs(mixer: Mixer) -> None:
     mixer.page.mouse.up()
     assert mixer.now().state in ("ready", "paused")
     assert mixer.now().position == pytest.approx(0.8 * TONES_SECONDS, abs=0.05)
+    # The slider tells where it would go, while it is held.
+    seek = mixer.part("seek").bounding_box()
+    middle = seek["y"] + seek["height"] / 2
+    mixer.page.mouse.move(seek["x"] + 0.8 * seek["width"], middle)
+    mixer.page.mouse.down()
+    for fraction, seconds in ((0.5, 10), (0.25, 5)):
+        mixer.page.mouse.move(seek["x"] + fraction * seek["width"], middle)
+        expect(mixer.part("time")).to_have_text(re.compile(f"^0:0?({seconds - 1}|{seconds}) / 0:20$"))
+        assert mixer.now().position == pytest.approx(0.8 * TONES_SECONDS, abs=0.2), "it goes there when it is let go"
+    mixer.page.mouse.up()
+    assert mixer.now().position == pytest.approx(5, abs=0.5)
+
+
+def test_a_finger_makes_a_loop_and_play_stays_in_sight(
+    server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page]
+) -> None:
+    phone = {"viewport": {"width": 390, "height": 700}, "has_touch": True, "is_mobile": True}
+    mixer = Mixer.open(open_page(server, owner, **phone), tones)
+    page = mixer.page
+    expect(mixer.part("keys")).to_be_hidden()
+    box = mixer.part("ruler").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    finger = page.context.new_cdp_session(page)
+    for kind, fraction in (("touchStart", 0.3), ("touchMove", 0.32), ("touchMove", 0.36), ("touchEnd", None)):
+        points = [] if fraction is None else [{"x": box["x"] + fraction * box["width"], "y": middle}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    expect(mixer.part("loop")).to_have_attribute("aria-pressed", "true")
+    assert re.match(r"0:0[56].\d – 0:07.\d", mixer.part("loop-text").text_content())
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(mixer.part("play")).to_be_in_viewport()
+    mixer.part("play").tap()
+    mixer.until(lambda moment: moment.state == "playing" and 5 < moment.position < 8)
+
+
+def test_what_holds_the_sound_up_is_said(
+    server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page], trouble: list[str]
+) -> None:
+    page = open_page(server, owner)
+    # As without an output: what is wanted never begins.
+    page.add_init_script("""
+      const resume = AudioContext.prototype.resume;
+      window.plugIn = () => (AudioContext.prototype.resume = resume);
+      AudioContext.prototype.resume = () => new Promise(() => {});""")
+    mixer = Mixer.open(page, tones)
+    mixer.part("play").click()
+    expect(mixer.part("status")).to_have_text("Starting the sound…")
+    expect(page.get_by_role("alert")).to_contain_text("The browser's sound doesn't start. Connect loudspeakers")
+    expect(mixer.part("play")).to_have_text("Play")
+    page.evaluate("plugIn()")
+    mixer.play()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+    # A lost connection: said, and no reason to stop.
+    page.context.set_offline(True)
+    mixer.part("seek").fill("15")
+    expect(page.get_by_role("alert")).to_contain_text("The server can't be reached.")
+    assert mixer.now().state == "buffering"
+    page.context.set_offline(False)
+    mixer.until(lambda moment: moment.state == "playing" and moment.position > 15)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert trouble and all("ERR_INTERNET_DISCONNECTED" in each for each in trouble)
+    trouble.clear()
 
 
 def test_stems_that_cancel_out_are_silent_together(
@@ -178,6 +241,22 @@ def test_keys_play_seek_and_mix(mixer: Mixer) -> None:
         pressed(stem, "solo")
         press(str(number))
         expect(mixer.lane(stem, "solo")).to_have_attribute("aria-pressed", "false")
+    # A click leaves the space bar to the song, a button that Tab reached keeps it.
+    mixer.lane("drums", "solo").click()
+    press("Space")
+    mixer.expect("playing")
+    pressed("drums", "solo")
+    press("Space")
+    mixer.expect("paused")
+    press("Shift+Tab")
+    press("Space")
+    pressed("drums", "mute")
+    press("Space")
+    mixer.lane("drums", "solo").click()
+    expect(mixer.lane("drums", "mute")).to_have_attribute("aria-pressed", "false")
+    mixer.page.locator("main").focus()
+    press("Home")
+    mixer.lane("vocals", "wave").click(position=mixer.wave("vocals", 0.2))
     press("5")  # there is no fifth lane
     press("m")
     pressed("vocals", "mute")

@@ -35,7 +35,8 @@ def test_an_account(server: Server, open_page: Callable[..., Page]) -> None:
     page.get_by_label("E-mail").fill("plain@example.com")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Make an account").click()
-    page.wait_for_url("**/account")
+    page.wait_for_url("**/upload")
+    page.get_by_role("link", name="Account").click()
 
     page.get_by_label("Name of a new key").fill("by hand")
     page.get_by_role("button", name="Make a key").click()
@@ -62,22 +63,21 @@ def test_an_account(server: Server, open_page: Callable[..., Page]) -> None:
     log_in(page, "plain@example.com", PASSWORD)
     expect(page.get_by_text("E-mail address or password is wrong.")).to_be_visible()
     log_in(page, "plain@example.com", NEW_PASSWORD)
-    page.wait_for_url("**/account")
+    page.wait_for_url("**/upload")
 
 
 def test_a_song(server: Server, open_page: Callable[..., Page], tmp_path: Path) -> None:
     visitor = Visitor(server, "plain-songs@example.com")
     page = open_page(server)
     log_in(page, visitor.email, PASSWORD)
-    page.wait_for_url("**/account")
+    page.wait_for_url("**/upload")
     server.hold()
     (server.instance / "percent").write_text("40")
-    page.goto("/upload")
     page.get_by_label("Drop songs here").set_input_files(
         {"name": "plain.wav", "mimeType": "audio/wav", "buffer": silence(1)}
     )
     page.get_by_label("Stems").select_option("4")
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Separate").click()
     page.wait_for_url("**/songs/*")
     song = page.url.rpartition("/")[2]
     # Playwright finds no texts inside of these.
@@ -89,8 +89,14 @@ def test_a_song(server: Server, open_page: Callable[..., Page], tmp_path: Path) 
     server.release()
     visitor.wait(song)
     page.reload()
-    expect(page.locator("noscript > p")).to_have_text("The mixer needs JavaScript; the downloads work without.")
-    expect(page.get_by_role("button", name="Play")).to_have_count(0)
+    told = "The mixer needs JavaScript. Without it each stem plays on its own."
+    expect(page.locator("noscript > p")).to_have_text(told)
+    expect(page.locator("[data-mixer] button, canvas").locator("visible=true")).to_have_count(0)
+    players = page.locator("audio")
+    expect(players).to_have_count(len(STEMS))
+    for player in players.all():
+        expect(player).to_be_visible()
+        expect(player).to_have_js_property("duration", 1)
 
     with page.expect_download() as download:
         page.get_by_role("link", name="Download vocals").click()

@@ -53,7 +53,8 @@ def test_killed_in_the_middle_of_a_job(mortal: Postgres, tmp_path: Path, song: b
 
 
 def test_a_server_that_is_away_at_the_start_is_told_of_in_one_line(mortal: Postgres, tmp_path: Path) -> None:
-    server = Server(tmp_path / "instance", database_url=mortal.url.replace("ezstems@", "ezstems:secret@"))
+    url = mortal.url.replace("ezstems@", "ezstems:secret@") + "?sslpassword=secret"
+    server = Server(tmp_path / "instance", database_url=url)
     mortal.stop()
     refused = server.refuse()
     assert refused.returncode != 0

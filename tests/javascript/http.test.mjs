@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { askJson, Offline, persist, Problem, request, SessionEnded } from "../../ezstems/static/http.js";
+import { askJson, Offline, outlast, persist, Problem, Refused, request, SessionEnded } from "../../ezstems/static/http.js";
 import { WavSource } from "../../ezstems/static/mixer/pcm.js";
 import { FLOATS, frameBytes, INTEGERS } from "../../ezstems/static/mixer/samples.js";
 import { buildHeader } from "../../ezstems/static/mixer/wavfile.js";
@@ -113,4 +113,51 @@ test("an upload's answer", () => {
   assert.throws(() => outcome(500, full), { message: "The disk is full." });
   assert.throws(() => outcome(413, "<html>nginx</html>"), /too large/);
   assert.throws(() => outcome(502, "<html>nginx</html>"), /Try again/);
+});
+
+test("a file that won't do is told apart from what may go well the next time", () => {
+  const failing = (status, error) => {
+    try {
+      outcome(status, JSON.stringify({ error, message: "words" }));
+    } catch (problem) {
+      return problem instanceof Refused;
+    }
+  };
+  for (const error of ["Invalid audio file", "File too large"]) assert.equal(failing(400, error), true, error);
+  assert.equal(failing(413, "whatever a proxy says"), true);
+  for (const [status, error] of [[400, "Bad request"], [403, "Too many jobs"], [401, "Unauthorized"], [500, "Server full"]]) {
+    assert.equal(failing(status, error), false, error);
+  }
+});
+
+test("what waits for the connection goes on when it is back, unless nobody waits any more", async () => {
+  const lost = new Offline("lost");
+  const told = [];
+  let attempts = 0;
+  const attempt = async () => {
+    attempts += 1;
+    if (attempts < 4) throw lost;
+    return "there";
+  };
+  assert.equal(await outlast(attempt, { tell: (problem) => told.push(problem), delayMs: 0 }), "there");
+  assert.deepEqual(told, [lost, lost, lost]);
+  let isWanted = true;
+  const given = { tell: () => (isWanted = false), goesOn: () => isWanted, delayMs: 0 };
+  attempts = 0;
+  await assert.rejects(outlast(attempt, given), Offline);
+  assert.equal(attempts, 1);
+  const other = async () => {
+    throw new Problem("gone");
+  };
+  await assert.rejects(outlast(other, { tell: assert.fail }), { message: "gone" });
+  // The browser says that it has a connection long before the wait is over.
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  try {
+    attempts = 3 - 1;
+    const waiting = outlast(attempt, { tell: () => setTimeout(() => page.dispatchEvent(new Event("online"))), delayMs: 3e6 });
+    assert.equal(await waiting, "there");
+  } finally {
+    delete globalThis.addEventListener;
+  }
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { commandOf, skipOf } from "../../ezstems/static/mixer/keyboard.js";
+import { commandOf, placeOf, skipOf } from "../../ezstems/static/mixer/keyboard.js";
 
 const press = (key, place = "page", more = {}) => commandOf({ key, ...more }, place);
 
@@ -29,6 +29,15 @@ test("a field keeps all its keys, a button its space bar, a slider its arrows", 
   for (const key of ["ArrowLeft", "ArrowUp", "Home", "End"]) assert.equal(press(key, "range"), null);
   assert.deepEqual(press(" ", "range"), { do: "toggle" });
   assert.deepEqual(press("m", "range"), { do: "mute" });
+});
+
+test("a button that was clicked gives the space bar back, one that Tab reached keeps it", () => {
+  const element = (name) => ({ matches: (selector) => selector.split(/, ?/).includes(name) });
+  const [button, other, field] = ["button", "button", "input"].map(element);
+  assert.equal(placeOf(button), "control");
+  assert.equal(placeOf(button, other), "control");
+  assert.equal(placeOf(button, button), "page");
+  assert.equal(placeOf(field, field), "text", "one types into it, however one came there");
 });
 
 test("other keys, and those of the browser, are left alone", () => {

@@ -13,6 +13,7 @@ import { BlobSource } from "../../ezstems/static/mixer/pcm.js";
 import { columnsOf, decodePeaks } from "../../ezstems/static/mixer/peaks.js";
 import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
 import { FLOATS } from "../../ezstems/static/mixer/samples.js";
+import { stepOf } from "../../ezstems/static/mixer/ruler.js";
 import { GRAIN_FRAMES, windowed } from "../../ezstems/static/mixer/scrub.js";
 import { parseHeader } from "../../ezstems/static/mixer/wavfile.js";
 
@@ -119,6 +120,10 @@ test("peaks: a byte each, the loudest of a column, a flat line without any", () 
   assert.deepEqual(rounded(3), [0, 0.2, 1]);
   assert.deepEqual(rounded(8), [0, 0, 0.2, 0.2, 1, 1, 0.4, 0.4]);
   assert.deepEqual([...columnsOf(new Uint8Array(), 3)], [0, 0, 0]);
+});
+
+test("the ruler's labels don't touch", () => {
+  assert.deepEqual([[20, 900], [20, 300], [180, 900], [600, 300], [7200, 300], [36_000, 300]].map((of) => stepOf(...of)), [2, 5, 15, 300, 1800, 10_800]);
 });
 
 test("grains that overlap by half add up to the song", () => {

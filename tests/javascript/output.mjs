@@ -7,6 +7,7 @@ export class Output {
   wake = async () => {};
   rest() {}
   fadeIn() {}
+  close() {}
   get heardFrame() {
     return this.frame;
   }

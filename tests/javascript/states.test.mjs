@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { sizeText, whyNot } from "../../ezstems/static/checks.js";
+import { buttonText, sizeText, whyNot } from "../../ezstems/static/checks.js";
 import { clockText, preciseText, spokenTime } from "../../ezstems/static/mixer/time.js";
 import { isActive, spokenText, stateText, Watcher } from "../../ezstems/static/states.js";
 
@@ -100,7 +100,16 @@ test("files are checked by the server's limits", () => {
   }
   assert.equal(check("a.mp3", 0), "It is empty.");
   assert.equal(check("a.mp3", 30 * 1024 ** 2 + 1), "It is 30.1 MB; your plan allows 30 MB a file.");
-  assert.deepEqual([1, 1024 * 100, 1024 ** 2 * 2.5].map(sizeText), ["1 KB", "100 KB", "2.5 MB"]);
+});
+
+test("sizes, in what there is at least one of", () => {
+  const sizes = { 0: "0 bytes", 1: "1 byte", 44: "44 bytes", 1024: "1 KB", [100 * 1024]: "100 KB", [2.5 * 1024 ** 2]: "2.5 MB" };
+  for (const [bytes, text] of Object.entries(sizes)) assert.equal(sizeText(Number(bytes)), text);
+  assert.deepEqual([1024 ** 2 - 513, 1024 ** 2 - 1].map(sizeText), ["1023 KB", "1.0 MB"]);
+});
+
+test("the button says what it does", () => {
+  assert.deepEqual([0, 1, 3].map(buttonText), ["Separate", "Separate 1 song", "Separate 3 songs"]);
 });
 
 test("times, written and read aloud", () => {

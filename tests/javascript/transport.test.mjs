@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
+import { Offline } from "../../ezstems/static/http.js";
 import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
 import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
-import { Transport } from "../../ezstems/static/mixer/transport.js";
+import { NO_SOUND, Transport } from "../../ezstems/static/mixer/transport.js";
 import { Output } from "./output.mjs";
 
 const LENGTH = 60 * RATE_HZ + 17;
-let output, chunks, transport, states, problems;
+let output, chunks, transport, states, problems, nowMs;
 
 const settle = () => new Promise((resolve) => setTimeout(resolve));
 
@@ -24,11 +25,12 @@ async function run(seconds, tickSeconds = 0.2) {
 }
 
 beforeEach(() => {
-  [output, states, problems] = [new Output(), [], []];
+  [output, states, problems, nowMs] = [new Output(), [], [], 0];
   chunks = { read: async (pieces) => pieces, abandon() {} };
   transport = new Transport(chunks, output, LENGTH, {
     changed: () => states.push(transport.state),
-    failed: (problem) => problems.push(problem.message),
+    failed: (problem) => problems.push(problem?.message ?? null),
+    now: () => nowMs,
   });
 });
 
@@ -203,4 +205,83 @@ test("a pause before the sound card is ready leaves it at that", async () => {
   await settle();
   assert.equal(output.started.length, 0);
   assert.deepEqual([transport.state, transport.position], ["paused", RATE_HZ]);
+});
+
+test("what the lost connection held up goes on when it is back", async () => {
+  const read = chunks.read;
+  let isLost = true;
+  chunks.read = async (pieces) => {
+    if (isLost && pieces[0].start >= 2 * CHUNK_FRAMES) {
+      // The browser tells as soon as it has it again.
+      setTimeout(() => {
+        isLost = false;
+        page.dispatchEvent(new Event("online"));
+      }, 5);
+      throw new Offline("no connection");
+    }
+    return read(pieces);
+  };
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  try {
+    await transport.play();
+    await run(1);
+    while (problems.length < 2) await settle();
+  } finally {
+    delete globalThis.addEventListener;
+  }
+  await run(20);
+  assert.deepEqual(problems, ["no connection", null], "said, then taken back");
+  assert.equal(transport.state, "playing");
+  const [first, ...more] = output.heard();
+  assert.deepEqual([first[1], more], [0, []]);
+});
+
+test("a pause while the connection is lost is one for good", async () => {
+  chunks.read = async () => {
+    throw new Offline("no connection");
+  };
+  await transport.play();
+  await settle();
+  assert.deepEqual([problems, transport.isPlaying, transport.state], [["no connection"], true, "buffering"]);
+  transport.pause();
+  assert.deepEqual([transport.isPlaying, transport.state], [false, "paused"]);
+});
+
+/** Let time pass on the wall, whatever the output's clock does. */
+function turn(seconds) {
+  for (let i = 0; i < 5 * seconds; i += 1) {
+    nowMs += 200;
+    transport.tick();
+  }
+}
+
+test("an output that never starts is said, and tried anew", async () => {
+  let closed = 0;
+  output.close = () => (closed += 1);
+  output.wake = () => new Promise(() => {});
+  transport.play();
+  turn(3);
+  assert.deepEqual([transport.state, transport.isStarting, problems], ["buffering", true, []]);
+  nowMs += 3_600_000; // the machine slept: no reason to give up
+  transport.tick();
+  assert.deepEqual(problems, []);
+  turn(1);
+  assert.deepEqual([problems, transport.state, transport.isPlaying, closed], [[NO_SOUND], "paused", false, 1]);
+  output.wake = async () => {};
+  await transport.play();
+  await run(1);
+  assert.equal(transport.state, "playing");
+});
+
+test("so is one whose clock stops, or that can't be had", async () => {
+  await transport.play();
+  await run(1);
+  turn(6);
+  assert.deepEqual([problems, transport.state], [[NO_SOUND], "paused"]);
+  output.wake = async () => {
+    throw new DOMException("no hardware", "NotSupportedError");
+  };
+  await transport.play();
+  assert.deepEqual([problems, transport.state], [[NO_SOUND, NO_SOUND], "paused"]);
 });

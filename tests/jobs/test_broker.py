@@ -1,14 +1,21 @@
 """A cluster's jobs, from web boxes to separation boxes and back, over a real PostgreSQL and a real Redis."""
 
+import base64
+import json
+import os
+import pickle
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import redis
 import requests
 
-from ezstems.jobs.celery_app import TASK
+from ezstems.jobs.celery_app import QUEUE, TASK
 from tests.support.backends import Postgres, Redis
 from tests.support.clusters import CRASHING, DEAD_SECONDS, Boxes, Cluster, kill
 from tests.support.sessions import enter
@@ -97,6 +104,44 @@ def test_tickets_may_be_lost_doubled_and_late(boxes: Boxes) -> None:
     boxes.cluster.wait(lambda: boxes.ready() == 0)
     logs = boxes.cluster.logs()
     assert [logs.count(f"job {job}: started") for job in jobs] == [1, 1, 1]
+
+
+def test_what_makes_no_sense_in_the_queue_ends_no_worker(boxes: Boxes, broker: Redis, tmp_path: Path) -> None:
+    pids = [box.process.pid for box in boxes.workers if box.process]
+    unpickled = tmp_path / "unpickled"
+
+    class Poison:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {unpickled}",)
+
+    ticket = {"lang": "py", "task": TASK, "id": "odd", "argsrepr": "", "kwargsrepr": "", "origin": "x"}
+    sound = b"[[1], {}, {}]"
+
+    def message(body: bytes, content_type: str = "application/json", **headers: object) -> bytes:
+        delivery = {"delivery_info": {"exchange": "", "routing_key": QUEUE}, "delivery_tag": secrets.token_hex(8)}
+        properties = {"body_encoding": "base64", "delivery_mode": 2, "priority": 0, "correlation_id": "odd"} | delivery
+        content = {"body": base64.b64encode(body).decode(), "content-type": content_type, "content-encoding": "utf-8"}
+        return json.dumps(content | {"headers": ticket | headers, "properties": properties}).encode()
+
+    odd = [
+        *(b"junk", b"", b"[]", b"{}", b"null", b"1" * 31, b"\xff\xfe", pickle.dumps(Poison()), b"x" * 1_000_000),
+        *(message(sound, timelimit=limit) for limit in (5, "x", [1, 2, 3], [-5, -5], [0.001, 0.001])),
+        *(message(sound, task=task) for task in (None, 5, [1], "os.system")),
+        *(message(sound, id=name) for name in (None, [1], "x" * 100_000)),
+        *(message(body) for body in (b"{{{", b"5", b"null", b'"abc"', b'["abc", 5, 7]', b"[[%d], {}, {}]" % 10**30)),
+        *(message(sound, eta=moment) for moment in ("tomorrow", 10**30)),
+        message(pickle.dumps(Poison()), "application/x-python-serialize"),
+        message(sound, compression="nonsense"),
+    ]
+    with redis.Redis(port=broker.port) as client:
+        client.lpush(QUEUE, *odd)
+    boxes.cluster.wait(lambda: boxes.ready() == 0)
+    running = boxes.fill()  # every seat is free again
+    boxes.cluster.release()
+    assert [boxes.end(job)["status"] for job in running] == ["completed"] * 4
+    assert [box.process.pid for box in boxes.workers if box.process and box.running] == pids
+    assert not unpickled.exists()
+    assert "what isn't a message, which was thrown away" in boxes.cluster.logs()
 
 
 def test_a_killed_process_and_a_poisonous_song_stop_nobody_else(boxes: Boxes) -> None:

@@ -25,11 +25,11 @@ from ezstems.jobs.scratch import Scratch
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.backend_fixtures import alone
-from tests.support.backends import ObjectStore, Postgres
+from tests.support.backends import ObjectStore, Postgres, Redis
 from tests.support.callers import Caller
+from tests.support.clusters import Cluster
 from tests.support.forwarder import Forwarder
 from tests.support.separators import FastSeparator
-from tests.support.servers import Server
 
 Upload = Callable[..., TestResponse]
 FOLDERS = ("uploads", "results", "lost")
@@ -467,24 +467,23 @@ def test_show_and_adopt_know_the_store(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["s3"], indirect=True)
-def test_a_server_keeps_no_song_on_its_box(backend: dict[str, Any], tmp_path: Path, song: bytes) -> None:
-    """The master looks at the store, too, before it forks; a store's client of its own would hang its workers."""
-    url = backend[storage.URL]
-    with Server(tmp_path / "one", storage_url=url, workers=2) as server:
-        key = server.key()
-        caller = Caller(server, key)
+def test_boxes_keep_no_song(
+    backend: dict[str, Any], postgres: Postgres, redis: Redis, tmp_path: Path, song: bytes
+) -> None:
+    """A master looks at the store, too, before it forks; a store's client of its own would hang its children."""
+    with Cluster(tmp_path, postgres, redis.new_url(), storage_url=backend[storage.URL]) as cluster:
+        web, worker, other = cluster.web(workers=2), cluster.worker(separations=2), cluster.web()
+        for number, box in enumerate((web, worker, other)):  # each with a folder of its own
+            box.environ["EZSTEMS_INSTANCE"] = str(tmp_path / f"box{number}")
+            box.start()
+        key = web.key()
+        caller = Caller(web, key)
         ids = [caller.wait(caller.upload(song)["id"])["id"] for _ in range(3)]
-        server.stop()
-        second = server.beside(tmp_path / "two")
-        second.environ["EZSTEMS_DATABASE_URL"] = f"sqlite:///{tmp_path}/one/ezstems.sqlite3"
-        with second:
-            caller = Caller(second, key)
-            for job_id in ids:
-                assert zipfile.ZipFile(io.BytesIO(caller.get("download.php", id=job_id).content)).testzip() is None
-    held = [path.name for path in tmp_path.rglob("*") if path.suffix in (".zip", ".wav", ".upload")]
-    assert held == []
-    refused = server.refuse(EZSTEMS_STORAGE_URL="s3://no-such-bucket/x")
-    assert refused.returncode != 0 and refused.stderr.count("\n") == 1 and "there is no such bucket" in refused.stderr
+        caller = Caller(other, key)
+        for job_id in ids:
+            packed = io.BytesIO(caller.get("download.php", id=job_id).content)
+            assert zipfile.ZipFile(packed).testzip() is None
+        assert [path for path in tmp_path.rglob("*") if path.suffix in (".zip", ".wav", ".upload", ".peaks")] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import socket
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires
@@ -15,8 +16,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ezstems
-from ezstems import config
+from ezstems import cluster, config
 from ezstems.cli import COMMANDS
+from ezstems.errors import ConfigurationError
+from tests.support.backends import ObjectStore, Postgres, Redis
+from tests.support.clusters import Cluster
 from tests.support.servers import ROOT, Server
 
 DEPLOY = Path(ezstems.__file__).parent / "deploy"
@@ -25,6 +29,9 @@ STEPS = [
     re.sub(r"\\\n\s*", "", step)
     for step in re.findall(r"^(?!#)(?:.*\\\n)*.+", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
 ]
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+CLUSTER = {name: service for name, service in SERVICES.items() if service.get("profiles") == ["cluster"]}
 # Debian 13's.
 PYTHON = {"python_version": "3.13", "python_full_version": "3.13.5"}
 # Spleeter's model code alone needs these, and that runs in TensorFlow.
@@ -44,7 +51,8 @@ def pinned(lock: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def service() -> dict[str, Any]:
-    (service,) = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"].values()
+    """Return the one box: what runs without a profile."""
+    (service,) = [service for service in SERVICES.values() if "profiles" not in service]
     return service
 
 
@@ -133,7 +141,11 @@ def test_nothing_that_it_installs_needs_what_it_leaves_out() -> None:
     (install,) = [step for step in arguments("RUN") if step.startswith("awk ")]
     program = re.search(r"^awk '([^']+)' requirements.txt > kept.txt", install)[1]
     done = subprocess.run(["awk", program, "requirements.txt"], cwd=ROOT, capture_output=True, text=True, check=True)
-    locked, kept = (pinned(lock) for lock in ((ROOT / "requirements.txt").read_text(), done.stdout))
+    assert re.search(r"-r kept.txt -r (\S+)$", install)[1] == "cluster.txt"
+    locks = ((ROOT / "requirements.txt").read_text(), done.stdout, (DEPLOY / "cluster.txt").read_text())
+    locked, kept, cluster = (pinned(lock) for lock in locks)
+    assert {"celery", "redis", "psycopg", "obstore"} <= cluster
+    locked, kept = locked | cluster, kept | cluster
     assert locked & {"tensorflow", "tensorflow-cpu"} and "keras" in locked
     assert {"openvino", "spleeter", "flask", "gunicorn", "numpy", "scipy", "imageio-ffmpeg"} <= kept
     assert not kept & {"tensorflow", "tensorflow-cpu", "tf-keras", "keras"}
@@ -146,3 +158,82 @@ def test_nothing_that_it_installs_needs_what_it_leaves_out() -> None:
             if one.marker is None or one.marker.evaluate({"extra": ""}):
                 other = canonicalize_name(one.name)
                 assert other in kept or other not in locked or other in LEFT_OUT, f"{name} needs {other}"
+
+
+def test_a_cluster_is_two_boxes_of_a_kind_behind_the_shipped_site() -> None:
+    assert set(SERVICES) - set(CLUSTER) == {"server"}
+    assert set(CLUSTER) == {"web", "worker", "nginx", "postgres", "redis", "store"}
+    for name in ("web", "worker"):
+        assert CLUSTER[name]["deploy"] == {"replicas": 2} and "ports" not in CLUSTER[name]
+        assert set(CLUSTER[name]["depends_on"]) == {"postgres", "redis", "store"}
+    # One address is reached, from this machine alone, and by it everything that the shipped site lets through.
+    assert [service["ports"] for service in CLUSTER.values() if "ports" in service] == [["127.0.0.1:8080:80"]]
+    (shell,) = [word for word in CLUSTER["nginx"]["command"] if "sed" in word]
+    shipped, ours = re.search(r"sed 's/([^/]+)/([^/]+)/' /shipped.conf", shell).groups()
+    assert f"server {shipped};" in (DEPLOY / "nginx.conf").read_text() and ours == "web:8000"
+    assert CLUSTER["nginx"]["volumes"] == ["./nginx.conf:/shipped.conf:ro"]
+    assert CLUSTER["web"]["environment"]["EZSTEMS_PROXIES"] == 1
+
+
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_a_box_of_a_cluster_is_as_closed_as_the_one_box(name: str, service: dict[str, Any]) -> None:
+    box = CLUSTER[name]
+    same = ("image", "read_only", "cap_drop", "security_opt", "ulimits", "pids_limit", "stop_grace_period", "tmpfs")
+    for rule in same:
+        assert box[rule] == service[rule], rule
+    assert box["volumes"] == arguments("VOLUME")  # of each container its own
+
+
+def test_what_a_cluster_starts_is_what_the_tests_start(
+    postgres: Postgres, redis: Redis, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    program, *_ = CLUSTER["worker"]["command"]
+    assert {name: CLUSTER[name]["command"] for name in ("web", "worker")} == {
+        "web": [program, "serve"], "worker": [program, "worker"],
+    }  # fmt: skip
+    assert program == "ezstems" and {"serve", "worker"} <= set(COMMANDS)
+    for name, backend in (("postgres", postgres), ("redis", redis)):
+        program, *words = CLUSTER[name]["command"]
+        assert Path(backend.arguments()[0]).name == program
+        assert set(words) <= {*backend.arguments()}, name
+    tried = {word.partition("=")[0] for word in object_store.arguments()}
+    assert {word.partition("=")[0] for word in CLUSTER["store"]["command"]} <= tried
+
+
+def test_every_setting_of_a_cluster_makes_a_whole_one() -> None:
+    example = (DEPLOY / "cluster.env.example").read_text()
+    secret = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
+    for name in ("web", "worker"):
+        assert CLUSTER[name]["env_file"] == [{"path": "cluster.env", "required": False}]
+        values = {name: str(value) for name, value in (secret | CLUSTER[name]["environment"]).items()}
+        known = {config.PREFIX + setting.name for setting in config.SETTINGS}
+        assert {name for name in values if name.startswith(config.PREFIX)} <= known
+        cluster.require_whole(config.load(Path("/instance"), values))
+        # Without the file nothing of it is this box's own: it is refused.
+        with pytest.raises(ConfigurationError, match="EZSTEMS_BROKER_URL needs EZSTEMS_DATABASE_URL"):
+            cluster.require_whole(config.load(Path("/instance"), {
+                name: str(value) for name, value in CLUSTER[name]["environment"].items()
+            }))  # fmt: skip
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "POSTGRES_PASSWORD"} <= set(secret)
+    assert not any(secret[name] for name in secret if "PASSWORD" in name or "SECRET" in name)
+
+
+def test_a_workers_health_check_asks_celery(
+    postgres: Postgres, redis: Redis, tmp_path: Path
+) -> None:
+    """It names the first process of its container; outside, a worker's number is another."""
+    kind, check = CLUSTER["worker"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL" and "ezstems-1@$$HOSTNAME" in check and not {"postgres", "redis"} & set(check.split())
+    with Cluster(tmp_path, postgres, redis.new_url()) as running:
+        worker = running.worker()
+        worker.start()
+
+        def answers() -> bool:
+            command = check.replace("ezstems-1@", f"ezstems-{worker.process.pid}@").replace("$$", "$")
+            path = f"{Path(sys.executable).parent}:{worker.environ['PATH']}"
+            environ = worker.environ | {"HOSTNAME": socket.gethostname(), "PATH": path}
+            return subprocess.run(["sh", "-c", command], env=environ, capture_output=True, timeout=60).returncode == 0
+
+        assert answers()
+        worker.kill()
+        assert not answers()

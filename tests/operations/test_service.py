@@ -1,4 +1,4 @@
-"""The shipped systemd unit: valid, strict, and the real engine works inside what it forbids."""
+"""The shipped systemd units: valid, strict, and the real engine works inside what they forbid."""
 
 import re
 import shutil
@@ -10,10 +10,14 @@ import pytest
 
 import ezstems
 from tests.support import audio_files, sandbox
+from tests.support.backends import Postgres, Redis
 from tests.support.callers import Caller
-from tests.support.servers import ROOT, Server
+from tests.support.clusters import Cluster
+from tests.support.servers import Server
 
-UNIT = Path(ezstems.__file__).parent / "deploy" / "ezstems.service"
+DEPLOY = Path(ezstems.__file__).parent / "deploy"
+UNIT, WORKER = DEPLOY / "ezstems.service", DEPLOY / "ezstems-worker.service"
+DOCUMENTS = {UNIT: "deployment.md", WORKER: "scaling.md"}
 CHECKOUT = "/opt/ezstems"
 # systemd-analyze's scale: 10 is an unprotected service, under 2 is "OK" for one on the network.
 MOST_EXPOSURE = 1.5
@@ -26,14 +30,14 @@ assert libc.mlock(ctypes.create_string_buffer(9), 9) == -1 and ctypes.get_errno(
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """Return the unit as it would stand on this machine: of a path that isn't there nothing could be checked."""
+@pytest.fixture(params=[UNIT, WORKER], ids=lambda unit: unit.name)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a unit as it would stand on this machine: of a path that isn't there nothing could be checked."""
     program = tmp_path / "checkout" / ".venv" / "bin" / "ezstems"
     program.parent.mkdir(parents=True)
     program.symlink_to(sys.executable)
-    path = tmp_path / "ezstems.service"
-    path.write_text(UNIT.read_text().replace(CHECKOUT, str(tmp_path / "checkout")))
+    path = tmp_path / request.param.name
+    path.write_text(request.param.read_text().replace(CHECKOUT, str(tmp_path / "checkout")))
     return path
 
 
@@ -53,14 +57,45 @@ def test_little_is_left_open(unit: Path) -> None:
     if "--offline" not in analyze("--help"):
         pytest.skip("this systemd-analyze judges running services alone")
     printed = analyze("security", "--offline=true", "--no-pager", str(unit))
-    assert float(re.search(r"exposure level for ezstems.service: ([\d.]+)", printed)[1]) <= MOST_EXPOSURE, printed
+    assert float(re.search(rf"exposure level for {unit.name}: ([\d.]+)", printed)[1]) <= MOST_EXPOSURE, printed
 
 
-def test_the_instance_is_the_folder_that_systemd_makes() -> None:
-    assert sandbox.values(UNIT, "StateDirectory") == ["ezstems"]
-    assert "EZSTEMS_INSTANCE=/var/lib/ezstems" in sandbox.values(UNIT, "Environment")
-    (start,) = sandbox.values(UNIT, "ExecStart")
-    assert f"    {start.removeprefix(f'{CHECKOUT}/')}\n" in (ROOT / "ezstems" / "docs" / "deployment.md").read_text()
+@pytest.mark.parametrize("unit", [UNIT, WORKER], ids=lambda unit: unit.name)
+def test_the_instance_is_the_folder_that_systemd_makes(unit: Path) -> None:
+    assert sandbox.values(unit, "StateDirectory") == ["ezstems"]
+    assert "EZSTEMS_INSTANCE=/var/lib/ezstems" in sandbox.values(unit, "Environment")
+    (start,) = sandbox.values(unit, "ExecStart")
+    document = DEPLOY.parent / "docs" / DOCUMENTS[unit]
+    assert f"    {start.removeprefix(f'{CHECKOUT}/')}\n" in document.read_text()
+
+
+def test_both_units_are_as_strict() -> None:
+    """What the worker's has else is what it is; of the rest, only its addresses are open, and chown isn't."""
+
+    def told(unit: Path) -> set[str]:
+        lines = unit.read_text().partition("NoNewPrivileges")[2].splitlines()
+        return {line for line in lines if line and not line.startswith("#")}
+
+    assert told(UNIT) - told(WORKER) == {
+        "SystemCallFilter=@chown capset", "IPAddressDeny=any", "IPAddressAllow=localhost",
+    }  # fmt: skip
+    assert told(WORKER) - told(UNIT) == {"SystemCallFilter=capset", "IPAddressAllow=any"}
+
+
+@pytest.mark.skipif(not sandbox.available(), reason="systemd-analyze, setpriv or libseccomp is not installed")
+def test_celerys_worker_works_within_its_unit(
+    postgres: Postgres, redis: Redis, tmp_path: Path, song: bytes
+) -> None:
+    with Cluster(tmp_path, postgres, redis.new_url()) as cluster:
+        web, worker = cluster.web(), cluster.worker(separations=2)
+        worker.arguments = sandbox.command(WORKER, *worker.arguments)
+        web.start()
+        worker.start()
+        caller = Caller(web, web.key())
+        for _ in range(3):
+            caller.wait(caller.upload(song)["id"])
+        worker.stop()
+        assert "Traceback" not in cluster.logs() and "not permitted" not in cluster.logs()
 
 
 @pytest.mark.skipif(not sandbox.available(), reason="systemd-analyze, setpriv or libseccomp is not installed")

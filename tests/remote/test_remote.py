@@ -364,6 +364,8 @@ def test_what_can_be_seen_here_is_told_before_anything_is_sent(
     assert "song: several files" in separate(either, "song.mp3", "song.wav", code=1).stderr
     separate(either, code=2, options=("--stems", "3"))
     separate(either, code=2, options=("--output", "aiff"))
+    os.mkfifo(tmp_path / "pipe.mp3")
+    assert "must be a file, not a pipe" in separate(either, "pipe.mp3", code=2).stderr
     assert either.calls == []
 
 

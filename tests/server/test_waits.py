@@ -227,7 +227,7 @@ def test_a_key_in_flight_holds_until_its_upload_fails_or_its_process_has_died(
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         whole = request("/api/v1/upload.php", *lines, b"Idempotency-Key: " + name, method=b"POST", body=part)
         connection.sendall(whole.replace(KEY, key.encode()))
-        until(lambda: bool(server.rows("SELECT 1 FROM upload_keys WHERE key = ?", name.decode())))
+        until(lambda: bool(server.rows("SELECT 1 FROM idempotency_keys WHERE key = ?", name.decode())))
         return connection
 
     def send(name: str) -> requests.Response:
@@ -248,10 +248,10 @@ def test_a_key_in_flight_holds_until_its_upload_fails_or_its_process_has_died(
     connection.close()
     until(lambda: is_up(server), 60)
     assert send("killed").json()["error"] == "Upload in progress"
-    leased_until = server.rows("SELECT leased_until FROM upload_keys WHERE key = 'killed'")[0]["leased_until"]
+    leased_until = server.rows("SELECT leased_until FROM idempotency_keys WHERE key = 'killed'")[0]["leased_until"]
     time.sleep(2.5)  # a round of housekeeping
-    (row,) = server.rows("SELECT leased_until, datetime('now', '+41 seconds') AS most FROM upload_keys WHERE key = ?",
-                         "killed")  # fmt: skip
+    most = "datetime('now', '+41 seconds') AS most"
+    (row,) = server.rows(f"SELECT leased_until, {most} FROM idempotency_keys WHERE key = 'killed'")
     assert row["leased_until"] == leased_until <= row["most"], "nobody renews it"
 
 

@@ -70,7 +70,7 @@ def test_registering_logs_in_to_a_basic_account(app: Flask, client: FlaskClient)
     with client.session_transaction() as planted:
         planted["planted"] = "by somebody else"
     answer = send(client, "/register", email=f"  {EMAIL.upper()} ", password=NEW)
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/account")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/upload")
     shown = client.get("/account").text
     assert EMAIL in shown and "plan basic" in shown and "30 MB" in shown
     with client.session_transaction() as session:

@@ -1,5 +1,6 @@
 """Sessions of the website: rows of their own, which a login begins anew and which end everywhere at once."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +93,9 @@ def test_what_ends_every_session(app: Flask, account: Account, client: FlaskClie
     log_in(others[1], account.email)
     sent = {"csrf_token": token(client, "/account")}
     if how == "everywhere":
-        assert "End every session" in client.get("/account").text
+        page = client.get("/account").text
+        asked = re.search(r"<details>\s*<summary>End every session(.*?)</details>", page, re.DOTALL)
+        assert asked and "/logout/everywhere" in asked[1] and "has to log in again" in asked[1]
         assert client.post("/logout/everywhere", data=sent).headers["Location"] == "/login"
         assert "Every session of the account is over." in client.get("/login").text
     else:

@@ -117,7 +117,7 @@ def test_the_login_page(client: FlaskClient) -> None:
 
 def test_logging_in(client: FlaskClient, account: Account) -> None:
     answer = log_in(client, f" {account.email.upper()} ")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/account")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/upload")
     page = client.get("/account").text
     assert account.email in page and "plan basic" in page and "30 MB" in page
     assert f"********{account.key[-8:]}" in page
@@ -174,7 +174,7 @@ def test_login_leads_back_to_where_it_was_asked_for(client: FlaskClient, account
     + ["/\t/evil.example", "/\n/evil.example", "/\x00/evil.example", "http:evil.example", "evil.example", "data:x"],
 )
 def test_login_leads_to_no_other_site(client: FlaskClient, account: Account, path: str) -> None:
-    assert log_in(client, account.email, query={"next": path}).headers["Location"] == "/account"
+    assert log_in(client, account.email, query={"next": path}).headers["Location"] == "/upload"
 
 
 def test_who_is_asked_to_log_in_comes_back_to_pages_only(client: FlaskClient) -> None:
@@ -199,11 +199,20 @@ def test_login_begins_a_fresh_session(client: FlaskClient, account: Account) -> 
     assert client.post(KEYS, headers={"X-CSRFToken": token(client, "/account")}).status_code == 200
 
 
+def test_a_page_that_is_none_speaks_of_pages(client: FlaskClient) -> None:
+    for path in ("/nowhere", "/docs/nothing", "/static/none.css"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.mimetype) == (404, "text/html"), path
+        assert "There is no such page." in answer.text and ".php" not in answer.text, path
+    assert "upload.php" in error_of(client.get("/api/v1/nowhere", headers={"Accept": "text/html"}), 404)
+
+
 def test_logout_by_post_only(session: FlaskClient) -> None:
     for method in ("GET", "HEAD", "PUT", "DELETE"):
         answer = session.open("/logout", method=method)
         assert answer.status_code == 405
         assert "POST" in answer.headers["Allow"]
+        assert method == "HEAD" or "what a form or a button of a page sends" in answer.text
     assert session.post("/logout").status_code == 400
     assert session.get("/account").status_code == 200, "still logged in"
     answer = session.post("/logout", data={"csrf_token": token(session, "/account")})

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from ezstems.jobs.desk import Desk
 from ezstems.models import COMPLETED, DELETED, FAILED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.site import songs as site
 from tests.conftest import Account
+from tests.support.kept import files
 from tests.support.multipart import Upload, error_of, job_of
 from tests.support.separators import LABEL, FastSeparator
 from tests.support.sessions import log_in, token
@@ -66,12 +66,6 @@ def row(app: Flask, job_id: str) -> Job:
         job = db.session.scalars(select(Job).where(Job.id == job_id)).one()
         db.session.expunge(job)
         return job
-
-
-def files(app: Flask) -> set[str]:
-    """Return the files and folders of uploads and results."""
-    instance = Path(app.instance_path)
-    return {path.name for folder in ("uploads", "results") for path in (instance / folder).rglob("*")}
 
 
 def states(client: FlaskClient) -> list[dict[str, Any]]:
@@ -121,6 +115,7 @@ def test_another_accounts_song_is_unknown(
         assert error_of(answer, 404) == f"There is no job {theirs.id}."
         page = session.open(f"/songs/{theirs.id}{end}", method=method, headers={"X-CSRFToken": headers["X-CSRFToken"]})
         assert (page.status_code, page.mimetype) == (404, "text/html")
+        assert "no such song of yours" in page.text and "job" not in page.text, end
         for unknown in ("1_2", "states2", "1_9", "%00", "9" * 99 + "_2", "..%2f..", "1_2%0a"):
             answer = session.open(f"/songs/{unknown}{end}", method=method, headers=headers)
             assert error_of(answer, 404), unknown
@@ -271,7 +266,7 @@ def test_deleting_a_waiting_song(
     assert separator.started.wait(60)
     assert delete(session, waiting.id).status_code == 303
     assert waiting.filename not in files(app)
-    assert desk.dispatch._queue.waiting() == [last.number]
+    assert desk.positions([row(app, job.id) for job in (waiting, last)]) == {waiting.number: 0, last.number: 1}
     after = row(app, waiting.id)
     assert (after.status, after.error, after.finished_at) == (FAILED, DELETED, after.expired_at)
     assert after.expired_at is not None
@@ -300,6 +295,7 @@ def test_deleting_a_running_song(
     assert row(app, running.id).error == DELETED
 
 
+@pytest.mark.one_box("each worker has a line of its own")
 def test_deleting_through_another_worker(
     app: Flask, desk: Desk, make_app: Callable[..., Flask], session: FlaskClient, account: Account,
     upload: Upload, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch,
@@ -322,6 +318,7 @@ def test_deleting_through_another_worker(
     assert not [name for name in files(app) if running.id in name or waiting.id in name]
 
 
+@pytest.mark.one_box("it has a line beside the rows")
 def test_a_deleted_song_that_is_still_lined_up_is_never_run(
     app: Flask, desk: Desk, session: FlaskClient, upload: Upload, separator: FastSeparator,
     finished: Callable[[str], Job], monkeypatch: pytest.MonkeyPatch,

@@ -1,6 +1,5 @@
 """Fixtures: real servers, one of a kind for a session, and in them a place of a test's own."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from flask_migrate import upgrade
 from ezstems import cluster, configured
 from ezstems.database import db
 from tests.support.backends import ObjectStore, Postgres, RabbitMQ, Redis
-from tests.support.databases import PostgresDatabases
+from tests.support.databases import PostgresDatabases, WholeClusters
 
 
 @pytest.fixture(scope="session")
@@ -49,16 +48,21 @@ def object_store() -> Iterator[ObjectStore]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def whole_clusters(
+    postgres_databases: PostgresDatabases, redis: Redis, object_store: ObjectStore
+) -> Iterator[WholeClusters]:
+    """Return what gives instances clusters of their own, while the environment holds the store's credentials."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in object_store.credentials.items():
+            patch.setenv(name, value)
+        yield WholeClusters(postgres_databases.server, postgres_databases.template, redis, object_store)
+
+
 @pytest.fixture
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return the settings of what the environment's BACKEND names: one box, or `cluster`: files in an object store."""
-    if os.environ.get("BACKEND") != "cluster":
-        return {}
-    store = request.getfixturevalue("object_store")
-    for name, value in store.credentials.items():
-        monkeypatch.setenv(name, value)
-    alone(monkeypatch)
-    return {"EZSTEMS_STORAGE_URL": store.new_url()}
+def backend() -> dict[str, Any]:
+    """Return more settings of every app that a test makes; tests of the store have theirs here."""
+    return {}
 
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:

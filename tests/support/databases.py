@@ -1,4 +1,7 @@
-"""Which database a test's instance has: SQLite's file in its folder, or one of its own on a PostgreSQL server."""
+"""Where a test's instance keeps its rows and files: in its folder, in a PostgreSQL's database, or in a whole cluster.
+
+Each instance has a database, a numbered database of Redis and a prefix of the store of its own.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.backends import Postgres
+from tests.support.backends import ObjectStore, Postgres, Redis
 
 
 class PostgresDatabases:
@@ -14,14 +17,18 @@ class PostgresDatabases:
 
     def __init__(self, server: Postgres, template: str) -> None:
         self.server = server
-        self._template = template
+        self.template = template
         self._names: dict[Path, str] = {}
 
     def url_of(self, instance: Path) -> str:
         """Return the URL of an instance's database, which is made for whoever asks first."""
         if instance not in self._names:
-            self._names[instance] = self.server.new_database(self._template)
+            self._names[instance] = self.server.new_database(self.template)
         return self.server.url_of(self._names[instance])
+
+    def settings_of(self, instance: Path) -> dict[str, str]:
+        """Return the settings that name what an instance has here."""
+        return {"EZSTEMS_DATABASE_URL": self.url_of(instance)}
 
     def drop(self, instance: Path) -> None:
         """Delete an instance's database, if it has one."""
@@ -29,12 +36,28 @@ class PostgresDatabases:
             self.server.drop(name)
 
 
+class WholeClusters(PostgresDatabases):
+    """Give each instance folder a broker and a store, too."""
+
+    def __init__(self, server: Postgres, template: str, redis: Redis, store: ObjectStore) -> None:
+        super().__init__(server, template)
+        self._redis, self._store = redis, store
+        self._shared: dict[Path, dict[str, str]] = {}
+
+    def settings_of(self, instance: Path) -> dict[str, str]:
+        """Return the settings that name what an instance has here."""
+        if instance not in self._shared:
+            urls = {"EZSTEMS_BROKER_URL": self._redis.new_url(), "EZSTEMS_STORAGE_URL": self._store.new_url()}
+            self._shared[instance] = urls
+        return super().settings_of(instance) | self._shared[instance]
+
+
 _chosen: PostgresDatabases | None = None
 
 
 @contextmanager
 def on_postgresql(databases: PostgresDatabases) -> Iterator[None]:
-    """Let instances that are made in the block keep their rows in PostgreSQL."""
+    """Let instances that are made in the block keep their rows in PostgreSQL, or in clusters, whichever is given."""
     global _chosen
     before, _chosen = _chosen, databases
     try:
@@ -44,8 +67,8 @@ def on_postgresql(databases: PostgresDatabases) -> Iterator[None]:
 
 
 def settings_of(instance: Path) -> dict[str, str]:
-    """Return the settings that name an instance's database: none where that is SQLite's file."""
-    return {} if _chosen is None else {"EZSTEMS_DATABASE_URL": _chosen.url_of(instance)}
+    """Return the settings that name what an instance has outside its folder: none on one box with SQLite's file."""
+    return {} if _chosen is None else _chosen.settings_of(instance)
 
 
 def drop(instance: Path) -> None:

@@ -20,7 +20,7 @@ from schemathesis import Case, HookContext, Response
 from tests.support import databases
 
 RATE_HZ = 44_100
-UPLOAD_KEY = "Idempotency-Key"
+IDEMPOTENCY_KEY = "Idempotency-Key"
 numbers = count()
 
 
@@ -43,9 +43,9 @@ def _change(request: requests.PreparedRequest) -> requests.PreparedRequest:
     # OpenAPI knows no rule for a file's name, which here must say what the file is.
     if isinstance(request.body, bytes):
         request.body = request.body.replace(b'filename="file"', b'filename="file.wav"')
-    key = request.headers.get(UPLOAD_KEY, "")
+    key = request.headers.get(IDEMPOTENCY_KEY, "")
     if isinstance(key, str) and re.fullmatch("[!-~]{1,200}", key):
-        request.headers[UPLOAD_KEY] = f"{key}-{next(numbers)}"
+        request.headers[IDEMPOTENCY_KEY] = f"{key}-{next(numbers)}"
     return request
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,9 @@ from tests.support import databases
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 PASSWORD = "a good password"
+REAL = "wsgi:app"
+# What the boxes of a cluster have in common.
+SHARED = ("database_url", "broker_url", "storage_url")
 
 
 class Server:
@@ -47,6 +50,18 @@ class Server:
             **{name if name.isupper() else f"EZSTEMS_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._separating: Server | None = None  # where BACKEND=cluster gives it a box that separates
+        if "EZSTEMS_BROKER_URL" in databases.settings_of(instance) and "broker_url" not in settings:
+            self._separating = self._separation_box(app, settings)
+
+    def _separation_box(self, app: str, settings: Mapping[str, object]) -> "Server":
+        from tests.support.clusters import WorkerBox  # which is a server, too
+
+        shared = {name: self.environ[f"EZSTEMS_{name.upper()}"] for name in SHARED}
+        box = WorkerBox(self.instance, f"{self.instance.name}-worker", **(dict(settings) | shared))
+        if app == REAL:
+            box.arguments = [*self.program, "worker"]
+        return box
 
     def __enter__(self) -> "Server":
         self.start()
@@ -72,6 +87,8 @@ class Server:
             up = self.log.read_bytes()[before:].count(b": started with the model") >= workers
             with suppress(requests.RequestException):
                 if up and requests.get(f"{self.url}/health", timeout=5).status_code in (200, 503):
+                    if self._separating is not None and not self._separating.running:
+                        self._separating.start()
                     return
             time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log.read_text()}")
@@ -105,7 +122,10 @@ class Server:
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
-        return time.monotonic() - started
+        seconds = time.monotonic() - started
+        if self._separating is not None:
+            self._separating.stop()
+        return seconds
 
     def interrupt(self) -> float:
         """Press Ctrl-C, which every process of it gets; return how many seconds the end took."""
@@ -118,6 +138,8 @@ class Server:
     def kill(self) -> None:
         """Kill everything of it at once."""
         assert self.process is not None
+        if self._separating is not None and self._separating.process is not None:
+            self._separating.kill()
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -5,6 +5,8 @@ import hmac
 import importlib
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -16,6 +18,7 @@ import pytest
 import standardwebhooks
 from flask import Flask
 from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
@@ -24,11 +27,13 @@ from ezstems.errors import UnreadableAudio
 from ezstems.jobs import retention
 from ezstems.jobs.desk import Desk
 from ezstems.models import CRASHED, STALLED, Delivery, Job, Webhook, utcnow
+from ezstems.models.delivery import JOB_DELETED
 from ezstems.webhooks.outcome import LONGEST_ASKED_SECONDS, PAUSES_SECONDS, outcome_of
 from ezstems.webhooks.post import Answer
 from tests.conftest import Account
 from tests.support.multipart import error_of
-from tests.support.receivers import Receiver, answer, silence
+from tests.support.openapi import exact, served
+from tests.support.receivers import Behaviour, Receiver, answer, silence
 from tests.support.separators import FastSeparator
 
 sender = importlib.import_module("ezstems.webhooks.sender")
@@ -71,6 +76,64 @@ def test_a_failed_job_is_told_of_too(
     message = standardwebhooks.Webhook(secret).verify(request.body, request.headers)
     assert message["type"] == "job.failed" and message["data"] == status_of(client, account, job_id)
     assert message["data"]["error"] == "The file holds no decodable audio."
+
+
+def test_metadata_comes_with_it(client: FlaskClient, account: Account, done: Callable[..., Job]) -> None:
+    noted = '\u202e</script>{"order": "\U0001f600\\u0000"}'.ljust(512, "\u00e4")
+    schema = exact(served(client)["components"]["schemas"]["Message"])
+    with Receiver() as receiver:
+        jobs = [done(webhook_url=receiver.url, metadata=each) for each in (noted, " ", "0")]
+        bodies = {each["data"]["id"]: each for each in (json.loads(sent.body) for sent in receiver.until(3))}
+    for job, metadata in zip(jobs, ({"metadata": noted}, {}, {"metadata": "0"}), strict=True):
+        data = bodies[job.id]["data"]
+        assert data == status_of(client, account, job.id) | metadata
+        assert list(data) == [*status_of(client, account, job.id), *metadata]
+        Draft202012Validator(schema).validate(bodies[job.id])
+
+
+def test_of_a_deleted_job_nobody_is_told_any_more(
+    client: FlaskClient, account: Account, done: Callable[..., Job], until: Until
+) -> None:
+    """Neither when its message waits to be sent again, nor when the try at hand fails; a success is one."""
+
+    def delete(job: Job) -> None:
+        assert client.delete(f"/api/v1/jobs.php?id={job.id}", headers=account.headers).status_code == 200
+
+    held = threading.Event()
+
+    def answer_later(status: int) -> Behaviour:
+        def behave(connection: socket.socket, over: threading.Event) -> None:
+            held.wait(20)
+            answer(status)(connection, over)
+
+        return behave
+
+    with Receiver(answer(500)) as waiting, Receiver(answer_later(500)) as bad, Receiver(answer_later(200)) as good:
+        jobs = [done(webhook_url=receiver.url) for receiver in (waiting, bad, good)]
+        other = done(webhook_url=waiting.url)
+        until(lambda each: each.job_id not in (jobs[0].id, other.id) or each.last_status == 500, 4)
+        bad.until(1), good.until(1)
+        for job in jobs:
+            delete(job)
+        held.set()
+        found = until(lambda each: each.claim is None and each.last_status is not None, 4)
+        assert [(each.state, each.last_status) for each in found] == [
+            ("given up", 500), ("given up", 500), ("delivered", 200), ("pending", 500)
+        ]  # fmt: skip
+        assert found[0].last_error == JOB_DELETED
+
+
+def test_what_was_cancelled_in_flight_may_be_sent_again(app: Flask, account: Account, deliveries: Read) -> None:
+    with app.app_context():
+        Webhook.set_url(account.user_id, "http://127.0.0.1:9/")
+        one = Delivery.test(account.user_id)
+        assert Delivery.lease(one, "a")
+        db.session.execute(db.update(Delivery).values(state="given up"))  # whose process was killed then
+        db.session.commit()
+        assert Delivery.resend(one.id)
+        (row,) = deliveries()
+        assert (row.state, row.claim) == ("pending", None)
+        assert not Delivery.settle(one.id, "a", delivered=False, state="given up")
 
 
 def test_the_signature_is_that_of_the_specification(done: Callable[..., Job], secret: str) -> None:

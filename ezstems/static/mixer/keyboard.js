@@ -31,21 +31,33 @@ export function skipOf({ key, shiftKey, altKey, ctrlKey, metaKey }) {
   return key === "ArrowRight" || key === "ArrowUp" ? step : null;
 }
 
-/** Say what kind of place an element is for a key. */
-export function placeOf(element) {
+/** Say what kind of place an element is for a key; a button that was `clicked` has the focus by accident. */
+export function placeOf(element, clicked = null) {
   if (element.isContentEditable || element.matches("textarea, select")) return "text";
-  if (element.matches("button, a, summary, input[type=checkbox]")) return "control";
+  if (element.matches("button, a, summary, input[type=checkbox]")) return element === clicked ? "page" : "control";
   if (element.matches("input[type=range]")) return "range";
   return element.matches("input") ? "text" : "page";
 }
 
 /** Listen to the whole page's keys, except while a dialog is open or the reader has switched them off. */
 export function listenToKeys(act, isOn) {
+  let clicked = null; // what the pointer gave the focus, until the focus moves on
+  let isTaken = false; // that the space bar's press was ours: so is its release, on which some browsers click
+  const control = (element) => element.closest?.("button, a, summary, label, input") ?? null;
+  document.addEventListener("pointerdown", ({ target }) => (clicked = control(target)?.control ?? control(target)), true);
+  document.addEventListener("focusin", ({ target }) => {
+    if (target !== clicked) clicked = null;
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " " && isTaken) event.preventDefault();
+  });
   document.addEventListener("keydown", (event) => {
+    if (event.key === " " && !event.repeat) isTaken = false;
     if (event.defaultPrevented || document.querySelector("dialog[open]") || !isOn()) return;
-    const command = commandOf(event, placeOf(event.target));
+    const command = commandOf(event, placeOf(event.target, clicked));
     if (!command) return;
     event.preventDefault();
+    if (event.key === " ") isTaken = true;
     act(command);
   });
 }

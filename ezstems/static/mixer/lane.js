@@ -27,7 +27,7 @@ export class Lane {
       slider.setAttribute("aria-valuetext", `${this.volume} %`);
       this.changed();
     });
-    for (const name of ["controls", "volume", "level"]) this.#part(name).hidden = false;
+    for (const name of ["controls", "wave", "volume", "level"]) this.#part(name).hidden = false;
   }
 
   #part(name) {

@@ -55,9 +55,9 @@ export class Loop {
   #apply() {
     const region = this.#isOn ? this.#region : null;
     this.#transport.setLoop(region);
-    const { position, isPlaying } = this.#transport;
-    // Who has just heard the end of the loop wants to hear its beginning.
-    if (region && isPlaying && (position < region.start || position >= region.end)) this.#transport.seek(region.start);
+    const { position } = this.#transport;
+    // Who makes a loop wants to hear it, now or on Play; from behind its end the song would go on without it.
+    if (region && (position < region.start || position >= region.end)) this.#transport.seek(region.start);
     this.#changed();
   }
 

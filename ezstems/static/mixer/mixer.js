@@ -1,5 +1,6 @@
 // The mixer of one song: lanes, transport and controls put together.
 
+import { outlast } from "../http.js";
 import { announce, showProblem } from "../page.js";
 import { Chunks } from "./chunks.js";
 import { listenToDownload } from "./download.js";
@@ -11,6 +12,7 @@ import { Loop } from "./loop.js";
 import { mixdown } from "./mixdown.js";
 import { listenToPointer } from "./pointer.js";
 import { Scrubber } from "./scrub.js";
+import { Ruler } from "./ruler.js";
 import { openStems, showPeaks } from "./stems.js";
 import { RATE_HZ } from "./time.js";
 import { Transport } from "./transport.js";
@@ -22,11 +24,14 @@ const TICK_MS = 200;
 /** Open the mixer of a page's section: show its lanes, then make its controls work once the stems are there. */
 export async function openMixer(root) {
   const lanes = [...root.querySelectorAll("[data-lane]")].map((element) => new Lane(element));
-  onNewLook(() => lanes.forEach((lane) => lane.wave.restyle()));
-  root.querySelector('[data-part="toolbar"]').hidden = false;
+  const ruler = new Ruler(root.querySelector('[data-part="ruler"]'));
+  onNewLook(() => [ruler, ...lanes.map((lane) => lane.wave)].forEach((wave) => wave.restyle()));
+  for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
   showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
   try {
-    new Mixer(root, lanes, await openStems(lanes, "wav" in root.dataset));
+    const sources = await outlast(() => openStems(lanes, "wav" in root.dataset), { tell: showProblem });
+    showProblem(null);
+    new Mixer(root, { lanes, ruler, sources });
     announce("The mixer is ready.");
   } catch (problem) {
     root.dataset.state = "failed";
@@ -49,7 +54,7 @@ class Mixer {
   #selected = 0;
   #timer = null;
 
-  constructor(root, lanes, sources) {
+  constructor(root, { lanes, ruler, sources }) {
     this.#root = root;
     this.#lanes = lanes;
     this.#sources = sources;
@@ -62,8 +67,10 @@ class Mixer {
     });
     this.#scrubber = new Scrubber(chunks, this.#graph, this.#length);
     this.#loop = new Loop(this.#transport, this.#length, () => this.#view.showLoop());
-    this.#view = new View(root, { lanes, transport: this.#transport, loop: this.#loop, length: this.#length });
+    this.#view = new View(root, { lanes, ruler, transport: this.#transport, loop: this.#loop, length: this.#length });
+    ruler.setLength(this.#length / RATE_HZ);
     this.#listenToLanes();
+    this.#listenToWave(ruler.canvas, true);
     this.#listenToControls();
     window.addEventListener("pagehide", () => {
       this.#transport.pause();
@@ -90,12 +97,17 @@ class Mixer {
     this.#lanes.forEach((lane, number) => {
       lane.changed = () => this.#setGains();
       for (const name of ["pointerdown", "focusin"]) lane.element.addEventListener(name, () => this.#select(number));
-      listenToPointer(lane.canvas, {
-        scrub: (fraction) => this.#scrub(fraction * this.#length),
-        drop: (fraction) => this.#drop(fraction * this.#length),
-        cancel: () => this.#drop(this.#transport.position),
-        mark: (one, other, isDone) => this.#loop.mark(one, other, isDone),
-      });
+      this.#listenToWave(lane.canvas, false);
+    });
+  }
+
+  #listenToWave(canvas, isRuler) {
+    listenToPointer(canvas, {
+      isRuler,
+      scrub: (fraction) => this.#scrub(fraction * this.#length),
+      drop: (fraction) => this.#drop(fraction * this.#length),
+      cancel: () => this.#drop(this.#transport.position),
+      mark: (one, other, isDone) => this.#loop.mark(one, other, isDone),
     });
   }
 

@@ -3,6 +3,7 @@
 // All times are whole frames, of the song or of the output's clock. If a block comes too late the song's clock stands
 // still until it is there, for all stems alike: late data costs a pause, never the stems' common time.
 
+import { outlast, Problem } from "../http.js";
 import { planBlock } from "./plan.js";
 import { RATE_HZ } from "./time.js";
 import { Timeline } from "./timeline.js";
@@ -14,6 +15,12 @@ const LEAD_FRAMES = Math.round(0.06 * RATE_HZ);
 const MARGIN_FRAMES = LEAD_FRAMES / 2;
 // The same where the sound must not break off: time enough to make the next buffers.
 const REPLAN_FRAMES = Math.round(0.2 * RATE_HZ);
+// Without an output, or where the browser allows no sound, the clock stands still. A machine that slept isn't meant.
+const PATIENCE_MS = 5000;
+const LONGEST_TURN_MS = 1000;
+export const NO_SOUND =
+  "The browser's sound doesn't start. Connect loudspeakers or headphones, choose them as the device's output, let this " +
+  "page play sound in the browser's settings, and press Play again.";
 
 export class Transport {
   #chunks;
@@ -29,18 +36,30 @@ export class Transport {
   #generation = 0; // whoever waits for data of an earlier plan leaves it at that
   #pumping = null;
   #told = "paused";
+  #now;
+  #clock = { frame: 0, readMs: 0, stillMs: 0 }; // the output's, as it was when it was last looked at
+  #isCutOff = false; // that the server can't be reached
 
-  /** `changed` is called on every new state, `failed` with the Problem that stopped the playing. */
-  constructor(chunks, output, length, { changed, failed }) {
+  /**
+   * `changed` is called on every new state; `failed` with the Problem that stopped the playing, or that holds it up
+   * until the server can be reached again, and with null when it is.
+   */
+  constructor(chunks, output, length, { changed, failed, now = () => performance.now() }) {
     this.#chunks = chunks;
     this.#output = output;
     this.#length = length;
     this.#changed = changed;
     this.#failed = failed;
+    this.#now = now;
   }
 
   get isPlaying() {
     return this.#isWanted;
+  }
+
+  /** Whether it is the sound itself that hasn't begun yet. */
+  get isStarting() {
+    return this.#isWanted && !this.#timeline;
   }
 
   get state() {
@@ -60,14 +79,16 @@ export class Transport {
     if (this.#isWanted) return;
     this.#isWanted = true;
     if (this.#rest >= this.#length) this.#rest = 0;
+    this.#clock = { frame: this.#output.frame, readMs: this.#now(), stillMs: 0 };
     const generation = ++this.#generation;
     this.tick();
     try {
       await this.#output.wake();
-      if (generation === this.#generation) this.#begin(this.#rest);
-    } catch (error) {
-      this.#stopFor(error);
+    } catch {
+      if (generation === this.#generation) this.#stopFor(new Problem(NO_SOUND));
+      return;
     }
+    if (generation === this.#generation) this.#begin(this.#rest);
   }
 
   pause() {
@@ -98,6 +119,11 @@ export class Transport {
 
   /** Do what time has made due; to be called several times a second while the song plays. */
   tick() {
+    if (this.#isWanted && this.#isSilent()) {
+      this.#stopFor(new Problem(NO_SOUND));
+      this.#output.close(); // the next try begins anew
+      return;
+    }
     if (this.#timeline) {
       const heard = this.#output.heardFrame;
       this.#timeline.forget(heard);
@@ -108,6 +134,15 @@ export class Transport {
       this.#told = this.state;
       this.#changed();
     }
+  }
+
+  /** Tell whether the output has not begun, or its clock has stood still, for too long. */
+  #isSilent() {
+    const [{ frame }, readMs] = [this.#output, this.#now()];
+    const turnMs = Math.min(LONGEST_TURN_MS, readMs - this.#clock.readMs);
+    const stillMs = this.isStarting || frame === this.#clock.frame ? this.#clock.stillMs + turnMs : 0;
+    this.#clock = { frame, readMs, stillMs };
+    return stillMs >= PATIENCE_MS;
   }
 
   #begin(frame) {
@@ -156,7 +191,7 @@ export class Transport {
     try {
       while (this.#cursor !== null && this.#timeline.end - this.#output.frame < AHEAD_FRAMES) {
         const block = planBlock(this.#cursor, this.#length, this.#loop);
-        const stems = await this.#chunks.read(block.pieces);
+        const stems = await this.#read(block.pieces, generation);
         if (generation !== this.#generation) return;
         this.#schedule(block, this.#output.prepare(stems));
       }
@@ -165,6 +200,20 @@ export class Transport {
     } finally {
       if (this.#pumping === generation) this.#pumping = null;
     }
+  }
+
+  /** Read pieces, however long the server can't be reached: the song goes on when it can. */
+  async #read(pieces, generation) {
+    const stems = await outlast(() => this.#chunks.read(pieces), {
+      goesOn: () => generation === this.#generation,
+      tell: (problem) => {
+        this.#isCutOff = true;
+        this.#failed(problem);
+      },
+    });
+    if (this.#isCutOff && generation === this.#generation) this.#failed(null);
+    this.#isCutOff &&= generation !== this.#generation;
+    return stems;
   }
 
   #schedule({ pieces, frames, next }, buffers) {

@@ -8,22 +8,27 @@ const PATIENCE_MS = 400; // shorter waits for data aren't worth words
 export class View {
   #root;
   #lanes;
+  #ruler;
   #transport;
   #loop;
   #length;
   #isSliding = false; // that the slider is held
   #frame = 0;
 
-  constructor(root, { lanes, transport, loop, length }) {
+  constructor(root, { lanes, ruler, transport, loop, length }) {
     this.#root = root;
     this.#lanes = lanes;
+    this.#ruler = ruler;
     this.#transport = transport;
     this.#loop = loop;
     this.#length = length;
     const seek = this.#part("seek");
     seek.max = length / RATE_HZ;
-    seek.addEventListener("input", () => (this.#isSliding = true));
-    for (const name of ["change", "pointerup", "blur"]) seek.addEventListener(name, () => (this.#isSliding = false));
+    seek.addEventListener("input", () => {
+      this.#isSliding = true;
+      this.showPosition();
+    });
+    for (const name of ["change", "pointerup", "pointercancel", "blur"]) seek.addEventListener(name, () => (this.#isSliding = false));
   }
 
   #part(name) {
@@ -35,15 +40,24 @@ export class View {
     this.#root.dataset.state = state;
     this.#part("play").textContent = this.#transport.isPlaying ? "Pause" : "Play";
     setTimeout(() => {
-      this.#part("status").textContent = this.#transport.state === "buffering" ? "Waiting for data…" : "";
+      this.#part("status").textContent = this.#transport.state === "buffering" ? this.#waitText : "";
     }, PATIENCE_MS);
+  }
+
+  get #waitText() {
+    return this.#transport.isStarting ? "Starting the sound…" : "Waiting for data…";
+  }
+
+  /** The second to show: where the song is, or, while the slider is held, where it would go. */
+  get #seconds() {
+    return this.#isSliding ? Number(this.#part("seek").value) : this.#transport.position / RATE_HZ;
   }
 
   /** Show where the song is. */
   showPosition() {
-    const seconds = this.#transport.position / RATE_HZ;
+    const seconds = this.#seconds;
     const total = this.#length / RATE_HZ;
-    this.#root.dataset.position = seconds.toFixed(3);
+    this.#root.dataset.position = (this.#transport.position / RATE_HZ).toFixed(3);
     this.#part("time").textContent = `${clockText(seconds)} / ${clockText(total)}`;
     const seek = this.#part("seek");
     if (!this.#isSliding) seek.value = seconds;
@@ -55,9 +69,9 @@ export class View {
   }
 
   #showWaves() {
-    const position = this.#transport.position / this.#length;
+    const position = (this.#seconds * RATE_HZ) / this.#length;
     const loop = this.#loop.fractions;
-    for (const lane of this.#lanes) lane.wave.show({ position, loop });
+    for (const wave of [this.#ruler, ...this.#lanes.map((lane) => lane.wave)]) wave.show({ position, loop });
   }
 
   /** Move the playheads with the screen, as long as it plays. */
@@ -71,7 +85,7 @@ export class View {
   showLoop() {
     this.#part("loop").setAttribute("aria-pressed", String(this.#loop.isOn));
     this.#part("loop-text").textContent = this.#loop.text;
-    this.#showWaves();
+    this.showPosition(); // a loop may have moved it
   }
 
   /** Show how loud each stem and the mix are. */

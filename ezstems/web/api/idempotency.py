@@ -7,7 +7,7 @@ import re
 from flask import Response, request
 
 from ezstems.errors import BadInput
-from ezstems.models import UploadKey
+from ezstems.models import IdempotencyKey
 from ezstems.web.api.upload_form import UploadForm
 
 HEADER = "Idempotency-Key"
@@ -31,7 +31,7 @@ def fingerprint(form: UploadForm) -> str:
     return hashlib.sha256(json.dumps([fields, file], sort_keys=True).encode()).hexdigest()
 
 
-def first_answer(first: UploadKey, form: UploadForm) -> Response:
+def first_answer(first: IdempotencyKey, form: UploadForm) -> Response:
     """Answer as the first upload with a key was, if this one is the same."""
     if fingerprint(form) != first.fingerprint:
         raise BadInput(

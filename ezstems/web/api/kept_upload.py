@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ezstems.database import db
 from ezstems.errors import BadInput, DamagedFile, UploadTooLarge
 from ezstems.jobs import LOST_UPLOAD, Keep, current_desk
 from ezstems.models import Job, User
@@ -19,6 +20,7 @@ def separate_again(user: User, raw_id: str, too_large: UploadTooLarge, options: 
     try:
         return current_desk().submit_again(source, keep=keep, **options)
     except FileNotFoundError as error:
+        db.session.expire(source)
         source = job_of(user, source_id)  # which may be gone by now
         if source.needs_upload:
             raise DamagedFile(LOST_UPLOAD) from error

@@ -64,8 +64,8 @@ def logout_everywhere() -> ResponseReturnValue:
 
 
 def _wanted_path() -> str:
-    """Return the page that `next` names, if it is one of this site, or else the account."""
+    """Return the page that `next` names, if it is one of this site, or else the upload."""
     path = request.args.get("next", "")
     # Browsers take `//host`, `/\host`, and these with tabs or line breaks in them, for another site.
     local = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
-    return path if local else url_for("account.account")
+    return path if local else url_for("upload_page.page")

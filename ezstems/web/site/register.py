@@ -53,4 +53,4 @@ def register() -> ResponseReturnValue:
     if user is None:
         return render_template("register.html", form=form, taken=True)
     begin_session(user)
-    return redirect(url_for("account.account"))
+    return redirect(url_for("upload_page.page"))

@@ -16,8 +16,9 @@ from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.errors import wants_json
 from ezstems.web.expiry import expires_at
-from ezstems.web.job_lookup import expired, job_of
+from ezstems.web.job_lookup import expired
 from ezstems.web.send import files_of
+from ezstems.web.site.song_lookup import song_of
 
 blueprint = Blueprint("songs", __name__)
 
@@ -81,7 +82,7 @@ def states() -> Response:
 @login_required
 def song(job_id: str) -> str:
     """Show one song."""
-    job = job_of(current_user, job_id)
+    job = song_of(job_id)
     if job.status == COMPLETED:
         with files_of(job):
             current_desk().result(job).close()
@@ -92,7 +93,7 @@ def song(job_id: str) -> str:
 @login_required
 def delete(job_id: str) -> ResponseReturnValue:
     """Delete a song in whatever state, and its files."""
-    job = job_of(current_user, job_id)
+    job = song_of(job_id)
     if not current_desk().delete(job):
         raise expired(job)
     return message("The song was deleted.") if wants_json() else redirect(url_for(".library"), 303)

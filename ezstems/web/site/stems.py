@@ -1,14 +1,14 @@
 """A song's files from the website's session: its waveforms, its stems, its ZIP."""
 
 from flask import Blueprint, Response, request
-from flask_login import current_user, login_required
+from flask_login import login_required
 
 from ezstems.errors import NotFound
 from ezstems.jobs import FORMATS, STEMS, current_desk
 from ezstems.models import Job
 from ezstems.web.api.download import named_after, require_completed, zipped
-from ezstems.web.job_lookup import job_of
 from ezstems.web.send import files_of, send
+from ezstems.web.site.song_lookup import song_of
 
 blueprint = Blueprint("stems", __name__)
 
@@ -44,10 +44,10 @@ def stem(job_id: str, name: str) -> Response:
 @login_required
 def zipped_stems(job_id: str) -> Response:
     """Answer with the ZIP, as download.php does."""
-    return zipped(job_of(current_user, job_id))
+    return zipped(song_of(job_id))
 
 
 def _completed(job_id: str) -> Job:
-    job = job_of(current_user, job_id)
+    job = song_of(job_id)
     require_completed(job)
     return job

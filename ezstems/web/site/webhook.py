@@ -107,5 +107,5 @@ def _described(delivery: Delivery) -> dict[str, Any]:
         "answer": delivery.last_status or delivery.last_error or "–",
         "created_at": timestamp(delivery.created_at),
         "next_at": timestamp(delivery.next_at) if is_waiting else None,
-        "can_be_sent": delivery.claim is None,
+        "can_be_sent": delivery.claim is None or delivery.state != PENDING,
     }

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from itertools import count
 
 from tests.support.backends.backend import LOOPBACK, Backend, program
 
@@ -12,7 +13,8 @@ class Redis(Backend):
     def __init__(self, address: str = LOOPBACK, **settings: str) -> None:
         self._redis = program("redis-server")
         super().__init__(address)
-        self.settings = {"save": "", "appendonly": "no", "databases": "512", "protected-mode": "no"} | settings
+        self._used = count(1)
+        self.settings = {"save": "", "appendonly": "no", "databases": "4096", "protected-mode": "no"} | settings
 
     @property
     def url(self) -> str:
@@ -22,6 +24,13 @@ class Redis(Backend):
     def url_of(self, number: int) -> str:
         """Return the URL of one of its numbered databases, which know nothing of each other."""
         return f"redis://{self.address}:{self.port}/{number}"
+
+    def new_url(self) -> str:
+        """Return the URL of a numbered database in which nothing is yet."""
+        number = next(self._used)
+        if number >= int(self.settings["databases"]):
+            raise AssertionError(f"more than {self.settings['databases']} databases are asked for")
+        return self.url_of(number)
 
     def arguments(self) -> Sequence[str]:
         """Return the program and its arguments."""

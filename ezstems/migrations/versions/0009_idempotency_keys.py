@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "upload_keys",
+        "idempotency_keys",
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("key", sa.String(length=255), nullable=False),
         sa.Column("claim", sa.String(), nullable=False),
@@ -19,13 +19,13 @@ def upgrade() -> None:
         sa.Column("leased_until", sa.DateTime(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=True),
         sa.Column("answer", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_upload_keys_user_id")),
-        sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_upload_keys")),
-        sa.UniqueConstraint("claim", name=op.f("uq_upload_keys_claim")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_idempotency_keys_user_id")),
+        sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_idempotency_keys")),
+        sa.UniqueConstraint("claim", name=op.f("uq_idempotency_keys_claim")),
     )
-    op.create_index("ix_upload_keys_created_at", "upload_keys", ["created_at"])
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_upload_keys_created_at", table_name="upload_keys")
-    op.drop_table("upload_keys")
+    op.drop_index("ix_idempotency_keys_created_at", table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")

@@ -23,10 +23,10 @@ KEPT = timedelta(days=1)
 LEASE = timedelta(seconds=40)
 
 
-class UploadKey(db.Model):  # type: ignore[name-defined]
+class IdempotencyKey(db.Model):  # type: ignore[name-defined]
     """Hold a key of an account: who receives its upload at this moment, or how that was answered."""
 
-    __tablename__ = "upload_keys"
+    __tablename__ = "idempotency_keys"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(MAX_KEY_CHARACTERS), primary_key=True)
@@ -52,7 +52,7 @@ class UploadKey(db.Model):  # type: ignore[name-defined]
         return self.answer is not None and began < self.created_at <= now + KEPT
 
     @classmethod
-    def take(cls, user_id: int, key: str) -> "tuple[str | None, UploadKey | None]":
+    def take(cls, user_id: int, key: str) -> "tuple[str | None, IdempotencyKey | None]":
         """Claim a key and return the claim; or return None, and the row of who has it or had it first."""
         claim, here = uuid.uuid4().hex, (cls.user_id == user_id, cls.key == key)
         while True:
