@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from ezstems.server import expectation, malformed
@@ -121,7 +122,10 @@ class GunicornWorker(ThreadWorker):
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what the parser refused; the app has answered everything that it got to see."""
-        malformed.answer(client, addr, exc)
+        if req is None or isinstance(exc, ParseException):
+            malformed.answer(client, addr, exc)
+        else:
+            malformed.answer_failure(client, exc)
 
     def finish_request(self, conn: Connection, fs: "Future[Any]") -> None:
         """Keep the connection for its next request, or close it."""

@@ -56,7 +56,21 @@ def send(file: Opened, mimetype: str, saved_name: SavedName | None = None) -> Re
     except RequestedRangeNotSatisfiable:
         response.close()
         raise
+    try:
+        _read_first(file, response)
+    except BaseException:
+        response.close()
+        raise
     return response
+
+
+def _read_first(file: Opened, response: Response) -> None:
+    """Read the first block that is to be sent: while nothing has gone out, a store that is away can be told."""
+    if request.method != "GET" or response.status_code not in (200, 206):
+        return
+    file.seek(response.content_range.start or 0 if response.status_code == 206 else 0)
+    file.read(min(BLOCK_BYTES, response.content_length or 0))
+    file.seek(0)
 
 
 @contextmanager

@@ -26,9 +26,9 @@ def test_whatever_befalls_a_cluster_nothing_accepted_is_lost_doubled_or_stuck(br
     """In a process of its own, which enters the network of its hosts before anything has a thread in another."""
     rounds = str(len(KINDS[broker]))
     counts = ("--real", "0", "--rounds", rounds, "--rabbitmq", rounds if broker == "rabbitmq" else "0")
-    command = [sys.executable, "-m", "tests.soak.cluster", *counts, "--seed", broker]
+    command = ["timeout", "380", sys.executable, "-m", "tests.soak.cluster", *counts, "--seed", broker]
     command += ["--kinds", ",".join(KINDS[broker])]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=380, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == CANNOT:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr

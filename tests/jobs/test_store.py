@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
-from ezstems.errors import ConfigurationError
+from ezstems.errors import ConfigurationError, StorageAway
 from ezstems.jobs import Desk, bucket, retention, storage, store_archive
 from ezstems.jobs.bucket import Bucket
 from ezstems.jobs.clock import TrustedClock
@@ -307,6 +307,21 @@ def test_while_the_store_is_away_everybody_is_told_so(
     assert upload().status_code == 200
     assert "damaged" not in caplog.text
     assert caplog.text.count("can't be reached: ") == caplog.text.count("can be reached again") == 1
+
+
+def test_a_store_that_goes_once_the_result_is_open_is_told_before_an_answer_begins(
+    client: FlaskClient, account: Account, upload: Upload, finished: Callable[[str], Job],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    job = finished(upload().json["data"]["id"])
+
+    def read_range(*_: object) -> memoryview:
+        raise StorageAway(bucket.AWAY, bucket.RETRY_AFTER_SECONDS)
+
+    monkeypatch.setattr(Bucket, "read_range", read_range)
+    for asked in ({}, {"Range": "bytes=10-20"}):
+        answer = client.get(f"/api/v1/download.php?id={job.id}", headers=account.headers | asked)
+        assert (answer.status_code, answer.headers["Retry-After"], answer.json["message"]) == (500, "60", bucket.AWAY)
 
 
 def test_a_job_waits_for_the_store_before_and_after_its_separation(

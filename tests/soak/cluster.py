@@ -7,6 +7,7 @@ a table, and with 1 where something did not hold; with 77, and the reason, where
 import argparse
 import itertools
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ COUNTED = (
 
 
 def main() -> int:
-    """Play the rounds and print the table; Ctrl-C ends the rounds."""
+    """Play the rounds and print the table; Ctrl-C, or TERM, ends the rounds."""
     parser = argparse.ArgumentParser(prog="tests.soak.cluster", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or "100"))
     parser.add_argument("--real", type=int, default=3, help="rounds whose seconds are those of life")
@@ -40,6 +41,8 @@ def main() -> int:
     if (why := hosts.hindrance()) is not None:
         print(why)
         return CANNOT
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     began, tallies = time.monotonic(), []
     redis = options.rounds - options.real - options.rabbitmq
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="soak-") as name:

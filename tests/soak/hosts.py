@@ -6,6 +6,7 @@ A cut says nothing to either side: what is sent is lost. Addresses and interface
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -144,9 +145,13 @@ def _enter(namespace: int) -> None:
 
 
 def _clear_dead() -> None:
-    """Delete the namespaces of processes that were killed before they could."""
+    """Delete the namespaces, and end what runs in them, of processes that were killed before they could."""
     for path in NAMES.glob(f"{PREFIX}-*") if NAMES.is_dir() else ():
         pid = path.name.split("-")[1]
         if pid.isdecimal() and not Path("/proc", pid).exists():
+            listed = subprocess.run(["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False)
+            for left in listed.stdout.split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(left), signal.SIGKILL)
             with suppress(subprocess.CalledProcessError):
                 run("ip", "netns", "delete", path.name)

@@ -119,7 +119,8 @@ class Traffic:
             return
         self.ranges += 1
         if answer.status_code != 206 or answer.content != whole[start : end + 1]:
-            self.faults.append(f"range {start}-{end} of {upload.job_id}: {answer.status_code}")
+            told = answer.text[:300] if answer.status_code >= 400 else f"{len(answer.content)} bytes"
+            self.faults.append(f"range {start}-{end} of {upload.job_id}: {answer.status_code} {told}")
 
     def _whole(self, upload: Upload) -> bytes:
         """Return the ZIP of a finished job."""
