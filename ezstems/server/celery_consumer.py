@@ -6,7 +6,8 @@ from typing import Any
 
 from celery.worker import consumer
 from celery.worker.request import Request
-from kombu.transport import redis
+
+from ezstems.jobs import redis_transport
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Consumer(consumer.Consumer):
         return take_or_reject
 
 
-class RedisChannel(redis.Channel):
+class RedisChannel(redis_transport.Channel):
     """Take messages from Redis's lists, and throw away what is none."""
 
     def _brpop_read(self, **options: Any) -> Any:

@@ -15,13 +15,12 @@ from celery import signals
 from celery.exceptions import Reject
 from celery.platforms import maybe_drop_privileges
 from flask import Flask
-from kombu.transport import redis
 
 from ezstems import config, create_app, log
 from ezstems.database import db
 from ezstems.instance import privileges
 from ezstems.instance.folder import hold
-from ezstems.jobs import in_child
+from ezstems.jobs import in_child, redis_transport
 from ezstems.jobs.celery_app import TASK, make_celery
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
@@ -43,7 +42,7 @@ class CeleryWorker:
         self._app = app
         self._celery = make_celery(app.config)
         self._celery.conf.worker_consumer = Consumer
-        redis.Transport.Channel = RedisChannel
+        redis_transport.Transport.Channel = RedisChannel
         self._stopping = mmap.mmap(-1, 1)  # shared with the children
         self._process: SeparationProcess | None = None
         self._celery.task(self._separate, name=TASK, Request=Ticket)
