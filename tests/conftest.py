@@ -185,7 +185,7 @@ def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) 
         # As behind gunicorn: a crash is answered, not raised into the test.
         app.config["PROPAGATE_EXCEPTIONS"] = False
         made.append(app)
-        if app.config["EZSTEMS_BROKER_URL"] is not None:
+        if "EZSTEMS_BROKER_URL" in databases.settings_of(instance) and "broker_url" not in settings:
             if not boxes:
                 boxes.append(SeparationBox(app))
             app.extensions[SEPARATIONS] = boxes[0].running
