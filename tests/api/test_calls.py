@@ -39,7 +39,7 @@ def gather(app: Flask, pool: ThreadPoolExecutor, call: Callable[[int], Answer], 
     """Have one call wait for the database's writer, and all others for that one."""
     with app.app_context():
         counter = calls.current_counter()
-    with statements(app) as told:
+    with statements(app, of_all_threads=True) as told:
         answers = [pool.submit(call, 0)]
         until(lambda: any(statement.startswith("UPDATE") for statement in told))
     answers += [pool.submit(call, number) for number in range(1, count)]

@@ -74,7 +74,7 @@ def test_the_same_upload_again_gets_the_first_answer_and_makes_no_second_job(
         assert again.headers["Content-Type"] == first.headers["Content-Type"]
     assert jobs(app) == 1
     job = finished(first.json["data"]["id"])
-    assert uploads(app) == [], "what was sent again is kept nowhere"
+    assert uploads(app) == [job.filename], "what was sent again is kept nowhere"
     client = app.test_client()
     assert client.get("/api/v1/keys.php", headers=account.headers).json["data"][0]["calls_count"] == 5, "each counts"
     for values in ({"expired_at": utcnow()}, {"id": "1_2"}):  # deleted, or expired; or gone altogether
@@ -128,7 +128,7 @@ def test_what_failed_leaves_its_key_free(
             assert error_of(send(), status)
     # After the row was flushed, too: the answer goes with it.
     with monkeypatch.context() as patched:
-        patched.setattr("ezstems.jobs.archive.Archive.store_upload", _raising(OSError("gone")))
+        patched.setattr("ezstems.jobs.folder_archive.FolderArchive.store_upload", _raising(OSError("gone")))
         assert error_of(send(), 500)
     assert keys(app) == 0
     assert_nothing_left(app)

@@ -21,13 +21,13 @@ KINDS = {2: STRICT, 1: RELAXED, "on": STRICT, "off": RELAXED}  # PRAGMA synchron
 
 
 @contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """Collect what this thread tells the app's database."""
+def statements(app: Flask, *, of_all_threads: bool = False) -> Iterator[list[str]]:
+    """Collect what this thread, or any, tells the app's database."""
     told: list[str] = []
     here = threading.get_ident()  # the housekeeping has its own
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if threading.get_ident() == here:
+        if of_all_threads or threading.get_ident() == here:
             told.append(statement)
 
     with app.app_context():

@@ -49,7 +49,7 @@ def test_killed_in_the_middle_of_a_job(mortal: Postgres, tmp_path: Path, song: b
         log = server.logged(BACK)
         assert (log.count(GONE), log.count(BACK)) == (1, 1), log
         assert "Traceback" not in log
-        assert not list((server.instance / "uploads").glob("*.wav"))
+        assert server.uploads() == server.kept_uploads()
 
 
 def test_a_server_that_is_away_at_the_start_is_told_of_in_one_line(mortal: Postgres, tmp_path: Path) -> None:

@@ -28,7 +28,13 @@ NODE = "@hey-api/openapi-ts@0.99.0 orval@8.38.0 typescript@5.9.3 @types/node@24"
 OVERRIDES = {"content_type_overrides": {"application/zip": "application/octet-stream"}}
 ORVAL = {
     "input": "api.json",
-    "output": {"target": "orval/client.ts", "client": "fetch", "baseUrl": {"getBaseUrlFromSpecification": True}},
+    "output": {
+        "target": "orval/client.ts",
+        "client": "fetch",
+        "baseUrl": {"getBaseUrlFromSpecification": True},
+        # Of an upload's two kinds of body it would send neither.
+        "override": {"contentType": {"include": ["multipart/form-data", "application/json"]}},
+    },
 }
 COMPILE = (
     "npx tsc --strict --skipLibCheck --target es2022 --lib es2022,dom,dom.iterable --module commonjs "
