@@ -27,7 +27,7 @@ def test_a_song_becomes_stems_and_a_mix_again(
         page.get_by_label("Drop songs here").set_input_files(source)
         page.get_by_label("Stems").select_option("2")
         page.get_by_label("Cutoff").select_option("full")
-        page.get_by_role("button", name="Upload").click()
+        page.get_by_role("button", name="Separate").click()
         page.get_by_role("article").get_by_role("link", name="Open").click()
         mixer = Mixer(page)
         mixer.expect("ready")

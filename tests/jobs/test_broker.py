@@ -221,8 +221,6 @@ def test_celerys_own_tools_answer(boxes: Boxes) -> None:
 def test_an_operator_retries(boxes: Boxes) -> None:
     job = boxes.me.upload()
     boxes.end(job)
-    upload = boxes.cluster.instance / "uploads" / boxes.row(job)["filename"]
-    upload.write_bytes(boxes.me.song)
     boxes.cluster.rows("UPDATE jobs SET status = 'failed', error = 'x' WHERE id = %s", job)
     assert "queued again" in boxes.webs[0].command("jobs", "retry", job)
     row = boxes.end(job)
