@@ -63,7 +63,8 @@ def require_match(home: Home) -> None:
     """Raise ConfigurationError where home and database aren't one instance's; change neither."""
     own, held = home.read_id(), database_id()
     if held is not None:
-        if held == own or (_ID.fullmatch(held) and home.has_part(held)):
+        # In this order: a start that binds this home at this moment writes the row, then gives the id its name.
+        if held == own or (_ID.fullmatch(held) and home.has_part(held)) or held == home.read_id():
             return
         if own is None:
             raise ConfigurationError(_bound_elsewhere(home, held))

@@ -261,7 +261,7 @@ def test_a_binding_that_ends_while_it_is_looked_at_is_no_other_folders(
 
     monkeypatch.setattr(identity, "database_id", look_while_it_ends)
     with app.app_context():
-        identity.require_match(made)
+        identity.require_match(home.FolderHome(made))
     assert ids(made) == (own, own)
 
 

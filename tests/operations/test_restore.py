@@ -28,7 +28,10 @@ from tests.support.separators import FastSeparator
 
 Run = Callable[..., Result]
 DATABASE, ID = "ezstems.sqlite3", "instance_id"
-NEWER = ("metadata_text", "keeps_upload")  # columns of later than the ids
+# Of later than the ids.
+NEWER = ("metadata_text", "keeps_upload", "upload_key", "webhook_url")
+NEWER_TABLES = ("workers", "idempotency_keys", "webhooks", "deliveries")
+NEWER_INDEXES = ("ix_jobs_kept", "ix_jobs_queued", "ix_jobs_finished_at", "ix_jobs_upload_key")
 
 
 @pytest.fixture
@@ -178,7 +181,7 @@ def test_a_backup_of_before_the_ids(
 ) -> None:
     entries = changed(
         entries_of(backup), tmp_path, "DROP TABLE instances",
-        "DROP INDEX ix_jobs_kept",
+        *(f"DROP TABLE {name}" for name in NEWER_TABLES), *(f"DROP INDEX {name}" for name in NEWER_INDEXES),
         *(f"ALTER TABLE jobs DROP COLUMN {name}" for name in ("sha256", "result_bytes", "clipped", *NEWER)),
         "UPDATE alembic_version SET version_num = '0004'",
     )  # fmt: skip

@@ -25,7 +25,7 @@ HEADERS = {
     *("Content-Disposition", "Content-Length", "Content-Range", "Content-Type", "Cross-Origin-Resource-Policy"),
     *("Date", "Accept-Ranges", "ETag", "Expires", "Last-Modified", "Referrer-Policy", "Retry-After", "Server", "Vary"),
     *("WWW-Authenticate", "X-Content-Type-Options", "X-RateLimit-Limit", "X-RateLimit-Remaining"),
-    *("X-RateLimit-Reset", "X-Request-ID", "X-Worker"),
+    *("X-Expires-At", "X-RateLimit-Reset", "X-Request-ID", "X-Worker"),
 }
 STEMS = field("stems", "2")
 # What it is called as, of any song: none of these needs one.

@@ -12,12 +12,11 @@ from ezstems.server import master
 
 @pytest.mark.parametrize("filename", [None, "/models/2stems"])
 def test_what_the_system_refuses_is_said_with_a_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filename: str | None
+    tmp_path: Path, filename: str | None
 ) -> None:
     def refuse() -> None:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), filename)
 
-    monkeypatch.setattr(master, "create_app", refuse)  # as a fork does, without a name, where there are no processes
     with pytest.raises(ConfigurationError) as refused:
-        master.checked(tmp_path)
+        master.checked(tmp_path, refuse)  # as a fork does, without a name, where there are no processes
     assert str(refused.value) == f"{filename or tmp_path}: Resource temporarily unavailable"
