@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -64,7 +65,11 @@ def test_a_hog_of_memory_is_ended() -> None:
 
 
 def test_a_decoder_writes_no_file(tmp_path: Path) -> None:
-    with Child(command(*ENDLESS, "-t", "9", str(tmp_path / "x.wav")), writes=True) as child:
+    source = tmp_path / "pipe"  # it opens no output before this, and is bounded by then
+    os.mkfifo(source)
+    with Child(command("-f", "s16le", "-i", str(source), str(tmp_path / "x.wav")), writes=True) as child:
+        with suppress(BrokenPipeError):
+            source.write_bytes(bytes(1 << 20))
         assert child.wait()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
 

@@ -247,7 +247,7 @@ def test_what_waits_keeps_its_place_until_there_is_room(caller: Caller, disk: Di
     brief = write_wav(tmp_path / "brief.wav", song(RATE_HZ // 2)).read_bytes()  # given back, it isn't room enough
     running, *waiting = (caller.upload(brief)["id"] for _ in range(3))
     caller.wait(running, "processing")
-    disk.leave(8 * PAGE)
+    disk.leave(24 * PAGE)  # enough for rows alone
     server.release()
     assert error_of(server, running) == NO_ROOM
     server.logged(f"the disk is full; {WAITING}")
