@@ -189,8 +189,9 @@ def test_no_list_reads_other_accounts_or_sorts_what_it_does_not_show(
     with app.test_request_context(URL, query_string=query):
         compiled = asked(account.user_id).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
         plan = [row[3] for row in db.session.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))]
-    by_number = " AND number<?" if "before" in query else " AND number=?" if "ids" in query else ""
-    assert plan[0] == f"SEARCH jobs USING INDEX ix_jobs_kept (user_id=?{by_number})", plan
+    # SQLite chooses where both are asked for; its versions don't choose alike.
+    bounds = {f" AND number{by}?" for by, name in (("<", "before"), ("=", "ids")) if name in query} or {""}
+    assert plan[0] in {f"SEARCH jobs USING INDEX ix_jobs_kept (user_id=?{bound})" for bound in bounds}, plan
     if "ids" in query:
         assert plan[2].startswith("SEARCH jobs_1 USING") and plan[2].endswith("(id=?)"), plan
     assert "TEMP B-TREE FOR ORDER" not in " ".join(plan), plan
