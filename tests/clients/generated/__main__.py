@@ -32,8 +32,8 @@ ORVAL = {
         "target": "orval/client.ts",
         "client": "fetch",
         "baseUrl": {"getBaseUrlFromSpecification": True},
-        # Of an upload's two kinds of body it would send neither.
-        "override": {"contentType": {"include": ["multipart/form-data", "application/json"]}},
+        # It would send neither of an upload's two kinds of body.
+        "override": {"contentType": {"exclude": ["application/x-www-form-urlencoded"]}},
     },
 }
 COMPILE = (
