@@ -70,7 +70,7 @@ def lose_rollbacks_with_the_connection(engine: Engine) -> None:
             with suppress(dialect.loaded_dbapi.Error):
                 connection.close()  # the pool finds it so, and opens another
 
-    dialect.do_rollback = do_rollback  # type: ignore[method-assign]
+    dialect.do_rollback = do_rollback  # type: ignore[assignment]
 
 
 class Outage:
