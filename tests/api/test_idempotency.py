@@ -223,7 +223,7 @@ def test_by_a_clock_that_jumped_ahead_no_key_is_forgotten(
     first = send()
     run("jobs", "prune")  # which notes the trusted time
     ahead = utcnow() + timedelta(days=4)
-    monkeypatch.setattr("ezstems.models.idempotency_key.utcnow", lambda: ahead)
+    monkeypatch.setattr("ezstems.models.idempotency_key.shared_now", lambda: ahead)
     assert send().data == first.data
 
 
