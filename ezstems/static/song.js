@@ -4,6 +4,7 @@ import { persist } from "./http.js";
 import { openMixer } from "./mixer/mixer.js";
 import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
 import { isActive, spokenText, Watcher } from "./states.js";
+import { keepTimes } from "./times.js";
 
 const find = () => document.querySelector("[data-song-page]");
 
@@ -44,4 +45,5 @@ async function replace() {
 }
 
 confirmForms();
+keepTimes();
 begin();
