@@ -52,7 +52,7 @@ def _hz(note: float) -> float:
 def _placed(
     events: list[tuple[float, float, float, float]], sound: Callable[[float, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Add up sounds: (beat, seconds, argument, place from left 0 to right 1); what rings on at the end comes in front."""
+    """Add up sounds: (beat, seconds, argument, place from left 0 to right 1); the end rings on at the start."""
     audio = np.zeros((SAMPLES, 2))
     for beat, seconds, argument, place in events:
         mono = sound(argument, np.arange(round(seconds * RATE_HZ)) / RATE_HZ)
