@@ -3,6 +3,7 @@
 import { listenToMenus } from "./menus.js";
 import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
 import { isActive, spokenText, Watcher } from "./states.js";
+import { offerNotices, showInTab } from "./tab.js";
 import { keepTimes } from "./times.js";
 
 const list = document.querySelector("[data-songs]");
@@ -37,9 +38,13 @@ async function replace(row, item) {
 confirmForms();
 listenToMenus();
 keepTimes();
+offerNotices();
 if (list) {
   const watcher = new Watcher(list.dataset.states, {
-    show: (items) => items.forEach((item) => show(item).catch(showProblem)),
+    show: (items) => {
+      showInTab(items);
+      items.forEach((item) => show(item).catch(showProblem));
+    },
     tell: showProblem,
     // A row whose replacement could not be fetched is tried again with the next answer.
     goesOn: (items) => items.some((item) => isActive(item) || isActive(rowOf(item.id)?.dataset ?? {})),
