@@ -41,7 +41,7 @@ test("a button that was clicked gives the space bar back, one that Tab reached k
 });
 
 test("other keys, and those of the browser, are left alone", () => {
-  for (const key of ["x", "Tab", "Enter", "Escape", "0", "F5"]) assert.equal(press(key), null, key);
+  for (const key of ["x", "Tab", "Enter", "Escape", "F5"]) assert.equal(press(key), null, key);
   for (const modifier of ["ctrlKey", "altKey", "metaKey"]) {
     for (const key of ["s", "l", "1", "ArrowLeft", " "]) assert.equal(press(key, "page", { [modifier]: true }), null);
   }
