@@ -311,7 +311,8 @@ def settings(mixer: Mixer) -> dict[str, str]:
     """Read each lane's volume, and M and S where they are pressed."""
     told = {}
     for stem in STEMS:
-        pressed = [part[0].upper() for part in ("mute", "solo") if mixer.lane(stem, part).get_attribute("aria-pressed") == "true"]
+        buttons = {part: mixer.lane(stem, part).get_attribute("aria-pressed") for part in ("mute", "solo")}
+        pressed = [part[0].upper() for part, is_pressed in buttons.items() if is_pressed == "true"]
         told[stem] = " ".join([mixer.lane(stem, "percent").text_content() or "", *pressed])
     return told
 
@@ -326,7 +327,7 @@ def test_a_song_s_mix_is_remembered_until_it_is_reset(mixer: Mixer) -> None:
     press("k")
     assert settings(mixer) == FULL | {"vocals": "100 % M"}
     press("a")
-    assert settings(mixer) == {stem: "100 % M" for stem in STEMS} | {"vocals": "100 %"}
+    assert settings(mixer) == dict.fromkeys(STEMS, "100 % M") | {"vocals": "100 %"}
     press("ArrowDown")
     press("p")
     assert settings(mixer) == FULL | {"drums": "100 % M"}
@@ -356,14 +357,11 @@ def test_a_song_s_mix_is_remembered_until_it_is_reset(mixer: Mixer) -> None:
     press("Enter")
     assert settings(mixer) == FULL
     expect(mixer.part("loop")).to_have_attribute("aria-pressed", "false")
-    page.evaluate("(id) => localStorage.setItem(`mixer.${id}`, '{\"values\": {\"mix\": {\"bass\": 7}, \"loop\": [1]}}')", song_of(mixer))
+    foreign = '{"values": {"mix": {"bass": 7, "drums": {"volume": 151, "muted": 1}}, "loop": [1]}}'
+    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [f"mixer.{mixer.root.get_attribute('data-song')}", foreign])
     page.reload()
     mixer.expect("ready")
     assert settings(mixer) == FULL
-
-
-def song_of(mixer: Mixer) -> str:
-    return mixer.root.get_attribute("data-song") or ""
 
 
 # As if the song's own sound were its vocals: a quarter of the power of the four tones.
