@@ -29,7 +29,7 @@ export async function openMixer(root) {
   for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
   showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
   try {
-    const sources = await outlast(() => openStems(lanes, "wav" in root.dataset), { tell: showProblem });
+    const sources = await outlast(() => openStems(lanes, "wav" in root.dataset, root.dataset.previews), { tell: showProblem });
     showProblem(null);
     new Mixer(root, { lanes, ruler, sources });
     announce("The mixer is ready.");
