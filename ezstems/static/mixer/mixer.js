@@ -35,7 +35,8 @@ export async function openMixer(root) {
   for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
   showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
   try {
-    const open = () => Promise.all([openStems(lanes, "wav" in root.dataset), openOriginal(root)]);
+    const { wav, previews } = root.dataset;
+    const open = () => Promise.all([openStems(lanes, wav !== undefined, previews), openOriginal(root)]);
     const [sources, original] = await outlast(open, { tell: showProblem });
     showProblem(null);
     new Mixer(root, { lanes, ruler, sources, original });
