@@ -5,6 +5,7 @@ from ezstems.audio.decode import SAMPLE_RATE_HZ
 from ezstems.audio.kinds import UPLOAD_EXTENSIONS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
+from ezstems.audio.preview import PREVIEW_MEDIA_TYPE
 from ezstems.audio.stems import BANDS, CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT, LOST_UPLOAD
 from ezstems.jobs.desk import Desk, Keep, current_desk
@@ -24,6 +25,7 @@ __all__ = [
     "OUTPUTS",
     "Opened",
     "PARAMETERS",
+    "PREVIEW_MEDIA_TYPE",
     "SAMPLE_RATE_HZ",
     "STEMS",
     "UPLOAD_EXTENSIONS",

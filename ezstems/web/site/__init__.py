@@ -9,6 +9,7 @@ from ezstems.web.site import (
     login,
     manual,
     password,
+    previews,
     register,
     songs,
     stems,
@@ -23,5 +24,5 @@ MAX_FORM_BYTES = 1024 * 1024
 def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
-    for page in (landing, register, login, password, account, upload, songs, stems, docs, manual, webhook):
+    for page in (landing, register, login, password, account, upload, songs, stems, previews, docs, manual, webhook):
         app.register_blueprint(page.blueprint)
