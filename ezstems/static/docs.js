@@ -20,7 +20,10 @@ function addCopyButton(block) {
       said.textContent = "";
     }, 3000);
   });
-  block.after(button);
+  const corner = document.createElement("div");
+  corner.className = "copied-from";
+  block.replaceWith(corner);
+  corner.append(block, button);
 }
 
 /** Turn sections into tabs that arrow keys walk through. */
