@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.known_stems import AMPLITUDE, period
 from tests.browser.known_stems import stem as known
@@ -157,3 +157,18 @@ def test_ten_minutes_take_little_memory(
     assert not [url for url in asked if "/stems/" in url]
     listener.delete(job_id)
     assert not list(previewing.instance.glob(f"results/{job_id}*"))
+
+
+def test_the_original_is_heard_beside_the_stems_where_the_upload_is_kept(
+    previewing: Server, listener: Visitor, song: str, open_page: Callable[..., Page]
+) -> None:
+    """The song that was uploaded is silence, its stems aren't: what is heard is told by that."""
+    mixer = Mixer.open(open_page(previewing, listener), song)
+    expect(mixer.part("original")).to_be_visible()
+    mixer.play()
+    mixer.until(lambda moment: moment.mix > 0.01)
+    mixer.page.keyboard.press("b")
+    expect(mixer.part("original")).to_have_attribute("aria-pressed", "true")
+    mixer.until(lambda moment: moment.state == "playing" and moment.mix == 0)
+    mixer.page.keyboard.press("b")
+    mixer.until(lambda moment: moment.mix > 0.01)
