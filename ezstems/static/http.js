@@ -7,6 +7,8 @@ export class Refused extends Problem {} // however often the same file is sent
 
 export const SESSION_ENDED = "Your session ended. Log in again, then come back to this page.";
 export const OFFLINE = "The server can't be reached. Check the connection.";
+export const NOT_READY = "The server can't be reached just now: it is being started, or has too much to do.";
+const GATEWAY_STATUSES = [502, 503, 504]; // a proxy's, for a server that doesn't answer it
 const GONE = "It is no longer on the server: it has expired or was deleted.";
 const TOO_LARGE = "The file is too large for this server."; // as a proxy before it says
 const REFUSALS = ["Invalid audio file", "File too large"]; // as the API names its errors
@@ -36,6 +38,7 @@ export async function request(url, { headers = {}, ...options } = {}) {
   }
   if (response.ok) return response;
   if (response.type === "opaqueredirect" || response.status === 401) throw new SessionEnded(SESSION_ENDED);
+  if (GATEWAY_STATUSES.includes(response.status)) throw new Offline(NOT_READY);
   throw problemOf(response.status, await response.json().catch(() => null));
 }
 

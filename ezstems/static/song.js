@@ -5,6 +5,7 @@ import { openMixer } from "./mixer/mixer.js";
 import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
 import { isActive, spokenText, Watcher } from "./states.js";
 
+const title = document.title;
 const find = () => document.querySelector("[data-song-page]");
 
 /** Open the mixer if it's there; otherwise follow the song until it is. */
@@ -27,6 +28,7 @@ function follow(id) {
         return;
       }
       showState(find(), item);
+      document.title = `${item.status === "processing" ? `${item.progress ?? 0} %` : "Waiting"} · ${title}`;
       if (spoken !== null && spoken !== spokenText(item)) announce(spokenText(item));
       spoken = spokenText(item);
     },
@@ -38,6 +40,7 @@ async function replace() {
   const hadFocus = find().contains(document.activeElement);
   const fresh = (await fetchPage(location.href)).querySelector("[data-song-page]");
   find().replaceWith(fresh);
+  document.title = title;
   if (hadFocus) fresh.querySelector("h1").focus();
   announce(fresh.dataset.status === "failed" ? "The separation failed." : "The song is separated.");
   begin();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { askJson, Offline, outlast, persist, Problem, Refused, request, SessionEnded } from "../../ezstems/static/http.js";
+import { askJson, NOT_READY, Offline, outlast, persist, Problem, Refused, request, SessionEnded } from "../../ezstems/static/http.js";
 import { WavSource } from "../../ezstems/static/mixer/pcm.js";
 import { FLOATS, frameBytes, INTEGERS } from "../../ezstems/static/mixer/samples.js";
 import { buildHeader } from "../../ezstems/static/mixer/wavfile.js";
@@ -18,8 +18,20 @@ test("an error's own words are shown", async () => {
   await assert.rejects(request("/upload"), { message: "stems='3' must be 2, 4 or 5." });
   answer(404, "<h1>Not found</h1>");
   await assert.rejects(request("/songs/1_2"), /no longer on the server/);
-  answer(502, "<h1>Bad gateway</h1>");
+  answer(500, "<h1>Internal error</h1>");
   await assert.rejects(request("/songs"), /Try again/);
+});
+
+test("a proxy whose server doesn't answer is outlasted like a lost connection", async () => {
+  const statuses = [502, 503, 504, 200];
+  globalThis.fetch = async () => new Response("<h1>nginx</h1>", { status: statuses.shift() });
+  const told = [];
+  const response = await outlast(() => request("/songs"), { tell: (problem) => told.push(problem), delayMs: 0 });
+  assert.equal(response.status, 200);
+  assert.deepEqual(told.map(({ message }) => message), Array(3).fill(NOT_READY));
+  assert.ok(told.every((problem) => problem instanceof Offline));
+  answer(500, "<h1>Internal error</h1>");
+  await assert.rejects(outlast(() => request("/songs"), { tell: assert.fail, delayMs: 0 }), Problem);
 });
 
 test("a session that ended, by 401 or by a redirect to the login, is told apart", async () => {

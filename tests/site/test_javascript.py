@@ -32,7 +32,7 @@ def test_the_scripts(tmp_path: Path) -> None:
 
 
 def test_the_parts_that_scripts_look_for_are_on_the_pages() -> None:
-    pages = "".join(template.read_text() for template in (STATIC.parent / "templates").glob("*.html"))
+    pages = "".join(template.read_text() for template in (STATIC.parent / "templates").rglob("*.html"))
     scripts = "".join(script.read_text() for script in STATIC.rglob("*.js"))
     names = set(re.findall(r"""part\("([\w-]+)"\)|data-part="?([\w-]+)""", scripts))
     assert len(names) > 20
@@ -41,7 +41,7 @@ def test_the_parts_that_scripts_look_for_are_on_the_pages() -> None:
 
 
 def test_no_page_holds_script_or_style() -> None:
-    for template in sorted((STATIC.parent / "templates").glob("*.html")):
+    for template in sorted((STATIC.parent / "templates").rglob("*.html")):
         text = template.read_text()
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text), template.name
         for script in re.findall(r"<script([^>]*)>", text):

@@ -2,7 +2,8 @@
 
 const STEP_SECONDS = 5;
 const SMALL_STEP_SECONDS = 1;
-const LETTERS = { m: "mute", s: "solo", l: "loop", i: "loopIn", o: "loopOut" };
+const LETTERS = { m: "mute", s: "solo", l: "loop", i: "loopIn", o: "loopOut", b: "original" };
+const PRESETS = { k: "karaoke", a: "a cappella", p: "practise", 0: "everything" };
 
 /** Return what a key event asks for, or null; `place` says what has the focus: text, range, control or page. */
 export function commandOf({ key, shiftKey, ctrlKey, altKey, metaKey, repeat }, place) {
@@ -11,6 +12,8 @@ export function commandOf({ key, shiftKey, ctrlKey, altKey, metaKey, repeat }, p
   if (/^[1-9]$/.test(key)) return repeat ? null : { do: "soloLane", lane: Number(key) - 1 };
   const letter = LETTERS[key.toLowerCase()];
   if (letter) return repeat ? null : { do: letter };
+  const preset = PRESETS[key.toLowerCase()];
+  if (preset) return repeat ? null : { do: "preset", preset };
   // A button keeps its space bar.
   if (key === " ") return repeat || place === "control" ? null : { do: "toggle" };
   // A slider keeps its arrows, Home and End.

@@ -1,7 +1,9 @@
 // One stem's lane on the page: its buttons, slider, meter and waveform.
 
+import { MAX_VOLUME_PERCENT } from "./gains.js";
 import { Wave } from "./wave.js";
 
+export const FULL_VOLUME_PERCENT = 100;
 const QUIETEST_DB = 60; // below this the meter is empty
 
 export class Lane {
@@ -14,20 +16,42 @@ export class Lane {
     this.url = element.dataset.url;
     this.muted = false;
     this.solo = false;
-    this.volume = 100;
+    this.volume = FULL_VOLUME_PERCENT;
     this.canvas = this.#part("wave");
     this.wave = new Wave(this.canvas);
     this.#part("mute").addEventListener("click", () => this.toggle("muted"));
     this.#part("solo").addEventListener("click", () => this.toggle("solo"));
     const slider = this.#part("volume");
+    slider.addEventListener("input", () => this.set({ volume: Number(slider.value) }));
+    slider.addEventListener("dblclick", () => this.set({ volume: FULL_VOLUME_PERCENT }));
     // What a browser remembers of the form of an earlier visit isn't what is heard.
+    this.#show();
+    for (const name of ["controls", "wave", "volume", "percent", "level"]) this.#part(name).hidden = false;
+  }
+
+  /** What was set on the lane. */
+  get settings() {
+    return { muted: this.muted, solo: this.solo, volume: this.volume };
+  }
+
+  /** Set some of `muted`, `solo` and `volume`; what no lane can have is left as it is. */
+  set({ muted, solo, volume }) {
+    if (typeof muted === "boolean") this.muted = muted;
+    if (typeof solo === "boolean") this.solo = solo;
+    if (Number.isInteger(volume) && volume >= 0 && volume <= MAX_VOLUME_PERCENT) this.volume = volume;
+    this.#show();
+    this.changed();
+  }
+
+  #show() {
+    this.#part("mute").setAttribute("aria-pressed", String(this.muted));
+    this.#part("solo").setAttribute("aria-pressed", String(this.solo));
+    const slider = this.#part("volume");
     slider.value = this.volume;
-    slider.addEventListener("input", () => {
-      this.volume = Number(slider.value);
-      slider.setAttribute("aria-valuetext", `${this.volume} %`);
-      this.changed();
-    });
-    for (const name of ["controls", "wave", "volume", "level"]) this.#part(name).hidden = false;
+    slider.style.setProperty("--filled", String(this.volume / MAX_VOLUME_PERCENT));
+    slider.setAttribute("aria-valuetext", `${this.volume} %`);
+    this.#part("percent").textContent = `${this.volume} %`;
+    this.#part("percent").toggleAttribute("data-full", this.volume === FULL_VOLUME_PERCENT);
   }
 
   #part(name) {
@@ -36,9 +60,7 @@ export class Lane {
 
   /** Switch `muted` or `solo`; return what to say of it. */
   toggle(what) {
-    this[what] = !this[what];
-    this.#part(what === "solo" ? "solo" : "mute").setAttribute("aria-pressed", String(this[what]));
-    this.changed();
+    this.set({ [what]: !this[what] });
     return `${this.stem}${this[what] ? "" : " not"} ${what}`;
   }
 

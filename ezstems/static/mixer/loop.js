@@ -44,6 +44,12 @@ export class Loop {
     this.#apply();
   }
 
+  /** Take the loop away. */
+  clear() {
+    [this.#region, this.#isOn] = [null, false];
+    this.#apply();
+  }
+
   #set(start, end) {
     const region = loopOf(start, end, this.#length);
     if (!region) return;

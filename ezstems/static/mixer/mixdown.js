@@ -28,10 +28,11 @@ export function mix(stems, gains) {
 /** Mix sources, all of one kind, down to a file of that kind; return it as a Blob, and how many samples were clipped. */
 export async function mixdown(sources, gains, length, { tell, signal }) {
   if (!gains.some(Boolean)) throw new Problem("Every stem is silent: there is nothing to mix.");
-  const header = buildHeader(length, sources[0].kind);
+  // Silent stems aren't fetched, and of one that plays a preview what that is of.
+  const heard = [];
+  for (const source of sources.filter((_, number) => gains[number])) heard.push((await source.exact?.()) ?? source);
+  const header = buildHeader(length, heard[0].kind);
   if (header === null) throw new Problem("The mix would be over 4 GB, more than a WAV file holds.");
-  // Silent stems aren't fetched.
-  const heard = sources.filter((_, number) => gains[number]);
   const factors = gains.filter(Boolean);
   const parts = [header];
   let clipped = 0;

@@ -6,11 +6,17 @@ import { Chunks } from "./chunks.js";
 import { listenToDownload } from "./download.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
+import { keepLoop, keepMix, restore } from "./kept.js";
 import { listenToKeys, skipOf } from "./keyboard.js";
-import { Lane } from "./lane.js";
+import { FULL_VOLUME_PERCENT, Lane } from "./lane.js";
 import { Loop } from "./loop.js";
+import { measured } from "./loudness.js";
+import { Media } from "./media.js";
 import { mixdown } from "./mixdown.js";
+import { Original } from "./original.js";
+import { openOriginal } from "./original_source.js";
 import { listenToPointer } from "./pointer.js";
+import { Presets } from "./presets.js";
 import { Scrubber } from "./scrub.js";
 import { Ruler } from "./ruler.js";
 import { openStems, showPeaks } from "./stems.js";
@@ -29,9 +35,11 @@ export async function openMixer(root) {
   for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
   showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
   try {
-    const sources = await outlast(() => openStems(lanes, "wav" in root.dataset), { tell: showProblem });
+    const { wav, previews } = root.dataset;
+    const open = () => Promise.all([openStems(lanes, wav !== undefined, previews), openOriginal(root)]);
+    const [sources, original] = await outlast(open, { tell: showProblem });
     showProblem(null);
-    new Mixer(root, { lanes, ruler, sources });
+    new Mixer(root, { lanes, ruler, sources, original });
     announce("The mixer is ready.");
   } catch (problem) {
     root.dataset.state = "failed";
@@ -50,25 +58,39 @@ class Mixer {
   #scrubber;
   #graph;
   #view;
+  #presets;
+  #original; // null where there is none
+  #media;
   #drag = null; // while the pointer scrubs: {wasPlaying}
   #selected = 0;
   #timer = null;
 
-  constructor(root, { lanes, ruler, sources }) {
+  constructor(root, { lanes, ruler, sources, original }) {
     this.#root = root;
     this.#lanes = lanes;
     this.#sources = sources;
     this.#length = Math.max(...sources.map((source) => source.frames));
-    this.#graph = new Graph(lanes.length);
-    const chunks = new Chunks(sources, this.#length);
-    this.#transport = new Transport(chunks, this.#graph, this.#length, {
+    this.#original = original && new Original(lanes.length);
+    const heard = original ? [...sources, original] : sources;
+    this.#graph = new Graph(heard.length);
+    const chunks = new Chunks(heard, this.#length);
+    const read = original ? measured(chunks, this.#original.loudness) : chunks;
+    this.#transport = new Transport(read, this.#graph, this.#length, {
       changed: () => this.#stateChanged(),
       failed: showProblem,
     });
     this.#scrubber = new Scrubber(chunks, this.#graph, this.#length);
-    this.#loop = new Loop(this.#transport, this.#length, () => this.#view.showLoop());
+    this.#loop = new Loop(this.#transport, this.#length, () => this.#loopChanged());
     this.#view = new View(root, { lanes, ruler, transport: this.#transport, loop: this.#loop, length: this.#length });
     ruler.setLength(this.#length / RATE_HZ);
+    this.#presets = new Presets(this.#part("preset"), lanes);
+    this.#media = new Media({
+      name: root.dataset.name,
+      length: this.#length,
+      transport: this.#transport,
+      act: (command) => this.#act(command),
+    });
+    restore(root.dataset.song, lanes, this.#loop, this.#transport);
     this.#listenToLanes();
     this.#listenToWave(ruler.canvas, true);
     this.#listenToControls();
@@ -76,9 +98,12 @@ class Mixer {
       this.#transport.pause();
       chunks.abandon();
       this.#graph.close();
+      this.#media.close();
     });
     for (const control of root.querySelectorAll("[data-needs-stems]")) control.disabled = false;
+    this.#part("original").hidden = !original;
     this.#setGains();
+    this.#presets.show();
     this.#view.showPosition();
     this.#view.showState("ready");
   }
@@ -87,15 +112,41 @@ class Mixer {
     return this.#root.querySelector(`[data-part="${name}"]`);
   }
 
+  #mixChanged() {
+    this.#original?.leave();
+    this.#setGains();
+    this.#presets.show();
+    keepMix(this.#root.dataset.song, this.#lanes);
+  }
+
+  #loopChanged() {
+    this.#view.showLoop();
+    keepLoop(this.#root.dataset.song, this.#loop);
+  }
+
+  #reset() {
+    for (const lane of this.#lanes) lane.set({ muted: false, solo: false, volume: FULL_VOLUME_PERCENT });
+    this.#loop.clear();
+    return "The mix is as it was separated";
+  }
+
+  #compare() {
+    const said = this.#original.toggle(gainsOf(this.#lanes));
+    this.#setGains();
+    return said;
+  }
+
   #setGains() {
-    const gains = gainsOf(this.#lanes);
+    const stems = gainsOf(this.#lanes);
+    const gains = this.#original?.gains(stems) ?? stems;
+    this.#view.showOriginal(this.#original?.isOn ?? false);
     this.#graph.setGains(gains);
     this.#lanes.forEach((lane, number) => lane.showGain(gains[number]));
   }
 
   #listenToLanes() {
     this.#lanes.forEach((lane, number) => {
-      lane.changed = () => this.#setGains();
+      lane.changed = () => this.#mixChanged();
       for (const name of ["pointerdown", "focusin"]) lane.element.addEventListener(name, () => this.#select(number));
       this.#listenToWave(lane.canvas, false);
     });
@@ -112,7 +163,8 @@ class Mixer {
   }
 
   #listenToControls() {
-    const commands = { play: "toggle", loop: "loop", "loop-start": "loopIn", "loop-end": "loopOut", keys: "help" };
+    const commands = { play: "toggle", loop: "loop", "loop-start": "loopIn", "loop-end": "loopOut" };
+    Object.assign(commands, { keys: "help", original: "original", reset: "reset" });
     for (const [name, command] of Object.entries(commands)) {
       this.#part(name).addEventListener("click", () => this.#act({ do: command }));
     }
@@ -139,6 +191,7 @@ class Mixer {
     const acts = {
       toggle: () => (transport.isPlaying ? transport.pause() : this.#play()),
       skip: () => this.#seek(transport.position + command.seconds * RATE_HZ),
+      seek: () => this.#seek(command.seconds * RATE_HZ),
       toStart: () => this.#seek(0),
       toEnd: () => this.#seek(this.#length),
       loop: () => this.#loop.toggle(),
@@ -148,6 +201,9 @@ class Mixer {
       solo: () => announce(lane.toggle("solo")),
       soloLane: () => lane && announce(lane.toggle("solo")),
       select: () => announce(`${this.#select(this.#selected + command.by).stem} selected`),
+      original: () => this.#original && announce(this.#compare()),
+      preset: () => announce(this.#presets.apply(command.preset, lane)),
+      reset: () => announce(this.#reset()),
       help: () => this.#part("help").showModal(),
     };
     acts[command.do]();
@@ -161,6 +217,7 @@ class Mixer {
   #seek(frame) {
     this.#transport.seek(frame);
     this.#view.showPosition();
+    this.#media.show();
   }
 
   #select(number) {
@@ -199,6 +256,7 @@ class Mixer {
       this.#view.showLevels({ stems: this.#lanes.map(() => 0), mix: 0 });
     }
     this.#view.showPosition();
+    this.#media.show();
   }
 
   #tick() {

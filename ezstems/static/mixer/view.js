@@ -38,7 +38,8 @@ export class View {
   /** Show whether it plays; the words for a wait come only if it lasts. */
   showState(state) {
     this.#root.dataset.state = state;
-    this.#part("play").textContent = this.#transport.isPlaying ? "Pause" : "Play";
+    this.#part("play-text").textContent = this.#transport.isPlaying ? "Pause" : "Play";
+    this.#part("play").toggleAttribute("data-playing", this.#transport.isPlaying);
     setTimeout(() => {
       this.#part("status").textContent = this.#transport.state === "buffering" ? this.#waitText : "";
     }, PATIENCE_MS);
@@ -61,6 +62,7 @@ export class View {
     this.#part("time").textContent = `${clockText(seconds)} / ${clockText(total)}`;
     const seek = this.#part("seek");
     if (!this.#isSliding) seek.value = seconds;
+    seek.style.setProperty("--filled", String(seconds / total));
     // A focused slider whose text changes by itself would be read aloud without end.
     if (!this.#transport.isPlaying || document.activeElement !== seek) {
       seek.setAttribute("aria-valuetext", spokenTime(seconds, total));
@@ -85,7 +87,14 @@ export class View {
   showLoop() {
     this.#part("loop").setAttribute("aria-pressed", String(this.#loop.isOn));
     this.#part("loop-text").textContent = this.#loop.text;
+    this.#part("loop-hint").hidden = this.#loop.text !== "";
     this.showPosition(); // a loop may have moved it
+  }
+
+  /** Show whether the original is heard in the lanes' place. */
+  showOriginal(isHeard) {
+    this.#root.toggleAttribute("data-original-heard", isHeard);
+    this.#part("original").setAttribute("aria-pressed", String(isHeard));
   }
 
   /** Show how loud each stem and the mix are. */

@@ -1,15 +1,16 @@
-// A lane's waveform on its canvas: what was played in another colour, the loop, and where the song is.
+// A lane's waveform on its canvas: what was played in full colour and the rest paler, the loop, and where the song is.
 
 import { columnsOf } from "./peaks.js";
 
 // The canvas' own colour is that of its stem; the others are the stylesheet's.
-const COLOURS = { played: "", plain: "var(--edge)", playhead: "var(--ink)", loop: "var(--accent)" };
+const COLOURS = { stem: "", playhead: "var(--ink)", loop: "var(--accent)" };
 const LOOP_OPACITY = 0.25;
+const UNPLAYED_OPACITY = 0.45;
 
 export class Wave {
   #canvas;
   #peaks = new Uint8Array(); // none: a flat line
-  #layers = null; // the waveform in both colours, drawn once a size and colour scheme
+  #layer = null; // the waveform, drawn once a size and colour scheme
   #colours = {};
   #shown = "";
   #view = { position: 0, loop: null };
@@ -27,7 +28,7 @@ export class Wave {
   /** Show a position, a fraction of the song, and a loop of two fractions and `isOn`, or null. */
   show(view) {
     this.#view = view;
-    if (this.#layers) this.#draw();
+    if (this.#layer) this.#draw();
   }
 
   /** Draw anew: the size, the screen or the colours have changed. */
@@ -35,7 +36,7 @@ export class Wave {
     const canvas = this.#canvas;
     canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    this.#layers = null;
+    this.#layer = null;
     if (!canvas.width || !canvas.height) return; // not laid out yet
     for (const [name, colour] of Object.entries(COLOURS)) {
       // A drawing takes no var(): the browser resolves it as a real property's value.
@@ -44,12 +45,12 @@ export class Wave {
     }
     canvas.style.color = "";
     const columns = columnsOf(this.#peaks, Math.ceil(canvas.clientWidth));
-    this.#layers = ["plain", "played"].map((name) => this.#layer(columns, this.#colours[name]));
+    this.#layer = this.#drawing(columns, this.#colours.stem);
     this.#shown = "";
     this.#draw();
   }
 
-  #layer(columns, colour) {
+  #drawing(columns, colour) {
     const { width, height } = this.#canvas;
     const layer = document.createElement("canvas");
     [layer.width, layer.height] = [width, height];
@@ -71,7 +72,7 @@ export class Wave {
     if (shown === this.#shown) return; // nothing moved by a whole pixel
     this.#shown = shown;
     const context = this.#canvas.getContext("2d");
-    const [plain, played] = this.#layers;
+    const layer = this.#layer;
     context.clearRect(0, 0, width, height);
     if (loop) {
       context.fillStyle = this.#colours.loop;
@@ -82,8 +83,10 @@ export class Wave {
       context.fillRect(from, top, Math.max(devicePixelRatio, to - from), height - top);
       context.globalAlpha = 1;
     }
-    if (head < width) context.drawImage(plain, head, 0, width - head, height, head, 0, width - head, height);
-    if (head > 0) context.drawImage(played, 0, 0, head, height, 0, 0, head, height);
+    context.globalAlpha = UNPLAYED_OPACITY;
+    if (head < width) context.drawImage(layer, head, 0, width - head, height, head, 0, width - head, height);
+    context.globalAlpha = 1;
+    if (head > 0) context.drawImage(layer, 0, 0, head, height, 0, 0, head, height);
     context.fillStyle = this.#colours.playhead;
     context.fillRect(Math.min(width - devicePixelRatio, head), 0, devicePixelRatio, height);
   }

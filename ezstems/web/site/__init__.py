@@ -10,6 +10,7 @@ from ezstems.web.site import (
     manual,
     model_notice,
     password,
+    previews,
     register,
     songs,
     stems,
@@ -25,5 +26,5 @@ def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     app.add_template_global(model_notice.bundled_models)
-    for page in (landing, register, login, password, account, upload, songs, stems, docs, manual, webhook):
+    for page in (landing, register, login, password, account, upload, songs, stems, previews, docs, manual, webhook):
         app.register_blueprint(page.blueprint)

@@ -10,6 +10,7 @@ from ezstems.web.site.markdown import Page, render
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # In the order in which an operator needs them.
 PAGES = (
+    "mixer",
     "deployment",
     "scaling",
     "models",
