@@ -10,6 +10,7 @@ POLICY = "; ".join(
         "img-src 'self'",
         "connect-src 'self'",
         "media-src 'self' blob:",
+        "manifest-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",

@@ -19,6 +19,7 @@ POLICY = {
     "img-src": "'self'",
     "connect-src": "'self'",
     "media-src": "'self' blob:",
+    "manifest-src": "'self'",
     "form-action": "'self'",
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
