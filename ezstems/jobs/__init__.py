@@ -6,7 +6,7 @@ from ezstems.audio.kinds import UPLOAD_EXTENSIONS
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.preview import PREVIEW_MEDIA_TYPE
-from ezstems.audio.stems import BANDS, CUTOFFS, STEMS
+from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT, LOST_UPLOAD
 from ezstems.jobs.desk import Desk, Keep, current_desk
 from ezstems.jobs.events import job_happened
@@ -14,7 +14,6 @@ from ezstems.jobs.incoming import Incoming, Unkept
 from ezstems.jobs.opened import Opened
 
 __all__ = [
-    "BANDS",
     "CUTOFFS",
     "DAMAGED_RESULT",
     "FORMATS",

@@ -47,7 +47,7 @@ def pack(archive: Archive, job: Job, folder: Path, stopping: Callable[[], bool])
                     sounds[ORIGINAL] = _add(packed, ORIGINAL, Preview(opened, job.samples, stopping))
                 except UnreadableAudio as error:  # it was readable when it was separated
                     raise EncodingFailed(str(error)) from error
-        packed.writestr(CONTENTS, json.dumps(_contents(job.samples, sounds)))
+        packed.writestr(CONTENTS, json.dumps(_contents(job, sounds)))
     return path
 
 
@@ -79,9 +79,10 @@ def _open(archive: Archive, job: Job, name: str) -> Opened:
         raise FileNotFoundError(name) from error
 
 
-def _contents(frames: int, sounds: dict[str, Any]) -> dict[str, Any]:
+def _contents(job: Job, sounds: dict[str, Any]) -> dict[str, Any]:
     shape = {"chunk_frames": preview.CHUNK_FRAMES, "lead_in_frames": preview.MARGIN_FRAMES}
-    return {"frames": frames, **shape, "sounds": sounds}
+    clips = outputs.FORMATS[job.output].clips  # as the stems themselves do: 16 bits are enough for who plays it
+    return {"frames": job.samples, "clips": clips, **shape, "sounds": sounds}
 
 
 def _add(packed: zipfile.ZipFile, name: str, made: Preview) -> dict[str, Any]:

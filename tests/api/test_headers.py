@@ -14,7 +14,7 @@ from tests.support.sessions import log_in, token
 PACKAGE = Path(ezstems.__file__).parent
 POLICY = {
     "default-src": "'none'",
-    "script-src": "'self'",
+    "script-src": "'self' 'wasm-unsafe-eval'",
     "style-src": "'self'",
     "img-src": "'self'",
     "connect-src": "'self'",

@@ -122,12 +122,15 @@ def test_dropped_songs_are_watched_until_they_can_be_mixed(
 
     rows["three"].get_by_role("link", name="Open").click()
     expect(page.get_by_text("Waiting: next in the queue")).to_be_visible()
+    expect(page).to_have_title(re.compile("^Waiting · .*three.wav · EzStems$"))
     page.evaluate("window.isSamePage = true")
     second = next(row["id"] for row in held.rows("SELECT id FROM jobs WHERE status = 'processing'"))
     (held.instance / f"let-{second}").touch()
     expect(page.get_by_text("Separating: 85 %")).to_be_visible()
+    expect(page).to_have_title(re.compile("^85 % · .*three.wav · EzStems$"))
     held.release()
     Mixer(page).expect("ready")
+    expect(page).to_have_title(re.compile("^[^·%]*three.wav · EzStems$"))
     assert page.evaluate("window.isSamePage")
     Mixer(page).play()
 

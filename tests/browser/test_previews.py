@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, expect
 
-from tests.browser.known_stems import AMPLITUDE, period
+from tests.browser.known_stems import AMPLITUDE, CYCLES, PERIOD_SAMPLES
 from tests.browser.known_stems import stem as known
 from tests.browser.mixers import Mixer
 from tests.browser.test_long_song import private_bytes
 from tests.browser.visitors import Visitor, silence
 from tests.support.servers import Server
 
-RATE_HZ, CHUNK_FRAMES = 44_100, 176_400
+RATE_HZ, CHUNK_FRAMES, HALF = 44_100, 176_400, 20_000
 SECONDS = 21.3
 LINE_BYTES_A_SECOND, LINE_LATENCY_MS = 200_000, 40  # 1.6 Mbit/s
 STEMS = ("vocals", "drums", "bass", "piano", "other")
-LONG_SECONDS = 600
+LONG_SECONDS = 120  # thrice what is kept; at five times that it is the same
 MOST_BYTES = 250_000_000
 # What the mixer's own source reads, from one frame to another, of one stem.
 READ = """async ([stem, start, end]) => {
@@ -53,9 +53,16 @@ def song(previewing: Server, listener: Visitor) -> str:
     return song_with_previews(previewing, listener, SECONDS, output="mp3")
 
 
+def frames_late(stem: str, heard: np.ndarray, wanted: np.ndarray) -> float:
+    """Return by how many frames a tone is late, by its phase: exact to far less than one."""
+    step = 2 * np.pi * CYCLES[stem] / PERIOD_SAMPLES
+    turn = np.exp(-1j * step * np.arange(len(wanted))) * np.hanning(len(wanted))
+    return float(np.angle((wanted * turn).sum() / (heard * turn).sum()) / step)
+
+
 def read(page: Page, stem: str, start: int, end: int) -> tuple[int, np.ndarray]:
     frames, samples = page.evaluate(READ, [stem, start, end])
-    return frames, np.array(samples).reshape(-1, 2)
+    return frames, np.array(samples).reshape(-1, 2) / 32768  # they come as 16 bits, as the stems do
 
 
 def test_chunks_join_to_the_frame(
@@ -66,22 +73,18 @@ def test_chunks_join_to_the_frame(
     whole = round(SECONDS * RATE_HZ)
     for stem in STEMS:
         wanted = known(stem, 5, whole) / 32768
-        for middle in (CHUNK_FRAMES, 3 * CHUNK_FRAMES):
-            frames, heard = read(page, stem, middle - 2000, middle + 2000)
+        for seam in (CHUNK_FRAMES, 3 * CHUNK_FRAMES):
+            frames, heard = read(page, stem, seam - HALF, seam + HALF)
             assert frames == whole
-            error = heard - wanted[middle - 2000 : middle + 2000]
-            # A frame's shift alone would be an error of 4 % in the lowest tone and 14 % in the highest.
-            tone = AMPLITUDE / 32768
-            assert np.abs(error[:, 0]).max() < 0.03 * tone, stem
-            shifts = [
-                np.square(heard[8 + shift : len(heard) - 8 + shift] - wanted[middle - 1992 : middle + 1992]).sum()
-                for shift in range(-2, 3)
-            ]
-            assert int(np.argmin(shifts)) == 2, (stem, shifts)  # no drift: every stem at its own frame
+            sought = wanted[seam - HALF : seam + HALF]
+            for half in (slice(None, HALF), slice(HALF, None)):
+                assert abs(frames_late(stem, heard[half, 0], sought[half, 0])) < 0.4, "no whole frame"
+            error = heard[:, 0] - sought[:, 0]
+            assert abs(error[HALF] - error[HALF - 1]) < 0.01 * AMPLITUDE / 32768, "a click"
     # The song's end is a frame like any other.
     _, end = read(page, "vocals", whole - 3000, whole)
     assert end.shape == (3000, 2)
-    assert np.abs(end[-1000:-50] - known("vocals", 5, whole)[-1000:-50] / 32768).max() < 0.03 * AMPLITUDE / 32768
+    assert np.abs(end[-1000:-50] - known("vocals", 5, whole)[-1000:-50] / 32768).max() < 0.05 * AMPLITUDE / 32768
 
 
 def test_a_home_line_hears_five_stems_at_once_and_without_a_stall(
@@ -131,10 +134,9 @@ def test_what_is_saved_is_made_of_the_stems_themselves(
     )
     wanted = sum(known(stem, 5, RATE_HZ).astype(int) for stem in STEMS)
     assert np.array_equal(np.array(mixed).reshape(-1, 2), wanted)
-    assert period("vocals", 5).any()
 
 
-def test_ten_minutes_take_little_memory(
+def test_a_long_song_takes_little_memory(
     previewing: Server, listener: Visitor, open_page: Callable[..., Page], browser: Browser
 ) -> None:
     job_id = song_with_previews(previewing, listener, LONG_SECONDS, output="mp3")
@@ -146,14 +148,30 @@ def test_ten_minutes_take_little_memory(
 
     page.on("request", note)
     mixer = Mixer.open(page, job_id)
+    before = private_bytes(browser)
     mixer.play()
     mixer.follow(3)
-    for second in range(60, LONG_SECONDS, 90):  # more chunks than are kept
+    for second in range(10, LONG_SECONDS, 10):  # more chunks than are kept
         mixer.part("seek").fill(str(second))
         mixer.until(lambda moment, second=second: moment.position > second + 0.3 and all(moment.levels.values()))
-    used = private_bytes(browser)
-    print("renderer bytes", used)
+    used = private_bytes(browser) - before
+    print("renderer bytes", used, before)
     assert used < MOST_BYTES
     assert not [url for url in asked if "/stems/" in url]
     listener.delete(job_id)
     assert not list(previewing.instance.glob(f"results/{job_id}*"))
+
+
+def test_the_original_is_heard_beside_the_stems_where_the_upload_is_kept(
+    previewing: Server, listener: Visitor, song: str, open_page: Callable[..., Page]
+) -> None:
+    """The song that was uploaded is silence, its stems aren't: what is heard is told by that."""
+    mixer = Mixer.open(open_page(previewing, listener), song)
+    expect(mixer.part("original")).to_be_visible()
+    mixer.play()
+    mixer.until(lambda moment: moment.mix > 0.01)
+    mixer.page.keyboard.press("b")
+    expect(mixer.part("original")).to_have_attribute("aria-pressed", "true")
+    mixer.until(lambda moment: moment.state == "playing" and moment.mix == 0)
+    mixer.page.keyboard.press("b")
+    mixer.until(lambda moment: moment.mix > 0.01)

@@ -63,7 +63,8 @@ export function interleave(left, right) {
   return pcm;
 }
 
-function sample(value) {
+/** Round a float to 16 bits, clipping what is above full scale. */
+export function sample(value) {
   return Math.max(-32768, Math.min(32767, Math.round(value * 32768)));
 }
 

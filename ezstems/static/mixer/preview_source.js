@@ -1,7 +1,8 @@
 // Previews as sources: Opus in chunks, each a file that is fetched and decoded by itself, then cut to its frames.
 
 import { askJson, bodyOf, Offline, persist, Problem, request, SessionEnded } from "../http.js";
-import { FLOATS } from "./samples.js";
+import { sample } from "./decoded.js";
+import { FLOATS, INTEGERS } from "./samples.js";
 import { RATE_HZ } from "./time.js";
 
 const TYPE = 'audio/ogg; codecs="opus"';
@@ -15,12 +16,12 @@ export class PreviewSource {
   #url;
   #contents;
   #last = { number: null, audio: null };
-  kind = FLOATS; // the decoder's own: what is louder than full scale is not clipped before it is mixed
 
   constructor(url, contents, exact) {
     this.#url = url;
     this.#contents = contents;
     this.frames = contents.frames;
+    this.kind = contents.clips ? INTEGERS : FLOATS; // half the memory where the stems themselves are 16 bits
     this.exact = exact;
   }
 
@@ -92,9 +93,13 @@ async function decode(bytes, { chunk_frames: chunkFrames, lead_in_frames: leadIn
   return audio;
 }
 
+/** Copy frames of an AudioBuffer; integers are rounded, and clipped as the stems were. */
 function interleaveInto(pcm, offset, audio, start, end) {
+  const isInteger = pcm instanceof Int16Array;
   for (let channel = 0; channel < 2; channel += 1) {
     const samples = audio.getChannelData(Math.min(channel, audio.numberOfChannels - 1)).subarray(start, end);
-    for (let i = 0; i < samples.length; i += 1) pcm[offset + 2 * i + channel] = samples[i];
+    for (let i = 0; i < samples.length; i += 1) {
+      pcm[offset + 2 * i + channel] = isInteger ? sample(samples[i]) : samples[i];
+    }
   }
 }
