@@ -34,7 +34,7 @@ def test_the_title_tells_how_far_songs_are_and_a_notice_that_one_is_done(
         page.goto(path)
         expect(page).to_have_title(f"40 % · 1 waiting · {name} · EzStems")
     upload, songs = context.pages
-    button = upload.get_by_role("button", name="Tell me when a song is done")
+    button = upload.get_by_role("button", name="Tell me when done")
     expect(button).to_have_attribute("aria-pressed", "false")
     assert upload.evaluate("Notification.permission") == "default", "nobody is asked who didn't ask for it"
     button.click()
