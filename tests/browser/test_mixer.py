@@ -367,7 +367,8 @@ def test_a_song_s_mix_is_remembered_until_it_is_reset(mixer: Mixer) -> None:
     assert settings(mixer) == FULL
     expect(mixer.part("loop")).to_have_attribute("aria-pressed", "false")
     foreign = '{"values": {"mix": {"bass": 7, "drums": {"volume": 151, "muted": 1}}, "loop": [1]}}'
-    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [f"mixer.{mixer.root.get_attribute('data-song')}", foreign])
+    key = f"mixer.{mixer.root.get_attribute('data-song')}"
+    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [key, foreign])
     page.reload()
     mixer.expect("ready")
     assert settings(mixer) == FULL
