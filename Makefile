@@ -77,7 +77,7 @@ bench: $(TOOLS)
 	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
 # `make soak ROUNDS=100 SEED=1`: kills and operators' slips at random moments, for ten minutes. With CLUSTER=1 the box
-# is a cluster of hosts, each a network namespace, which takes root and half an hour.
+# is a cluster of hosts, each a network namespace, which takes root and a quarter of an hour.
 soak: $(TOOLS)
 	ROUNDS=$(or $(ROUNDS),100) SEED=$(SEED) $(BIN)/python -m tests.soak$(if $(CLUSTER),.cluster)
 

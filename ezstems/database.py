@@ -67,6 +67,7 @@ def init_app(app: Flask) -> None:
             _set_up_sqlite(db.engine, sqlite_file(), watch)
         else:
             database_server.Outage(db.engine)
+            database_server.lose_rollbacks_with_the_connection(db.engine)
 
 
 def current_watch() -> DatabaseWatch:

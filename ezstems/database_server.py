@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import event
@@ -50,6 +51,26 @@ def is_away(error: BaseException | None) -> bool:
     if state is None:  # the client's own words, not the server's: that about values is no OperationalError
         return isinstance(error, OperationalError)
     return error.connection_invalidated or state.startswith(_AWAY)
+
+
+def lose_rollbacks_with_the_connection(engine: Engine) -> None:
+    """Let a rollback pass on a connection that is lost: the server rolled back when it lost it.
+
+    A transaction that only read ends in a rollback: it must not fail a request that is answered, or a job that runs.
+    """
+    dialect, roll_back = engine.dialect, engine.dialect.do_rollback
+
+    def do_rollback(connection: Any) -> None:
+        try:
+            roll_back(connection)
+        except dialect.loaded_dbapi.Error as error:
+            state = getattr(error, "sqlstate", None) or ""
+            if not (state.startswith(_AWAY) or dialect.is_disconnect(error, connection, None)):
+                raise
+            with suppress(dialect.loaded_dbapi.Error):
+                connection.close()  # the pool finds it so, and opens another
+
+    dialect.do_rollback = do_rollback  # type: ignore[assignment]
 
 
 class Outage:

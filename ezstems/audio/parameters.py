@@ -58,9 +58,9 @@ _BANDS = dict(
     zip(
         CUTOFFS,
         (
-            "full band: the stems add up to the song",
-            "11 kHz: nothing above it, as with Spleeter",
-            "16 kHz: nothing above it",
+            "full (recommended)",
+            "11 kHz (Spleeter's own)",
+            "16 kHz",
         ),
         strict=True,
     )
@@ -73,7 +73,7 @@ PARAMETERS = {
     parameter.name: parameter
     for parameter in (
         Parameter("stems", "Stems", _COUNTS, is_required=True, kind=int),
-        Parameter("cutoff", "Cutoff", _BANDS, _OTHER_BANDS, setting="EZSTEMS_CUTOFF"),
+        Parameter("cutoff", "Bandwidth", _BANDS, _OTHER_BANDS, setting="EZSTEMS_CUTOFF"),
         Parameter("output", "Format", _FORMATS),
     )
 }

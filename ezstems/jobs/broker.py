@@ -73,6 +73,10 @@ class Broker:
         places = {job.number: 0 for job in jobs}
         return places | shared_queue.places([job.number for job in jobs if job.status == QUEUED])
 
+    def at_once(self) -> int:
+        """Return how many separation processes live: each runs one job."""
+        return max(1, len(self._models()))
+
     def model(self) -> str:
         """Name the weights of the separation boxes that live."""
         if not has_app_context():

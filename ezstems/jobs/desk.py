@@ -64,7 +64,7 @@ class Desk:
         self.dispatch = self._make_dispatch(separate)
         self.waits = Waits(app)
         self.claims = Claims(app)
-        self.estimate = Estimate(app.config["EZSTEMS_SEPARATIONS"])
+        self.estimate = Estimate(self.dispatch.at_once)
         self._sweeper = retention.Sweeper(self._archive, app.config["EZSTEMS_RETENTION_HOURS"])
         duties = (
             self._check_database,

@@ -49,6 +49,10 @@ class Dispatch(Protocol):
         """Return the places of jobs by their numbers, 1 being the next to run, 0 for one that isn't waiting."""
         ...
 
+    def at_once(self) -> int:
+        """Return how many jobs of one queue run at a time, 1 at least."""
+        ...
+
     def model(self) -> str:
         """Name the weights that separate; raise ConfigurationError where there are none."""
         ...

@@ -1,6 +1,7 @@
 """When a job that waits or runs will probably have ended, by how long the last ones took."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 from sqlalchemy import select
@@ -17,10 +18,11 @@ REMEMBER_SECONDS = 10.0
 
 
 class Estimate:
-    """Estimate the ends of jobs, of which so many run at a time."""
+    """Estimate the ends of jobs; `at_once` says how many of them run at a time."""
 
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
+    def __init__(self, at_once: Callable[[], int]) -> None:
+        self._count_at_once = at_once
+        self._at_once = 1
         self._usual_seconds: float | None = None
         self._looked_seconds = float("-inf")
 
@@ -44,6 +46,7 @@ class Estimate:
         """Return how long a job usually takes; None before the first has ended."""
         if time.monotonic() - self._looked_seconds >= REMEMBER_SECONDS:
             self._looked_seconds = time.monotonic()
+            self._at_once = self._count_at_once()
             newest = select(Job.number, Job.status, Job.started_at, Job.finished_at).order_by(Job.number.desc())
             among = newest.limit(LOOK_BACK_ROWS).subquery()
             done = select(among.c.started_at, among.c.finished_at).where(

@@ -114,6 +114,10 @@ class Pool:
                 places[job.number] = place or 1  # one that has just left its queue was the next to run
         return places | (own_queue.places(elsewhere) if elsewhere else {})
 
+    def at_once(self) -> int:
+        """Return how many separation threads there are."""
+        return self._app.config["EZSTEMS_SEPARATIONS"]
+
     def model(self) -> str:
         """Name the weights that separate here."""
         return self._separate.label()

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path, PurePath
@@ -132,13 +133,15 @@ class StoreArchive:
         peaks: Peaks,
         progress: Callable[[], None] = lambda: None,
     ) -> int:
-        """Pack in the scratch folder, then put the peaks, then the ZIP: where it is, everything is."""
+        """Pack in the scratch folder, then put ZIP and peaks, both at once; once its row names them, both are there."""
         packed = self._scratch.path(f"{job.id}.zip")
         result_key, peaks_key = store_keys.results(job.id, self._owner)
         try:
             size_bytes = packing.pack(packed, stems, comment, progress)
-            patiently(lambda: self._put(peaks_key, peaks.json().encode()), progress)
-            patiently(lambda: self._put(result_key, packed), progress)
+            with ThreadPoolExecutor(1, thread_name_prefix="peaks") as aside:
+                peaks_put = aside.submit(patiently, lambda: self._put(peaks_key, peaks.json().encode()), progress)
+                patiently(lambda: self._put(result_key, packed), progress)
+                peaks_put.result()
             return size_bytes
         finally:
             packed.unlink(missing_ok=True)

@@ -8,9 +8,9 @@ from ezstems.models.idempotency_key import IdempotencyKey
 from ezstems.models.instance import Instance
 from ezstems.models.job import Job
 from ezstems.models.key import MAX_KEY_NAME, ApiKey
-from ezstems.models.rows import MAX_ID, utcnow
+from ezstems.models.rows import MAX_ID, shared_now, utcnow
 from ezstems.models.second import free_second
-from ezstems.models.separation_worker import SeparationWorker, shared_now
+from ezstems.models.separation_worker import SeparationWorker
 from ezstems.models.session import Session
 from ezstems.models.states import COMPLETED, CRASHED, DELETED, FAILED, PROCESSING, QUEUED, STALLED, STATES
 from ezstems.models.user import CUSTOM_MAX_MB, PLAN_MAX_MB, PLANS, User

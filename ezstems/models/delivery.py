@@ -1,6 +1,7 @@
 """Deliveries: what is to be told to a URL, from the end of a job, whose transaction makes it, to a 2xx or giving up.
 
-One that is being sent is leased: `next_at` is when the lease ends and anybody else may try, `claim` whose it is.
+One that is being sent is leased: `next_at` is when the lease ends and anybody else may try, `claim` whose it is. Due
+is what is due by the clock that all boxes share.
 """
 
 import json
@@ -15,7 +16,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, ScalarSelect, and_, d
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import AHEAD, change_one, update_one, utcnow
+from ezstems.models.rows import AHEAD, change_one, shared_now, update_one, utcnow
 from ezstems.models.user import User
 from ezstems.models.webhook import Webhook
 
@@ -74,7 +75,7 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     body: Mapped[str]
     state: Mapped[str] = mapped_column(default=PENDING)
     attempts: Mapped[int] = mapped_column(default=0)
-    next_at: Mapped[datetime] = mapped_column(default=utcnow)
+    next_at: Mapped[datetime]
     claim: Mapped[str | None]
     last_status: Mapped[int | None]
     last_error: Mapped[str | None]
@@ -104,7 +105,7 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     ) -> "Delivery":
         body = json.dumps({"type": event, "timestamp": f"{moment.isoformat()}Z", "data": data})
         message_id = f"msg_{secrets.token_hex(16)}"
-        where = {"url": url, "host": urlsplit(url).netloc.lower()}
+        where = {"url": url, "host": urlsplit(url).netloc.lower(), "next_at": shared_now()}
         row = cls(message_id=message_id, user_id=user_id, job_id=job_id, event=event, body=body, **where)
         db.session.add(row)
         db.session.flush()
@@ -114,7 +115,7 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     def due(cls, limit: int, but_hosts: Collection[str], but_users: Collection[int]) -> Sequence["Delivery"]:
         """Return deliveries whose time has come, the longest due first."""
         others = cls.host.not_in(but_hosts), cls.user_id.not_in(but_users)
-        wanted = select(cls).where(cls.state == PENDING, cls.next_at <= utcnow(), *others)
+        wanted = select(cls).where(cls.state == PENDING, cls.next_at <= shared_now(), *others)
         first = wanted.order_by(cls.next_at, cls.id).limit(limit).execution_options(populate_existing=True)
         return db.session.scalars(first).all()
 
@@ -122,17 +123,21 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     def lease(cls, delivery: "Delivery", claim: str) -> bool:
         """Lease a delivery for one try, with the transaction at hand; False where another process has."""
         as_seen = cls.state == PENDING, cls.next_at == delivery.next_at, cls.attempts == delivery.attempts
-        values = {"claim": claim, "attempts": cls.attempts + 1, "next_at": utcnow() + LEASE}
+        values = {"claim": claim, "attempts": cls.attempts + 1, "next_at": shared_now() + LEASE}
         return change_one(update(cls).where(cls.id == delivery.id, *as_seen).values(**values))
 
     @classmethod
-    def settle(cls, number: int, claim: str, *, delivered: bool, **values: Any) -> bool:
+    def settle(
+        cls, number: int, claim: str, *, delivered: bool, pause: timedelta | None = None, **values: Any
+    ) -> bool:
         """Note what came of a try, with the transaction at hand; False where the row isn't this try's any more.
+
+        After a pause it is tried again.
 
         What was delivered is, whoever has the lease by now: nobody need send it again.
         """
         mine = or_(cls.claim == claim, cls.state == PENDING) if delivered else cls.claim == claim
-        values |= {"claim": None, "tried_at": utcnow()}
+        values |= {"claim": None, "tried_at": utcnow()} | ({} if pause is None else {"next_at": shared_now() + pause})
         return change_one(update(cls).where(cls.id == number, mine).values(**values))
 
     @classmethod
@@ -156,7 +161,7 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     @classmethod
     def resend(cls, number: int) -> bool:
         """Send a message again, or a waiting one at once, with its id, and commit; False where it is being sent."""
-        values = {"state": PENDING, "attempts": 0, "next_at": utcnow(), "claim": None}
+        values = {"state": PENDING, "attempts": 0, "next_at": shared_now(), "claim": None}
         unclaimed = or_(cls.claim.is_(None), cls.state != PENDING)
         return update_one(update(cls).where(cls.id == number, unclaimed).values(**values))
 
@@ -171,7 +176,7 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     @classmethod
     def hasten_misdated(cls) -> None:
         """Make due at once what a clock that was ahead has put off, and commit."""
-        now = utcnow()
+        now = shared_now()
         misdated = cls.state == PENDING, cls.next_at > now + LONGEST_WAIT + AHEAD
         db.session.execute(update(cls).where(*misdated).values(next_at=now))
         db.session.commit()

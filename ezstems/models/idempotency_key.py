@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ezstems.database import db, skip_fsync_once
 from ezstems.errors import Unauthenticated
 from ezstems.models.instance import Instance
-from ezstems.models.rows import AHEAD, update_one, utcnow
+from ezstems.models.rows import AHEAD, shared_now, update_one
 from ezstems.models.user import User
 
 MAX_KEY_CHARACTERS = 255
@@ -39,14 +39,14 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined]
     @property
     def is_held(self) -> bool:
         """Tell whether an upload is being received under it."""
-        now = utcnow()
+        now = shared_now()
         # What is leased for longer than a lease was leased by a clock that went back since.
         return self.answer is None and now < self.leased_until <= now + LEASE + AHEAD
 
     @property
     def is_answered(self) -> bool:
         """Tell whether an upload was answered, and is remembered."""
-        now = utcnow()
+        now = shared_now()
         # By a clock that jumped ahead nothing is forgotten, and by one that goes back it is remembered once more.
         began = min(now, Instance.trusted_time() or now) - KEPT
         return self.answer is not None and began < self.created_at <= now + KEPT
@@ -56,7 +56,7 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined]
         """Claim a key and return the claim; or return None, and the row of who has it or had it first."""
         claim, here = uuid.uuid4().hex, (cls.user_id == user_id, cls.key == key)
         while True:
-            now = utcnow()
+            now = shared_now()
             row = db.session.scalar(select(cls).where(*here).execution_options(populate_existing=True))
             if row is not None and (row.is_held or row.is_answered):
                 db.session.expunge(row)
@@ -99,14 +99,14 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined]
         """Lease claims anew."""
         skip_fsync_once()
         db.session.execute(
-            update(cls).where(cls.claim.in_(claims), cls.answer.is_(None)).values(leased_until=utcnow() + LEASE)
+            update(cls).where(cls.claim.in_(claims), cls.answer.is_(None)).values(leased_until=shared_now() + LEASE)
         )
         db.session.commit()
 
     @classmethod
     def prune(cls, trusted: datetime) -> None:
         """Delete what is older than a day, by the trusted time, or dated further ahead."""
-        over: ColumnElement[bool] = or_(cls.created_at <= trusted - KEPT, cls.created_at > utcnow() + KEPT)
-        gone = or_(cls.answer.is_not(None), and_(cls.answer.is_(None), cls.leased_until <= utcnow()))
+        over: ColumnElement[bool] = or_(cls.created_at <= trusted - KEPT, cls.created_at > shared_now() + KEPT)
+        gone = or_(cls.answer.is_not(None), and_(cls.answer.is_(None), cls.leased_until <= shared_now()))
         db.session.execute(delete(cls).where(over, gone))
         db.session.commit()

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, delete, inspect, select, tuple_
+from sqlalchemy import ColumnElement, CursorResult, DateTime, Update, delete, func, inspect, select, tuple_
 
 from ezstems.database import db
 
@@ -16,6 +16,18 @@ MAX_ID = 2**31 - 1  # of an Integer column; PostgreSQL compares none with a larg
 def utcnow() -> datetime:
     """Return the time in UTC, whole seconds, without a zone: what the columns hold."""
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+def database_now() -> ColumnElement[datetime]:
+    """Return PostgreSQL's time in UTC, without a zone: what the columns hold."""
+    return func.timezone("UTC", func.clock_timestamp(), type_=DateTime())
+
+
+def shared_now() -> datetime:
+    """Return the time, as `utcnow` does, by the clock that all boxes share: PostgreSQL's, where they do."""
+    if db.session.connection().dialect.name != "postgresql":
+        return utcnow()
+    return db.session.scalars(select(database_now())).one().replace(microsecond=0)
 
 
 def change_one(statement: Update) -> bool:

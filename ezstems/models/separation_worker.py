@@ -3,23 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, DateTime, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ezstems.database import db
-from ezstems.models.rows import update_one, utcnow
-
-
-def database_now() -> ColumnElement[datetime]:
-    """Return PostgreSQL's time in UTC, without a zone: what the columns hold."""
-    return func.timezone("UTC", func.clock_timestamp(), type_=DateTime())
-
-
-def shared_now() -> datetime:
-    """Return the time, as `utcnow` does, by the clock that all boxes share: PostgreSQL's, where they do."""
-    if db.session.connection().dialect.name != "postgresql":
-        return utcnow()
-    return db.session.scalars(select(database_now())).one().replace(microsecond=0)
+from ezstems.models.rows import database_now, update_one
 
 
 class SeparationWorker(db.Model):  # type: ignore[name-defined]

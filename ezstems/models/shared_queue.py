@@ -6,8 +6,8 @@ from sqlalchemy import Row, Select, delete, exists, func, select, update
 
 from ezstems.database import db
 from ezstems.models.job import Job
-from ezstems.models.rows import utcnow
-from ezstems.models.separation_worker import SeparationWorker, database_now
+from ezstems.models.rows import database_now, utcnow
+from ezstems.models.separation_worker import SeparationWorker
 from ezstems.models.states import COMPLETED, IS_QUEUED, PROCESSING, QUEUED
 
 

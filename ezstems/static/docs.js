@@ -42,6 +42,7 @@ function makeTabs(group) {
     panel.setAttribute("role", "tabpanel");
     panel.setAttribute("aria-labelledby", tab.id);
     tab.addEventListener("click", () => select(tab));
+    panel.addEventListener("beforematch", () => select(tab));
     list.append(tab);
     return tab;
   });
@@ -51,7 +52,8 @@ function makeTabs(group) {
       tab.setAttribute("aria-selected", String(tab === chosen));
       tab.tabIndex = tab === chosen ? 0 : -1;
       tab.classList.toggle("quiet", tab !== chosen);
-      panels[index].hidden = tab !== chosen;
+      // What is searched for in the page is found in the other panels too, and opens its own.
+      panels[index].hidden = tab === chosen ? false : "until-found";
     });
   }
 

@@ -2,6 +2,7 @@
 
 import { request, SessionEnded } from "./http.js";
 import { stateText } from "./states.js";
+import { showTimes } from "./times.js";
 
 const TOKEN = 'meta[name="csrf-token"]';
 
@@ -58,7 +59,9 @@ export async function copyText(text, select) {
 /** Fetch a page of this site as a document. */
 export async function fetchPage(url) {
   const response = await request(url, { headers: { Accept: "text/html" } });
-  return new DOMParser().parseFromString(await response.text(), "text/html");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  showTimes(page);
+  return page;
 }
 
 /** Clone the element in one of the page's templates. */

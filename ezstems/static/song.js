@@ -4,6 +4,7 @@ import { persist } from "./http.js";
 import { openMixer } from "./mixer/mixer.js";
 import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
 import { isActive, spokenText, Watcher } from "./states.js";
+import { keepTimes } from "./times.js";
 
 const title = document.title;
 const find = () => document.querySelector("[data-song-page]");
@@ -47,4 +48,5 @@ async function replace() {
 }
 
 confirmForms();
+keepTimes();
 begin();

@@ -6,6 +6,7 @@ import { Refused, SessionEnded } from "./http.js";
 import { announce, csrfToken, renewToken, showProblem } from "./page.js";
 import { send } from "./sending.js";
 import { Watcher } from "./states.js";
+import { offerNotices, showInTab } from "./tab.js";
 
 const form = document.querySelector("form[data-upload]");
 const picker = form.querySelector('input[type="file"]');
@@ -119,6 +120,7 @@ function refused(row, problem) {
 
 /** Show the server's states, also of songs that another page, or this one before, has sent. */
 function showStates(items) {
+  showInTab(items);
   // The newest of them comes first, and is to be placed last.
   for (const item of [...items].reverse()) {
     if (!sent.has(item.id)) sent.set(item.id, place(new FileRow(item.name)));
@@ -167,4 +169,5 @@ window.addEventListener("beforeunload", (event) => {
 });
 
 validate();
+offerNotices();
 watcher.start();

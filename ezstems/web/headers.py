@@ -5,11 +5,12 @@ from flask import Flask, Response
 POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval'",  # what changes tempo and key is WebAssembly
         "style-src 'self'",
         "img-src 'self'",
         "connect-src 'self'",
         "media-src 'self' blob:",
+        "manifest-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",

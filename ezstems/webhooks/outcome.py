@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ezstems.models import DELIVERED, GIVEN_UP, utcnow
+from ezstems.models import DELIVERED, GIVEN_UP
 from ezstems.webhooks.post import Answer
 
 OUTCOMES = TAKEN, RETRIED, GONE, LOST = ("delivered", "retried", "gone", "given_up")
@@ -44,8 +44,8 @@ def outcome_of(answer: Answer, attempts: int) -> Outcome:
         return Outcome(LOST, "given up", told | {"state": GIVEN_UP})
     pause_seconds = PAUSES_SECONDS[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     pause_seconds = max(pause_seconds, min(_asked_seconds(answer.retry_after), LONGEST_ASKED_SECONDS))
-    next_at = utcnow() + timedelta(seconds=round(pause_seconds))
-    return Outcome(RETRIED, f"again in {pause_seconds:.0f} s", told | {"next_at": next_at})
+    pause = timedelta(seconds=round(pause_seconds))
+    return Outcome(RETRIED, f"again in {pause_seconds:.0f} s", told | {"pause": pause})
 
 
 def _asked_seconds(retry_after: str) -> float:

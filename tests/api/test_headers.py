@@ -14,11 +14,12 @@ from tests.support.sessions import log_in, token
 PACKAGE = Path(ezstems.__file__).parent
 POLICY = {
     "default-src": "'none'",
-    "script-src": "'self'",
+    "script-src": "'self' 'wasm-unsafe-eval'",
     "style-src": "'self'",
     "img-src": "'self'",
     "connect-src": "'self'",
     "media-src": "'self' blob:",
+    "manifest-src": "'self'",
     "form-action": "'self'",
     "base-uri": "'none'",
     "frame-ancestors": "'none'",

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.jobs.admission import Admission
-from ezstems.jobs.desk import Desk
+from ezstems.jobs.desk import EXTENSION, Desk
 from ezstems.models import ApiKey, IdempotencyKey, Job, User, utcnow
 from ezstems.models.idempotency_key import LEASE
 from tests.conftest import Account
@@ -128,7 +128,7 @@ def test_what_failed_leaves_its_key_free(
             assert error_of(send(), status)
     # After the row was flushed, too: the answer goes with it.
     with monkeypatch.context() as patched:
-        patched.setattr("ezstems.jobs.folder_archive.FolderArchive.store_upload", _raising(OSError("gone")))
+        patched.setattr(app.extensions[EXTENSION]._archive, "store_upload", _raising(OSError("gone")))
         assert error_of(send(), 500)
     assert keys(app) == 0
     assert_nothing_left(app)
@@ -223,7 +223,7 @@ def test_by_a_clock_that_jumped_ahead_no_key_is_forgotten(
     first = send()
     run("jobs", "prune")  # which notes the trusted time
     ahead = utcnow() + timedelta(days=4)
-    monkeypatch.setattr("ezstems.models.idempotency_key.utcnow", lambda: ahead)
+    monkeypatch.setattr("ezstems.models.idempotency_key.shared_now", lambda: ahead)
     assert send().data == first.data
 
 

@@ -62,5 +62,9 @@ def finish_example(caller: Caller, song: bytes) -> None:
     job_id = caller.upload(song)["id"]
     caller.wait(job_id)
     caller.server.rows("UPDATE jobs SET id = ? WHERE id = ?", EXAMPLE_ID, job_id)
+    if (bucket := caller.server.bucket()) is not None:
+        for stored in list(bucket.list("results")):
+            bucket.copy(stored.key, stored.key.with_name(stored.key.name.replace(job_id, EXAMPLE_ID)))
+        return
     for file in (caller.server.instance / "results").glob(f"{job_id}.*"):
         file.rename(file.with_stem(EXAMPLE_ID))

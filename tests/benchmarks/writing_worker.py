@@ -1,4 +1,4 @@
-"""`ezstems worker` with a separator that waits, then writes stems as long as FAST_SAMPLES says, and notes its own time.
+"""`ezstems worker` with a separator that writes stems as long as FAST_SAMPLES says, waits, and notes its own time.
 
 Each separation appends a line to `separations` in the instance folder: the seconds of CPU that writing took, which the
 cluster didn't.
@@ -28,7 +28,7 @@ NOTES = "separations"
 
 
 class WritingSeparator(FastSeparator):
-    """Wait FAST_SECONDS, then write noise."""
+    """Write noise, then wait until FAST_SECONDS are over."""
 
     def __call__(
         self,
@@ -42,11 +42,6 @@ class WritingSeparator(FastSeparator):
         stopping: Callable[[], bool],
     ) -> Separation:
         began, until = time.thread_time(), time.monotonic() + float(os.environ.get("FAST_SECONDS", "0"))
-        while (left := until - time.monotonic()) > 0:
-            progress(0.0)
-            if stopping():
-                raise Interrupted("stopped")
-            time.sleep(min(left, 0.1))
         samples = int(os.environ.get("FAST_SAMPLES", "441"))
         noise = np.random.default_rng(0).integers(-9000, 9000, (RATE, 2)).astype("<i2")
         files, meters = [], {name: Meter() for name in STEMS[stems]}
@@ -60,6 +55,11 @@ class WritingSeparator(FastSeparator):
                     out.writeframes(block := noise[: samples - start])
                     meters[name].add(block)
                     progress(100 * start / samples)
+        while (left := until - time.monotonic()) > 0:
+            progress(0.0)
+            if stopping():
+                raise Interrupted("stopped")
+            time.sleep(min(left, 0.1))
         with (Path(os.environ["EZSTEMS_INSTANCE"]) / NOTES).open("a") as notes:
             notes.write(f"{time.thread_time() - began}\n")
         return Separation(tuple(files), samples, LABEL, Peaks.of(meters), {})

@@ -79,6 +79,8 @@ def account_pages(page: Page, songs: Songs) -> Iterator[str]:
     page.goto("/songs")
     expect(page.get_by_text("Separating: 40 %")).to_be_visible()
     yield "/songs"
+    page.get_by_role("article").last.locator("summary").click()
+    yield "a song's menu"
     page.get_by_role("button", name=f"Delete {LONG_NAME}").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     yield "a question"

@@ -201,26 +201,26 @@ def test_the_library_follows_its_songs(held: Server, visitor: Visitor, open_page
     good, bad = names
     page = open_page(held, visitor)
     page.goto("/songs")
-    cards = {name: page.get_by_role("article").filter(has_text=name) for name in names.values()}
+    rows = {name: page.get_by_role("article").filter(has_text=name) for name in names.values()}
     show_percent(held, 30)
-    expect(cards["good.wav"]).to_contain_text("Separating: 30 %")
-    expect(cards["bad.wav"]).to_contain_text("Waiting: next in the queue")
+    expect(rows["good.wav"]).to_contain_text("Separating: 30 %")
+    expect(rows["bad.wav"]).to_contain_text("Waiting: next in the queue")
     (held.instance / f"let-{good}").touch()
-    expect(cards["good.wav"].get_by_role("link", name="Open")).to_be_visible()
+    expect(rows["good.wav"]).to_contain_text("completed")
     (held.instance / "failure").write_text("The file is broken after 3 seconds.")
     (held.instance / f"let-{bad}").touch()
-    expect(cards["bad.wav"]).to_contain_text("The file is broken after 3 seconds.")
-    expect(cards["bad.wav"]).to_contain_text("failed")
+    expect(rows["bad.wav"]).to_contain_text("The file is broken after 3 seconds.")
+    expect(rows["bad.wav"]).to_contain_text("failed")
 
 
-def test_the_library_asks_again_for_a_card_that_did_not_come(
+def test_the_library_asks_again_for_a_row_that_did_not_come(
     held: Server, visitor: Visitor, open_page: Callable[..., Page], trouble: list[str]
 ) -> None:
     song = visitor.upload("song.wav")
     page = open_page(held, visitor)
     page.goto("/songs")
-    card = page.get_by_role("article").filter(has_text="song.wav")
-    expect(card).to_contain_text("Separating")
+    row = page.get_by_role("article").filter(has_text="song.wav")
+    expect(row).to_contain_text("Separating")
     lost: list[str] = []
 
     def lose(route: Route) -> None:
@@ -232,9 +232,46 @@ def test_the_library_asks_again_for_a_card_that_did_not_come(
 
     page.route("**/songs", lose)
     (held.instance / f"let-{song}").touch()
-    expect(card.get_by_role("link", name="Open")).to_be_visible()
+    expect(row).to_contain_text("completed")
     assert [text.rpartition(": ")[2] for text in trouble] == ["net::ERR_FAILED"] * len(lost) and len(lost) == 2, trouble
     trouble.clear()
+
+
+def test_a_songs_menu_by_keys_and_by_touch(
+    server: Server, visitor: Visitor, open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    for name in ("one.wav", "two.wav"):
+        visitor.wait(visitor.upload(name))
+    page = open_page(server, visitor, has_touch=True, timezone_id="Asia/Tokyo", locale="en-GB")
+    page.goto("/songs")
+    time = page.locator("time").first
+    expect(time).to_have_text(re.compile(r"just now|minutes? ago"))
+    made = page.evaluate("(iso) => new Date(iso).toLocaleTimeString('en-GB', {timeStyle: 'short'})",
+                         time.get_attribute("datetime"))  # fmt: skip
+    assert made in time.get_attribute("title")
+    one, two = (page.get_by_role("article").filter(has_text=name) for name in ("one.wav", "two.wav"))
+    one.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(one.get_by_role("link", name="Open one.wav")).to_have_count(1)
+    expect(one.get_by_role("link", name="Open one.wav")).to_be_focused()
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "stems.zip")
+    assert zipfile.is_zipfile(tmp_path / "stems.zip")
+    page.keyboard.press("Escape")
+    expect(one.get_by_role("link", name="Open one.wav")).to_be_hidden()
+    expect(one.locator("summary")).to_be_focused()
+    one.locator("summary").tap()
+    two.locator("summary").tap()
+    expect(page.locator("details[open]")).to_have_count(1)
+    two.get_by_role("link", name="Open two.wav").tap()
+    Mixer(page).expect("ready")
+    page.go_back()
+    one.locator("summary").tap()
+    page.get_by_role("heading", name="Songs").tap()
+    expect(page.locator("details[open]")).to_have_count(0)
 
 
 def test_downloads_are_exact_to_the_sample(

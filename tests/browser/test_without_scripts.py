@@ -111,6 +111,8 @@ def test_a_song(server: Server, open_page: Callable[..., Page], tmp_path: Path) 
     page.get_by_role("searchbox").fill("plain")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("article")).to_have_count(1)
+    expect(page.locator("time").first).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d UTC$"))
+    page.get_by_role("article").locator("summary").click()
     page.get_by_role("button", name="Delete plain.wav").click()
     expect(page.get_by_text("No songs yet.")).to_be_visible()
     assert list(server.instance.glob(f"results/{song}*")) == []

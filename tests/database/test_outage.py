@@ -1,12 +1,16 @@
 """PostgreSQL goes away while the server works, and comes back: nothing is lost, and the log says so twice."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
+from ezstems.database import db
 from tests.support.backends import Postgres
 from tests.support.callers import Caller
 from tests.support.servers import Server
@@ -60,3 +64,28 @@ def test_a_server_that_is_away_at_the_start_is_told_of_in_one_line(mortal: Postg
     assert refused.returncode != 0
     (line,) = [line for line in refused.stderr.splitlines() if "can't be opened" in line]
     assert f"127.0.0.1:{mortal.port}" in line and "secret" not in refused.stderr and "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("end", ["rollback", "remove", "commit"])
+def test_a_connection_that_is_lost_between_a_query_and_its_end(
+    end: str, postgres: Postgres, make_app: Callable[..., Flask]
+) -> None:
+    """What only read is done; what was to be kept is told."""
+    name = postgres.new_database()
+    app = make_app(database_url=postgres.url_of(name))
+    other = create_engine(postgres.url_of(name))
+    with app.app_context():
+        number = db.session.scalar(text("SELECT pg_backend_pid()"))
+        with other.begin() as connection:
+            assert connection.scalar(text("SELECT pg_terminate_backend(:n, 5000)"), {"n": number})
+        if end == "commit":
+            with pytest.raises(OperationalError):
+                db.session.commit()
+            db.session.rollback()
+        else:
+            getattr(db.session, end)()
+        assert db.session.scalar(text("SELECT pg_backend_pid()")) != number
+        db.session.remove()
+        db.engine.dispose()
+    other.dispose()
+    postgres.drop(name)

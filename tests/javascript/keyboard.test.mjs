@@ -17,6 +17,9 @@ test("every key of the help", () => {
   for (const [key, command] of [["m", "mute"], ["S", "solo"], ["l", "loop"], ["i", "loopIn"], ["O", "loopOut"]]) {
     assert.deepEqual(press(key), { do: command });
   }
+  for (const [key, by] of [["[", { percent: -5 }], ["]", { percent: 5 }], [",", { semitones: -1 }], [".", { semitones: 1 }]]) {
+    assert.deepEqual(press(key), { do: "stretch", by });
+  }
   assert.deepEqual(press("Home"), { do: "toStart" });
   assert.deepEqual(press("End"), { do: "toEnd" });
   assert.deepEqual(press("?"), { do: "help" });

@@ -19,6 +19,9 @@ export class Output {
     this.started.push(note);
     return { stop: (frame) => (note.until = Math.min(note.until, frame)) };
   }
+  seconds(frames) {
+    return frames / 44_100;
+  }
   fadeOut() {
     return this.frame;
   }

@@ -11,11 +11,23 @@ from flask import Flask
 from sqlalchemy import event, func, select, text
 
 from ezstems.database import db
-from ezstems.jobs import tickets
+from ezstems.jobs import Desk, tickets
 from ezstems.jobs.celery_app import make_celery
 from ezstems.jobs.turn import TICKETS, turn
-from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, SeparationWorker, shared_queue
+from ezstems.models import (
+    COMPLETED,
+    PROCESSING,
+    QUEUED,
+    Delivery,
+    IdempotencyKey,
+    Job,
+    SeparationWorker,
+    User,
+    Webhook,
+    shared_queue,
+)
 from tests.support.backends import Postgres
+from tests.support.clocks import Clock
 
 DEAD_SECONDS = 60.0
 ROWS = text(
@@ -169,3 +181,36 @@ def test_a_broker_that_is_away_is_told_by_who_has_no_turn_and_while_nothing_wait
             time.sleep(0.01)
     sender.stop(10)
     assert all(note is not None and note.startswith("the broker can't be reached") for note in notes)
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_box_with_a_wrong_clock_takes_nothing_that_another_is_about(
+    app: Flask, minutes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = db.session.scalars(select(User.id)).one()
+    Webhook.set_url(user_id, "https://example.com")
+    assert Delivery.test(user_id) is not None
+    (delivery,) = Delivery.due(1, (), ())
+    assert Delivery.lease(delivery, "a claim")
+    db.session.commit()
+    claim, _ = IdempotencyKey.take(user_id, "a key")
+    assert claim is not None
+    Clock(monkeypatch).jump(minutes=minutes)
+    assert Delivery.due(1, (), ()) == []
+    assert IdempotencyKey.take(user_id, "a key")[0] is None
+    assert Delivery.settle(delivery.id, "a claim", delivered=False)
+    assert Delivery.resend(delivery.id) and len(Delivery.due(1, (), ())) == 1
+
+
+def test_who_waits_is_told_of_all_boxes_separations(app: Flask) -> None:
+    desk: Desk = app.extensions["ezstems"]
+    fill(COMPLETED, 1, 1)
+    fill(QUEUED, 2, 9)
+    db.session.execute(text("UPDATE jobs SET started_at = '2026-01-01', finished_at = '2026-01-01 00:00:08' "
+                            "WHERE status = 'completed'"))  # fmt: skip
+    last = db.session.scalars(select(Job).order_by(Job.number.desc())).first()
+    assert last is not None and desk.estimate.seconds_left(last, 8) == 60  # as nobody lives: 68 s
+    for number in range(4):
+        beat(f"{number}")
+    desk.estimate._looked_seconds = float("-inf")
+    assert desk.estimate.seconds_left(last, 8) == 23

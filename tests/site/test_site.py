@@ -54,43 +54,46 @@ def test_the_landing_page_names_the_model(client: FlaskClient) -> None:
 
 
 def notices(client: FlaskClient) -> list[str]:
-    """Return the notice of each page, as it reads: the landing page's, the login's and the account's."""
-    found = []
-    for page in ("/", "/login", "/account"):
-        answer = client.get(page)
-        assert answer.status_code == 200
-        aside = re.search(r"<aside.*?</aside>", answer.text, re.DOTALL)
-        found.append(" ".join(re.sub(r"<.*?>", "", aside[0] if aside else "").split()))
-    return found
+    """Return the upload page's notices, as they read; no other page has any."""
+    for page in ("/", "/login", "/account", "/songs"):
+        assert NOTICE not in client.get(page).text
+    page = client.get("/upload")
+    assert page.status_code == 200
+    asides = re.findall(r"<aside.*?</aside>", page.text, re.DOTALL)
+    return [" ".join(re.sub(r"<.*?>", "", aside).split()) for aside in asides]
 
 
-def test_every_page_says_when_the_bundled_model_is_in_use_and_for_which_stems(
+def test_the_upload_page_says_which_stems_the_bundled_model_would_separate(
     session: FlaskClient, separator: FastSeparator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert notices(session) == [""] * 3
+    assert notices(session) == []
     for fetched, how, bundled in (
-        ((), "This server separates", "builtin 2stems, builtin 4stems, builtin 5stems"),
-        ((2,), "This server separates in part", "official vocals + builtin 4stems, official vocals + builtin 5stems"),
-        ((4, 5), "", ""),
+        ((), "separated", {2: "builtin 2stems", 4: "builtin 4stems", 5: "builtin 5stems"}),
+        ((2,), "separated in part", {n: f"official vocals + builtin {n}stems" for n in (4, 5)}),
+        ((4,), "separated in part", {5: "official vocals + builtin 5stems"}),
+        ((5,), "", {}),
     ):
         for stems in fetched:
             shutil.copytree(folders.BUILTIN / f"{stems}stems", tmp_path / f"{stems}stems")
         monkeypatch.setattr(separator, "label", Separator(tmp_path).label)  # what a restarted server would use
-        for notice in notices(session):
-            if bundled:
-                assert notice.startswith(f"{how} {NOTICE} ({bundled}), which is EzStems' own")
-                assert notice.endswith(
-                    "can fetch Deezer's official weights with ezstems models fetch and restart it."
-                )
-            else:
-                assert notice == ""
+        told = notices(session)
+        assert len(told) == len(bundled)
+        for notice, (stems, name) in zip(told, bundled.items(), strict=True):
+            assert notice.startswith(f"{stems} stems are {how} {NOTICE} ({name}), which is EzStems' own")
+            assert notice.endswith("can fetch Deezer's official weights with ezstems models fetch and restart it.")
 
 
 def test_who_chose_the_bundled_model_is_told_how_to_leave_it(
-    make_app: Callable[..., Flask], separator: FastSeparator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Flask],
+    account: Account,
+    separator: FastSeparator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(separator, "label", Separator(tmp_path, "builtin").label)
-    page = make_app(model="builtin").test_client().get("/login").text
+    client = make_app(model="builtin").test_client()
+    log_in(client, account.email)
+    page = client.get("/upload").text
     assert NOTICE in page and "set <code>EZSTEMS_MODEL=auto</code> and restart it" in page
 
 
@@ -101,8 +104,9 @@ def test_the_account_needs_no_model(
         raise ModelMissing("official weights are missing")
 
     monkeypatch.setattr(separator, "label", missing)
-    answer = session.get("/account")
-    assert answer.status_code == 200 and NOTICE not in answer.text
+    for page in ("/account", "/upload"):
+        answer = session.get(page)
+        assert answer.status_code == 200 and NOTICE not in answer.text
 
 
 def test_the_login_page(client: FlaskClient) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from ezstems.jobs.broker import Broker
 from ezstems.jobs.celery_app import make_celery
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
+from ezstems.models import shared_queue
 
 LOOK_EVERY_SECONDS = 0.1
 STOP_SECONDS = 30.0
@@ -21,8 +21,8 @@ STOP_SECONDS = 30.0
 
 def fill_queue(patch: pytest.MonkeyPatch) -> None:
     """Let no further job wait, on one box or in a cluster."""
-    for queue in (JobQueue, Broker):
-        patch.setattr(queue, "full", property(lambda _self: True))
+    patch.setattr(JobQueue, "full", property(lambda _self: True))
+    patch.setattr(shared_queue, "length", lambda most: most)
 
 
 class _Process(SeparationProcess):

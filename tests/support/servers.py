@@ -226,9 +226,22 @@ class Server:
             time.sleep(0.05)
         return log
 
+    def bucket(self) -> Any:
+        """Return the store, None where the files are in the instance folder."""
+        if "EZSTEMS_STORAGE_URL" not in self.environ:
+            return None
+        from ezstems.jobs.bucket import Bucket  # one box alone needs no store
+
+        return Bucket(self.environ["EZSTEMS_STORAGE_URL"])
+
     def uploads(self) -> list[str]:
-        """Return the names of the files among the uploads."""
-        return sorted(path.name for path in (self.instance / "uploads").iterdir())
+        """Return the names of the files among the uploads, and of what is half there."""
+        bucket = self.bucket()
+        if bucket is None:
+            return sorted(path.name for path in (self.instance / "uploads").iterdir())
+        jobs = {row["upload_key"]: row["filename"] for row in self.rows("SELECT upload_key, filename FROM jobs")}
+        kept = [jobs.get(stored.key.name, stored.key.name) for stored in bucket.list("uploads")]
+        return sorted(kept + [path.name for path in (self.instance / "scratch").glob("*/*.upload")])
 
     def kept_uploads(self) -> list[str]:
         """Return the names of the uploads that the rows of the completed jobs keep."""

@@ -1,6 +1,11 @@
-// The nodes of Web Audio: a gain and an analyser a stem, then a fader and an analyser for the mix.
+// The nodes of Web Audio: a gain and an analyser a stem, their sum, what moves its pitch if anything, then a fader and
+// an analyser for the mix.
+//
+// All frames are the song's: where its tempo is changed, the clock runs by it.
 
+import { Clock } from "./clock.js";
 import { kindOf } from "./samples.js";
+import { isPlain, makeShifter, PLAIN, shiftOf } from "./stretch.js";
 import { RATE_HZ } from "./time.js";
 
 const FADE_SECONDS = 0.008; // no click where the sound is cut
@@ -12,11 +17,19 @@ export class Graph {
   #count;
   #context = null; // made by the first gesture: browsers allow no sound before it
   #stems = [];
+  #sum = null;
+  #shifter = null; // while it is in the way
+  #shifters = new WeakMap(); // of contexts, once made
+  #clock = new Clock();
+  #stretch = PLAIN;
   #fader = null;
   #meter = null;
   #gains;
   #resting = null;
   #window = new Float32Array(WINDOW_FRAMES);
+
+  /** Called with the Problem where tempo and key, set beforehand, can't be changed after all; it plays unchanged. */
+  stretchFailed = () => {};
 
   constructor(count) {
     this.#count = count;
@@ -27,31 +40,85 @@ export class Graph {
   async wake() {
     clearTimeout(this.#resting);
     if (!this.#context) this.#build();
+    const shifted = this.#putShifter().catch((problem) => this.stretchFailed(problem));
     await this.#context.resume();
+    await shifted;
   }
 
   #build() {
     const context = new AudioContext({ sampleRate: RATE_HZ, latencyHint: "balanced" });
     const analyser = () => new AnalyserNode(context, { fftSize: WINDOW_FRAMES });
+    this.#sum = new GainNode(context);
     this.#fader = new GainNode(context);
+    this.#sum.connect(this.#fader);
     this.#meter = analyser();
     this.#fader.connect(this.#meter).connect(context.destination);
     this.#stems = this.#gains.map((value) => {
       const stem = { gain: new GainNode(context, { gain: value }), meter: analyser() };
-      stem.gain.connect(stem.meter).connect(this.#fader);
+      stem.gain.connect(stem.meter).connect(this.#sum);
       return stem;
     });
     this.#context = context;
   }
 
+  /** Play at another tempo and in another key; to be called while nothing is scheduled. */
+  async setStretch(stretch) {
+    this.#stretch = stretch;
+    this.#clock.setRate(stretch.tempo, this.#cardFrame);
+    if (this.#context) await this.#putShifter();
+  }
+
+  /** Put the node that moves the pitch in the way, or take it out: what isn't changed isn't touched. */
+  async #putShifter() {
+    const context = this.#context;
+    const isWanted = !isPlain(this.#stretch);
+    if (!isWanted && !this.#shifter) return;
+    if (isWanted && !this.#shifters.has(context)) this.#shifters.set(context, makeShifter(context));
+    let shifter = null;
+    try {
+      shifter = isWanted ? await this.#shifters.get(context) : null;
+      await shifter?.shift(shiftOf(this.#stretch));
+    } catch (problem) {
+      this.#shifters.delete(context);
+      this.#stretch = PLAIN;
+      this.#clock.setRate(PLAIN.tempo, this.#cardFrame);
+      throw problem;
+    }
+    if (context !== this.#context || isWanted === isPlain(this.#stretch)) return; // it was changed meanwhile
+    if (shifter === this.#shifter) return;
+    this.#sum.disconnect();
+    this.#shifter?.node.disconnect();
+    if (shifter) this.#sum.connect(shifter.node).connect(this.#fader);
+    else this.#sum.connect(this.#fader);
+    this.#shifter = shifter;
+  }
+
+  get #cardFrame() {
+    return this.#context ? Math.round(this.#context.currentTime * RATE_HZ) : 0;
+  }
+
+  get #latencySeconds() {
+    return this.#shifter?.latencySeconds ?? 0;
+  }
+
   /** The clock, in frames. */
   get frame() {
-    return this.#context ? Math.round(this.#context.currentTime * RATE_HZ) : 0;
+    return Math.round(this.#clock.at(this.#cardFrame));
   }
 
   /** The clock of what comes out of the loudspeaker. */
   get heardFrame() {
-    return this.frame - Math.round((this.#context?.outputLatency ?? 0) * RATE_HZ);
+    const seconds = (this.#context?.outputLatency ?? 0) + this.#latencySeconds;
+    return this.frame - Math.round(seconds * RATE_HZ * this.#clock.rate);
+  }
+
+  /** Return how many seconds some frames last. */
+  seconds(frames) {
+    return frames / RATE_HZ / this.#clock.rate;
+  }
+
+  #time(frame) {
+    return this.#clock.cardFrame(frame) / RATE_HZ;
   }
 
   /** Make buffers of one list of interleaved arrays a stem. */
@@ -74,17 +141,20 @@ export class Graph {
 
   /** Play one buffer a stem from a frame of the clock on; `ended` is called when they are over. */
   start(buffers, at, ended = () => {}) {
+    // Begin and end are whole frames of the card, which the next one joins; the rate is as near to the tempo as it can.
+    const begin = this.#clock.cardFrame(at);
     const nodes = buffers.map((buffer, stem) => {
-      const node = new AudioBufferSourceNode(this.#context, { buffer });
+      const playbackRate = buffer.length / (this.#clock.cardFrame(at + buffer.length) - begin);
+      const node = new AudioBufferSourceNode(this.#context, { buffer, playbackRate });
       node.connect(this.#stems[stem].gain);
       return node;
     });
-    for (const node of nodes) node.start(at / RATE_HZ);
+    for (const node of nodes) node.start(begin / RATE_HZ);
     nodes[0].onended = ended;
     return {
       stop: (frame) => {
         nodes[0].onended = null;
-        for (const node of nodes) node.stop(frame / RATE_HZ);
+        for (const node of nodes) node.stop(Math.max(0, this.#time(frame)));
       },
     };
   }
@@ -97,14 +167,15 @@ export class Graph {
     gain.cancelScheduledValues(now);
     gain.setValueAtTime(gain.value, now);
     gain.linearRampToValueAtTime(0, now + FADE_SECONDS);
-    return Math.ceil((now + FADE_SECONDS) * RATE_HZ);
+    return Math.ceil(this.#clock.at((now + FADE_SECONDS) * RATE_HZ));
   }
 
   /** Let sound what begins at a frame. */
   fadeIn(at) {
     const { gain } = this.#fader;
-    gain.setValueAtTime(0, at / RATE_HZ);
-    gain.linearRampToValueAtTime(1, at / RATE_HZ + FADE_SECONDS);
+    const seconds = this.#time(at) + this.#latencySeconds; // until then, the end of what was before comes out
+    gain.setValueAtTime(0, seconds);
+    gain.linearRampToValueAtTime(1, seconds + FADE_SECONDS);
   }
 
   /** Set each stem's gain. */
@@ -142,6 +213,7 @@ export class Graph {
   close() {
     clearTimeout(this.#resting);
     this.#context?.close();
-    [this.#context, this.#stems, this.#fader, this.#meter] = [null, [], null, null];
+    [this.#context, this.#stems, this.#sum, this.#fader, this.#meter, this.#shifter] = [null, [], null, null, null, null];
+    this.#clock = new Clock(this.#stretch.tempo);
   }
 }

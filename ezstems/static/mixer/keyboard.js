@@ -3,6 +3,7 @@
 const STEP_SECONDS = 5;
 const SMALL_STEP_SECONDS = 1;
 const LETTERS = { m: "mute", s: "solo", l: "loop", i: "loopIn", o: "loopOut", b: "original" };
+const STRETCHES = { "[": { percent: -5 }, "]": { percent: 5 }, ",": { semitones: -1 }, ".": { semitones: 1 } };
 const PRESETS = { k: "karaoke", a: "a cappella", p: "practise", 0: "everything" };
 
 /** Return what a key event asks for, or null; `place` says what has the focus: text, range, control or page. */
@@ -14,6 +15,7 @@ export function commandOf({ key, shiftKey, ctrlKey, altKey, metaKey, repeat }, p
   if (letter) return repeat ? null : { do: letter };
   const preset = PRESETS[key.toLowerCase()];
   if (preset) return repeat ? null : { do: "preset", preset };
+  if (Object.hasOwn(STRETCHES, key)) return { do: "stretch", by: STRETCHES[key] };
   // A button keeps its space bar.
   if (key === " ") return repeat || place === "control" ? null : { do: "toggle" };
   // A slider keeps its arrows, Home and End.

@@ -20,6 +20,7 @@ import { Presets } from "./presets.js";
 import { Scrubber } from "./scrub.js";
 import { Ruler } from "./ruler.js";
 import { openStems, showPeaks } from "./stems.js";
+import { Tempo } from "./tempo.js";
 import { RATE_HZ } from "./time.js";
 import { Transport } from "./transport.js";
 import { View } from "./view.js";
@@ -61,6 +62,7 @@ class Mixer {
   #presets;
   #original; // null where there is none
   #media;
+  #tempo;
   #drag = null; // while the pointer scrubs: {wasPlaying}
   #selected = 0;
   #timer = null;
@@ -90,6 +92,7 @@ class Mixer {
       transport: this.#transport,
       act: (command) => this.#act(command),
     });
+    this.#tempo = new Tempo(root, this.#graph, this.#transport);
     restore(root.dataset.song, lanes, this.#loop, this.#transport);
     this.#listenToLanes();
     this.#listenToWave(ruler.canvas, true);
@@ -101,6 +104,7 @@ class Mixer {
       this.#media.close();
     });
     for (const control of root.querySelectorAll("[data-needs-stems]")) control.disabled = false;
+    this.#tempo.enable();
     this.#part("original").hidden = !original;
     this.#setGains();
     this.#presets.show();
@@ -201,6 +205,7 @@ class Mixer {
       original: () => this.#original && announce(this.#compare()),
       preset: () => announce(this.#presets.apply(command.preset, lane)),
       reset: () => announce(this.#reset()),
+      stretch: () => announce(this.#tempo.step(command.by)),
       help: () => this.#part("help").showModal(),
     };
     acts[command.do]();

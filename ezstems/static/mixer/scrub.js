@@ -55,7 +55,7 @@ export class Scrubber {
         if (!this.#isOpen) this.#output.fadeIn(at);
         this.#isOpen = true;
         due = at + HOP_FRAMES;
-        const waitMs = ((due - LEAD_FRAMES - this.#output.frame) / RATE_HZ) * 1000;
+        const waitMs = this.#output.seconds(due - LEAD_FRAMES - this.#output.frame) * 1000;
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
     } catch {

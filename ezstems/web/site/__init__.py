@@ -8,7 +8,6 @@ from ezstems.web.site import (
     landing,
     login,
     manual,
-    model_notice,
     password,
     previews,
     register,
@@ -25,6 +24,5 @@ MAX_FORM_BYTES = 1024 * 1024
 def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
-    app.add_template_global(model_notice.bundled_models)
     for page in (landing, register, login, password, account, upload, songs, stems, previews, docs, manual, webhook):
         app.register_blueprint(page.blueprint)

@@ -15,6 +15,7 @@ from ezstems.web.answers import success
 from ezstems.web.api.upload import receive
 from ezstems.web.auth import csrf
 from ezstems.web.errors import wants_json
+from ezstems.web.site.model_notice import bundled_models
 
 blueprint = Blueprint("upload_page", __name__)
 
@@ -72,5 +73,6 @@ def _page(error: str | None = None) -> str:
         parameters=PARAMETERS.values(),
         max_bytes=current_user.max_upload_bytes,
         extensions=UPLOAD_EXTENSIONS,
+        bundled=bundled_models(),
         error=error,
     )

@@ -1,0 +1,5 @@
+// The first page's demo: the mixer of a song's page, with a song that comes with the website.
+
+import { openMixer } from "./mixer/mixer.js";
+
+openMixer(document.querySelector("[data-mixer]"));

@@ -1,0 +1,131 @@
+"""Tempo and key are changed in a real browser: what is heard, how fast, and where that can't be."""
+
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from math import log2
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.known_stems import CYCLES, PERIOD_SAMPLES
+from tests.browser.mixers import STEMS, Mixer
+from tests.browser.visitors import Visitor
+from tests.support.servers import Server
+
+RATE_HZ, WINDOW = 44_100, 32_768
+VOCALS_HZ = CYCLES["vocals"] * RATE_HZ / PERIOD_SAMPLES
+# What goes to the loudspeaker, to be looked at.
+TAP = f"""
+  const connect = AudioNode.prototype.connect;
+  AudioNode.prototype.connect = function (to, ...more) {{
+    if (to instanceof AudioDestinationNode) {{
+      window.tap = new AnalyserNode(this.context, {{ fftSize: {WINDOW} }});
+      connect.call(this, window.tap);
+    }}
+    return connect.call(this, to, ...more);
+  }};"""
+READ = f"() => {{ const pcm = new Float32Array({WINDOW}); tap.getFloatTimeDomainData(pcm); return [...pcm]; }}"
+MOST_CENTS = 10
+
+
+@pytest.fixture
+def mixer(server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page]) -> Mixer:
+    """Return the mixer of the song of tones, whose sound is tapped."""
+    page = open_page(server, owner)
+    page.add_init_script(TAP)
+    return Mixer.open(page, tones)
+
+
+def heard_hz(mixer: Mixer, near_hz: float) -> float:
+    """Return the frequency of the strongest tone within three semitones of one."""
+    pcm = np.array(mixer.page.evaluate(READ)) * np.hanning(WINDOW)
+    spectrum = np.abs(np.fft.rfft(pcm, 8 * WINDOW))
+    hz = np.fft.rfftfreq(8 * WINDOW, 1 / RATE_HZ)
+    spectrum[np.abs(np.log2(np.maximum(hz, 1) / near_hz)) > 3 / 12] = 0
+    return float(hz[int(np.argmax(spectrum))])
+
+
+def expect_pitch(mixer: Mixer, tone_hz: float, semitones: float) -> None:
+    """Wait until a tone is heard so many semitones higher."""
+    wanted = tone_hz * 2 ** (semitones / 12)
+    cents = []
+    for _ in range(60):
+        cents.append(1200 * log2(heard_hz(mixer, wanted) / wanted))
+        if abs(cents[-1]) <= MOST_CENTS:
+            return
+        mixer.page.wait_for_timeout(250)
+    raise AssertionError(cents)
+
+
+def set_slider(mixer: Mixer, name: str, value: int) -> None:
+    mixer.part(name).fill(str(value))
+    mixer.part(name).dispatch_event("change")
+
+
+def test_tempo_and_key_together_and_apart(mixer: Mixer) -> None:
+    page, tone = mixer.page, VOCALS_HZ
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
+    assert len(loaded) > 10 and not any("signalsmith" in name for name in loaded), "not before it is asked for"
+    mixer.play()
+    mixer.lane("vocals", "solo").click()
+    expect_pitch(mixer, tone, 0)
+    set_slider(mixer, "tempo", 80)
+    expect(mixer.part("tempo-text")).to_have_text("80 %")
+    mixer.expect("playing")
+    expect_pitch(mixer, tone, 0)
+    moments = mixer.follow(3)
+    played = (moments[-1].position - moments[0].position) / (moments[-1].seconds - moments[0].seconds)
+    assert 0.5 < played < 0.88, played
+    set_slider(mixer, "semitones", 3)
+    mixer.expect("playing")
+    expect_pitch(mixer, tone, 3)
+    mixer.part("tempo").dblclick()
+    expect(mixer.part("tempo-text")).to_have_text("100 %")
+    expect_pitch(mixer, tone, 3)
+    page.keyboard.press(",")
+    expect(mixer.part("semitones-text")).to_have_text("+2")
+    # It is this song's, the next time, too; and the loop is played at it.
+    again = Mixer.open(page, page.url.rpartition("/")[2])
+    expect(again.part("semitones-text")).to_have_text("+2")
+    set_slider(again, "tempo", 150)
+    again.part("seek").fill("8")
+    page.keyboard.press("i")
+    again.part("seek").fill("9.5")
+    page.keyboard.press("o")
+    again.play()
+    positions = [each.position for each in again.follow(3)]
+    assert all(7.99 <= position <= 9.51 for position in positions), positions
+    assert sum(after < before for before, after in pairwise(positions)) >= 1
+    expect_pitch(again, tone, 2)
+    again.part("stretch-reset").click()
+    expect(again.part("tempo-text")).to_have_text("100 %")
+    again.expect("playing")
+    expect_pitch(again, tone, 0)
+
+
+def test_where_it_can_not_be_had_the_song_plays_as_it_is(
+    server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page], trouble: list[str]
+) -> None:
+    page = open_page(server, owner)
+    page.add_init_script("Object.defineProperty(window, 'isSecureContext', { value: false });")
+    mixer = Mixer.open(page, tones)
+    expect(mixer.part("stretch-note")).to_have_text(re.compile("need a page that came over https"))
+    for name in ("tempo", "semitones", "stretch-reset"):
+        expect(mixer.part(name)).to_be_disabled()
+    page.keyboard.press("[")
+    expect(mixer.part("tempo-text")).to_have_text("100 %")
+
+    page = open_page(server, owner)
+    page.route("**/SignalsmithStretch.mjs", lambda route: route.abort())
+    mixer = Mixer.open(page, tones)
+    mixer.play()
+    set_slider(mixer, "tempo", 80)
+    expect(page.get_by_role("alert")).to_contain_text("Tempo and key can't be changed")
+    expect(mixer.part("tempo-text")).to_have_text("100 %")
+    mixer.expect("playing")
+    mixer.until_heard(dict.fromkeys(STEMS, 1.0))
+    assert json.dumps(trouble).count("SignalsmithStretch") >= 1
+    trouble.clear()
