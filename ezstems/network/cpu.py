@@ -56,10 +56,12 @@ def use_batch_scheduling(child: int) -> None:
 
 
 def use_idle_scheduling(child: int) -> None:
-    """Let a child's threads have what nobody else wants of the processor."""
+    """Let a child, which leads a session, have what nobody else wants of the processor."""
     if sys.platform == "linux":
         with suppress(OSError):  # the child has ended, or a sandbox forbids it
             os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
+        with suppress(OSError):  # where sessions share the processor first, and then each one's processes
+            Path(f"/proc/{child}/autogroup").write_text("19")
 
 
 @lru_cache(maxsize=1)

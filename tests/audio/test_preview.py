@@ -1,7 +1,10 @@
 """Previews: chunks that decode by themselves to their own frames, whatever the sound; ffmpeg's faults are told."""
 
 import io
+import os
 import subprocess
+import sys
+import threading
 import wave
 from pathlib import Path
 
@@ -108,3 +111,18 @@ def test_packets_of_every_size_come_back_from_a_file(tmp_path: Path) -> None:
         list(packets(io.BytesIO(file[:-1])))
     with pytest.raises(ValueError, match="no Ogg page"):
         list(packets(io.BytesIO(b"RIFF" * 100)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has these")
+def test_others_go_first(tmp_path: Path) -> None:
+    frames = 60 * RATE_HZ
+    made = iter(Preview(preview.stem_arguments(write(tmp_path / "a.wav", np.zeros((9, 2), np.float32))), frames, bool))
+    next(made)
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    (child,) = [each for each in children if "ffmpeg" in Path(f"/proc/{each}/cmdline").read_text()]
+    assert {os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{child}/task").iterdir()} == {os.SCHED_IDLE}
+    group = Path(f"/proc/{child}/autogroup")
+    if group.exists() and group.read_text().strip():  # else the kernel shares among no sessions
+        assert group.read_text().split()[-1] == "19"
+    made.close()
+    assert not Path(f"/proc/{child}").exists()

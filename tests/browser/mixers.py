@@ -22,6 +22,8 @@ _READ = """(root) => ({
   levels: JSON.parse(root.dataset.levels ?? "{}"),
   mix: Number(root.dataset.mixLevel ?? 0),
 })"""
+_WATCH_CLICK = """(element) =>
+  element.addEventListener("click", () => (element.dataset.tapped = ""), { once: true })"""
 _FOLLOW = f"""async (root, seconds) => {{
   const moments = [];
   const read = {_READ};
@@ -80,6 +82,17 @@ class Mixer:
         """Press the button, and wait until the song sounds."""
         self.part("play").click()
         self.expect("playing")
+
+    def tap(self, target: Locator) -> None:
+        """Tap until it clicks: a machine that is too busy takes a tap for a long press, which does nothing."""
+        target.evaluate(_WATCH_CLICK)
+        for _ in range(10):
+            target.tap()
+            self.page.wait_for_timeout(50)
+            if target.get_attribute("data-tapped") is not None:
+                target.evaluate("(element) => element.removeAttribute('data-tapped')")
+                return
+        raise AssertionError(f"{target} takes no tap")
 
     def now(self) -> Moment:
         """Read what the mixer tells."""

@@ -46,6 +46,8 @@ def test_lanes_are_muted_solo_and_turned_down(mixer: Mixer) -> None:
     mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"drums": 1.0, "bass": 1.0})
     mixer.lane("drums", "mute").click()
     mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"bass": 1.0})
+    for part, (red, green, blue) in (("mute", (198, 40, 40)), ("solo", (255, 212, 59))):
+        expect(mixer.lane("drums", part)).to_have_css("background-color", f"rgb({red}, {green}, {blue})")
     for stem, part in (("drums", "mute"), ("drums", "solo"), ("bass", "solo")):
         mixer.lane(stem, part).click()
     mixer.until_heard(ALL)
@@ -143,7 +145,7 @@ def test_a_finger_makes_a_loop_and_play_stays_in_sight(
     assert re.match(r"0:0[56].\d – 0:07.\d", mixer.part("loop-text").text_content())
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(mixer.part("play")).to_be_in_viewport()
-    mixer.part("play").tap()
+    mixer.tap(mixer.part("play"))
     mixer.until(lambda moment: moment.state == "playing" and 5 < moment.position < 8)
 
 
@@ -156,6 +158,9 @@ def test_what_holds_the_sound_up_is_said(
       const resume = AudioContext.prototype.resume;
       window.plugIn = () => (AudioContext.prototype.resume = resume);
       AudioContext.prototype.resume = () => new Promise(() => {});""")
+    # Nor may the page keep anything: that is no reason not to play.
+    page.add_init_script("""Object.defineProperty(window, "localStorage", {
+      get: () => { throw new DOMException("denied", "SecurityError"); } });""")
     mixer = Mixer.open(page, tones)
     mixer.part("play").click()
     expect(mixer.part("status")).to_have_text("Starting the sound…")
@@ -362,7 +367,8 @@ def test_a_song_s_mix_is_remembered_until_it_is_reset(mixer: Mixer) -> None:
     assert settings(mixer) == FULL
     expect(mixer.part("loop")).to_have_attribute("aria-pressed", "false")
     foreign = '{"values": {"mix": {"bass": 7, "drums": {"volume": 151, "muted": 1}}, "loop": [1]}}'
-    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [f"mixer.{mixer.root.get_attribute('data-song')}", foreign])
+    key = f"mixer.{mixer.root.get_attribute('data-song')}"
+    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [key, foreign])
     page.reload()
     mixer.expect("ready")
     assert settings(mixer) == FULL
@@ -391,20 +397,20 @@ def test_the_original_is_compared_as_loud_as_the_mix(
     expect(page).to_have_title(f"▶ {title}")
     assert page.evaluate("navigator.mediaSession.metadata.title") == "tones.wav"
     mixer.until_heard(ALL)
-    mixer.part("original").tap()
+    mixer.tap(mixer.part("original"))
     expect(mixer.root).to_have_attribute("data-original-heard", "")
     expect(mixer.root.locator("[data-lane][data-muted]")).to_have_count(len(STEMS))
     mixer.until_heard(dict.fromkeys(STEMS, 0.0))
     assert mixer.until(lambda moment: abs(moment.mix - TONE_LEVEL) < 0.06 * TONE_LEVEL)
-    mixer.part("original").tap()
+    mixer.tap(mixer.part("original"))
     mixer.until_heard(dict.fromkeys(STEMS, 0.5))
-    mixer.part("original").tap()
-    mixer.lane("vocals", "mute").tap()
+    mixer.tap(mixer.part("original"))
+    mixer.tap(mixer.lane("vocals", "mute"))
     expect(mixer.part("original")).to_have_attribute("aria-pressed", "false")
     mixer.until_heard(ALL | {"vocals": 0.0})
     mixer.part("preset").select_option("a cappella")
     mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"vocals": 1.0})
-    mixer.part("reset").tap()
+    mixer.tap(mixer.part("reset"))
     mixer.until_heard(ALL)
     page.evaluate("buttons.seekto({ seekTime: 3 })")
     page.evaluate("buttons.nexttrack({})")

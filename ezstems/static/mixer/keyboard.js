@@ -44,6 +44,23 @@ export function placeOf(element, clicked = null) {
   return element.matches("input") ? "text" : "page";
 }
 
+/** Set the keys' switch as it was left in this browser; return what tells whether it is on. */
+export function rememberedSwitch(checkbox) {
+  try {
+    checkbox.checked = localStorage.getItem("shortcuts") !== "off";
+  } catch {
+    // The storage isn't ours to use.
+  }
+  checkbox.addEventListener("change", () => {
+    try {
+      localStorage.setItem("shortcuts", checkbox.checked ? "on" : "off");
+    } catch {
+      // It holds for this visit.
+    }
+  });
+  return () => checkbox.checked;
+}
+
 /** Listen to the whole page's keys, except while a dialog is open or the reader has switched them off. */
 export function listenToKeys(act, isOn) {
   let clicked = null; // what the pointer gave the focus, until the focus moves on

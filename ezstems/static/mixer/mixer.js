@@ -7,7 +7,7 @@ import { listenToDownload } from "./download.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
 import { keepLoop, keepMix, restore } from "./kept.js";
-import { listenToKeys, skipOf } from "./keyboard.js";
+import { listenToKeys, rememberedSwitch, skipOf } from "./keyboard.js";
 import { FULL_VOLUME_PERCENT, Lane } from "./lane.js";
 import { Loop } from "./loop.js";
 import { measured } from "./loudness.js";
@@ -180,10 +180,7 @@ class Mixer {
       event.preventDefault();
       this.#act({ do: "skip", seconds });
     });
-    const shortcuts = this.#part("shortcuts");
-    shortcuts.checked = localStorage.getItem("shortcuts") !== "off";
-    shortcuts.addEventListener("change", () => localStorage.setItem("shortcuts", shortcuts.checked ? "on" : "off"));
-    listenToKeys((command) => this.#act(command), () => shortcuts.checked);
+    listenToKeys((command) => this.#act(command), rememberedSwitch(this.#part("shortcuts")));
     listenToDownload((name) => this.#part(name), this.#root.dataset.name, (options) =>
       mixdown(this.#sources, gainsOf(this.#lanes), this.#length, options),
     );
