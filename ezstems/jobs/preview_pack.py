@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from ezstems.models import Job
 ORIGINAL = "original"
 CONTENTS = "previews.json"
 COPY_BYTES = 1 << 20
+MOST_DIRECTORIES = 4
+_directories: dict[str, dict[str, zipfile.ZipInfo]] = {}  # by ETag
+_directories_lock = threading.Lock()
 
 
 def member(name: str, number: int) -> str:
@@ -74,9 +78,22 @@ def open_chunk(archive: Archive, job: Job, name: str, number: int) -> Opened:
 
 def _open(archive: Archive, job: Job, name: str) -> Opened:
     try:
-        return ZipEntry(archive.previews.open(job), name)
+        return ZipEntry(archive.previews.open(job), name, _find)
     except KeyError as error:
         raise FileNotFoundError(name) from error
+
+
+def _find(opened: Opened, name: str) -> zipfile.ZipInfo:
+    """Find a member; the directories of the last files are kept: three hours' takes a sixth of a second to read."""
+    with _directories_lock:
+        members = _directories.get(opened.etag)
+    if members is None:
+        members = {member.filename: member for member in zipfile.ZipFile(opened).infolist()}
+        with _directories_lock:
+            while len(_directories) >= MOST_DIRECTORIES:
+                del _directories[next(iter(_directories))]
+            _directories[opened.etag] = members
+    return members[name]
 
 
 def _contents(job: Job, sounds: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """One entry of a ZIP that stores it as it is, read in place without a copy."""
 
 import struct
-from zipfile import ZipFile
+from collections.abc import Callable
+from zipfile import ZipFile, ZipInfo
 
 from ezstems.jobs.opened import Opened
 
@@ -9,14 +10,18 @@ from ezstems.jobs.opened import Opened
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
+def _find(archive: Opened, name: str) -> ZipInfo:
+    return ZipFile(archive).getinfo(name)
+
+
 class ZipEntry(Opened):
     """Read the bytes of one entry alone."""
 
-    def __init__(self, archive: Opened, name: str) -> None:
-        """Take an opened ZIP, which is closed with this; raise KeyError where it has no entry of that name."""
+    def __init__(self, archive: Opened, name: str, find: Callable[[Opened, str], ZipInfo] = _find) -> None:
+        """Take an opened ZIP, which is closed with this; raise KeyError where `find` finds no entry of that name."""
         self._archive = archive
         try:
-            entry = ZipFile(archive).getinfo(name)
+            entry = find(archive, name)
             archive.seek(entry.header_offset)
             header = archive.read(_LOCAL_HEADER.size) or b""
             self._start = entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header))

@@ -1,4 +1,4 @@
-"""Previews in a real browser: exact to the frame, soon heard on a slow line, small in memory, never in what is saved."""
+"""Previews in a real browser: exact to the frame, soon heard on a slow line, small in memory, never saved."""
 
 from collections.abc import Callable, Iterator
 

@@ -119,7 +119,7 @@ def test_a_song_that_is_deleted_while_they_are_made_leaves_nothing(
     assert results() == set() and caplog.text == ""
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Interrupted("stopped"), ValueError("a slip")])
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), Interrupted("stopped"), ValueError("a slip")])
 def test_what_fails_by_the_box_leaves_nothing_and_is_tried_again_later(
     app: Flask, archive: Archive, maker: PreviewMaker, job: Job, results: Callable[[], set[str]], instance: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception,
@@ -162,6 +162,31 @@ def test_without_an_upload_there_is_no_original(app: Flask, maker: PreviewMaker,
         db.session.commit()
     maker.make(job.number)
     assert list(contents(app, job)["sounds"]) == ["vocals", "accompaniment"]
+
+
+def test_the_directories_of_a_few_files_are_kept(
+    app: Flask, maker: PreviewMaker, upload: Upload, finished: Callable[[str], Job]
+) -> None:
+    jobs = [finished(upload(stems="2").json["data"]["id"]) for _ in range(preview_pack.MOST_DIRECTORIES + 2)]
+    for job in jobs:
+        maker.make(job.number)
+    for job in [*jobs, *jobs]:
+        assert contents(app, job)["frames"] == job.samples
+    assert len(preview_pack._directories) == preview_pack.MOST_DIRECTORIES
+
+
+def test_what_a_dead_process_was_making_goes(
+    app: Flask, archive: Archive, job: Job, results: Callable[[], set[str]], instance: Path
+) -> None:
+    lent = archive.previews.workspace(job)
+    (lent.__enter__() / "previews.zip").write_bytes(b"half")  # and no end
+    if app.config["EZSTEMS_STORAGE_URL"] is None:
+        archive.remove_unfinished(archive._owner)  # type: ignore[attr-defined]
+    else:  # its lock went with the process
+        archive._scratch._make()  # type: ignore[attr-defined]
+        assert list(instance.glob("scratch/*/*"))  # alive, it keeps its own
+        lent.__exit__(None, None, None)
+    assert results() == {".zip", ".peaks"} and not list(instance.rglob("*previews*"))
 
 
 def test_they_are_put_aside_and_taken_back_with_the_rest(
