@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
+from ezstems.audio.mixing import Mix
 from ezstems.database_watch import DatabaseWatch
 from ezstems.errors import StorageAway
 from ezstems.jobs import retention
@@ -22,6 +23,7 @@ from ezstems.jobs.damage import raising_damaged_result
 from ezstems.jobs.dispatch import Dispatch
 from ezstems.jobs.estimate import Estimate
 from ezstems.jobs.events import record_event
+from ezstems.jobs.exports import Export, Exports
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.new_upload import Again, NewUpload, Received
@@ -62,6 +64,7 @@ class Desk:
         self._started = False
         self._admission = Admission(app, self._archive, lambda: self.dispatch.full)
         self.dispatch = self._make_dispatch(separate)
+        self._exports = Exports(app, self.id, self._admission.has_room)
         self.waits = Waits(app)
         self.claims = Claims(app)
         self.estimate = Estimate(app.config["EZSTEMS_SEPARATIONS"])
@@ -206,6 +209,10 @@ class Desk:
         result = self.result(job)
         with raising_damaged_result():
             return ZipEntry(result, outputs.FORMATS[job.output].filename(name))
+
+    def export(self, job: Job, mix: Mix, wished: str) -> Export:
+        """Begin to mix a completed job's stems; raise DamagedFile, as `result` does, or ServerBusy."""
+        return self._exports.mix(job, lambda name: self.stem(job, name), mix, wished)
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""

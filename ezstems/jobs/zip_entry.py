@@ -1,6 +1,7 @@
 """One entry of a ZIP that stores it as it is, read in place without a copy."""
 
 import struct
+from pathlib import Path
 from zipfile import ZipFile
 
 from ezstems.jobs.opened import Opened
@@ -25,6 +26,11 @@ class ZipEntry(Opened):
             raise
         # The entry's own checksum, and which ZIP it is in.
         super().__init__(entry.file_size, f"{entry.CRC:08x}-{entry.file_size:x}-{archive.etag}", archive.changed_at)
+
+    def place(self) -> tuple[Path, int] | None:
+        """Return the ZIP's file, and where in it the entry is."""
+        place = self._archive.place()
+        return place and (place[0], place[1] + self._start)
 
     def read_at(self, view: memoryview, at: int) -> int:
         """Read the entry's bytes in the ZIP."""

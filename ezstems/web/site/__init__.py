@@ -5,6 +5,7 @@ from flask import Flask
 from ezstems.web.site import (
     account,
     docs,
+    exports,
     landing,
     login,
     manual,
@@ -25,5 +26,5 @@ def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     app.add_template_global(model_notice.bundled_models)
-    for page in (landing, register, login, password, account, upload, songs, stems, docs, manual, webhook):
+    for page in (landing, register, login, password, account, upload, songs, stems, exports, docs, manual, webhook):
         app.register_blueprint(page.blueprint)
