@@ -69,7 +69,7 @@ def upload_name(filename: str) -> tuple[str, str]:
 
 
 def saved_name(original_name: str, job_id: str, ending: str, joint: str = "-") -> SavedName:
-    """Name a file after the upload it came of, and what it is; where ASCII loses letters, the job's id keeps two names apart."""
+    """Name a file after the upload it came of; where ASCII loses letters, the job's id keeps two names apart."""
     title = _safe(_split(original_name)[0]) or job_id
     letters = "".join(each for each in unicodedata.normalize("NFKD", title) if not unicodedata.combining(each))
     plain = _safe(letters.encode("ascii", "ignore").decode().replace("%", "_"))  # some browsers decode %41

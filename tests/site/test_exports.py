@@ -1,6 +1,5 @@
 """A song's exports: the very samples of its stems, in every format, under its name, and nothing left behind."""
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
