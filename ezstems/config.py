@@ -75,6 +75,8 @@ SETTINGS = (
             "no job begins; a backup leaves as much"),  # fmt: skip
     Setting("RETENTION_HOURS", 72.0, number(0.001, 1_000_000), "how long a finished job's files are kept"),
     Setting("KEEP_UPLOADS", "on", choice("on", "off"), "whether uploads are kept as long as results: `on` or `off`"),
+    Setting("PREVIEWS", "on", choice("on", "off"), "whether the website's mixer gets previews, Opus at 96 kbit/s, made "
+            "once a result is there: `on` or `off`"),  # fmt: skip
     Setting("MAX_DURATION_SECONDS", 10_800, integer(1, 604_800), "longest audio that a job may hold"),
     Setting("REGISTRATION", "open", choice("open", "closed"), "whether visitors may make themselves accounts on the "
             "website: `open`, or `closed`: the operator makes them"),  # fmt: skip

@@ -181,6 +181,7 @@ def make_app(instance: Path, separator: FastSeparator, backend: dict[str, Any]) 
     def make(**settings: Any) -> Flask:
         named = {f"EZSTEMS_{name.upper()}": value for name, value in settings.items()}
         own = {"EZSTEMS_INSTANCE": instance, "EZSTEMS_MIN_FREE_MB": 1, "SEPARATOR": separator, "TESTING": True}
+        own["EZSTEMS_PREVIEWS"] = "off"  # but for who asks: their time is their own
         app = create_app(own | databases.settings_of(instance) | backend | named)
         # As behind gunicorn: a crash is answered, not raised into the test.
         app.config["PROPAGATE_EXCEPTIONS"] = False

@@ -6,9 +6,10 @@ from ezstems.audio.kinds import UPLOAD_EXTENSIONS
 from ezstems.audio.mixing import Mix
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
+from ezstems.audio.preview import PREVIEW_MEDIA_TYPE
 from ezstems.audio.separate import CUTOFFS, STEMS
 from ezstems.jobs.damage import DAMAGED_RESULT, LOST_UPLOAD
-from ezstems.jobs.desk import Desk, Keep, current_desk
+from ezstems.jobs.desk import Desk, Keep, current_desk, keep_nothing_more
 from ezstems.jobs.events import job_happened
 from ezstems.jobs.exports import Export
 from ezstems.jobs.incoming import Incoming, Unkept
@@ -27,6 +28,7 @@ __all__ = [
     "OUTPUTS",
     "Opened",
     "PARAMETERS",
+    "PREVIEW_MEDIA_TYPE",
     "SAMPLE_RATE_HZ",
     "STEMS",
     "UPLOAD_EXTENSIONS",
@@ -35,4 +37,5 @@ __all__ = [
     "clipping",
     "current_desk",
     "job_happened",
+    "keep_nothing_more",
 ]

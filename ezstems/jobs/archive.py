@@ -17,6 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ezstems.audio.peaks import Peaks
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.opened import Opened
+from ezstems.jobs.preview_files import PreviewFiles
 from ezstems.models import Files, Job
 
 UPLOADS, RESULTS, LOST = "uploads", "results", "lost"
@@ -68,6 +69,11 @@ class Archive(Protocol):
     @property
     def lost(self) -> Lost:
         """Return the files that no row names."""
+        ...
+
+    @property
+    def previews(self) -> PreviewFiles:
+        """Return the files of jobs' previews, which a job may lack; they go with its result."""
         ...
 
     @property
@@ -150,7 +156,7 @@ class Archive(Protocol):
         ...
 
     def remove_result(self, job: Files) -> None:
-        """Delete a job's ZIP and peaks."""
+        """Delete a job's ZIP, peaks and previews."""
         ...
 
     def remove(self, job: Files) -> None:

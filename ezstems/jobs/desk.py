@@ -15,7 +15,7 @@ from ezstems.audio import decode, outputs
 from ezstems.audio.mixing import Mix
 from ezstems.database_watch import DatabaseWatch
 from ezstems.errors import StorageAway
-from ezstems.jobs import retention
+from ezstems.jobs import preview_pack, retention
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.background import Housekeeper
 from ezstems.jobs.claims import Claims
@@ -203,6 +203,14 @@ class Desk:
     def peaks(self, job: Job) -> Opened:
         """Open the peaks of a completed job's stems, as JSON; raise FileNotFoundError: an older job has none."""
         return self._archive.open_peaks(job)
+
+    def previews(self, job: Job) -> dict[str, Any] | None:
+        """Return what a completed job's previews are; None where it has none, or not yet."""
+        return preview_pack.contents(self._archive, job)
+
+    def preview(self, job: Job, name: str, number: int) -> Opened:
+        """Open one chunk of a preview; raise FileNotFoundError where there is none."""
+        return preview_pack.open_chunk(self._archive, job, name, number)
 
     def stem(self, job: Job, name: str) -> ZipEntry:
         """Open a completed job's stem; raise DamagedFile, as `result` does."""

@@ -22,6 +22,7 @@ from ezstems.files import sync
 from ezstems.jobs import damage, packing
 from ezstems.jobs.archive import LOST, RESULTS, UPLOADS, Place
 from ezstems.jobs.damage import require_result, require_upload
+from ezstems.jobs.folder_previews import FolderPreviews
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.lost import LostFiles
 from ezstems.jobs.mounts import Mounts
@@ -45,6 +46,7 @@ class FolderArchive:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._mounts = Mounts(instance, self._folders)
         self.lost = LostFiles(instance / LOST, self._folders)
+        self.previews = FolderPreviews(self._results, owner)
 
     def source(self, filename: str) -> Path:
         """Return where an upload lies."""
@@ -57,6 +59,9 @@ class FolderArchive:
     def peaks(self, job_id: str) -> Path:
         """Return where the peaks of a job's stems lie, as JSON, once it is complete."""
         return self._results / f"{job_id}.peaks"
+
+    def _results_of(self, job_id: str) -> tuple[Path, ...]:
+        return self.result(job_id), self.peaks(job_id), self.previews.path(job_id)
 
     def belongs_to(self, ids: Collection[str]) -> bool:
         """Return True: the watch over the database looks at the folder's id."""
@@ -112,7 +117,7 @@ class FolderArchive:
         source = self.source(job.filename)
         job_id = job_id_of(source)
         # A file with a new job's id is of an older one, whose row the database has lost.
-        for left in (source, self.result(job_id), self.peaks(job_id)):
+        for left in (source, *self._results_of(job_id)):
             self._put_aside(left)
         with raising_server_full():
             part.replace(source)
@@ -139,7 +144,7 @@ class FolderArchive:
         """Lend a folder beside the results."""
         folder = self._results / f"{self._owner}.{job.id}{PART}"
         shutil.rmtree(folder, ignore_errors=True)
-        for left in (self.result(job.id), self.peaks(job.id)):
+        for left in self._results_of(job.id):
             self._put_aside(left)  # by a run that ended just before its row could say so
         folder.mkdir()
         try:
@@ -148,12 +153,7 @@ class FolderArchive:
             shutil.rmtree(folder, ignore_errors=True)
 
     def pack(
-        self,
-        job: Files,
-        stems: Iterable[Path],
-        comment: str,
-        peaks: Peaks,
-        progress: Callable[[], None] = lambda: None,
+        self, job: Files, stems: Iterable[Path], comment: str, peaks: Peaks, progress: Callable[[], None] = lambda: None
     ) -> int:
         """Pack under an unfinished name, then rename."""
         part, peaks_part = (self._results / f"{self._owner}.{job.id}.{kind}{PART}" for kind in ("zip", "peaks"))
@@ -196,8 +196,8 @@ class FolderArchive:
         self.delete(self.source(job.filename))
 
     def remove_result(self, job: Files) -> None:
-        """Delete a job's ZIP and peaks."""
-        for path in (self.result(job.id), self.peaks(job.id)):
+        """Delete a job's ZIP, peaks and previews."""
+        for path in self._results_of(job.id):
             self.delete(path)
 
     def remove(self, job: Files) -> None:
@@ -215,15 +215,16 @@ class FolderArchive:
                     left.unlink(missing_ok=True)
 
     def places_of(self, job: Files) -> tuple[Path, ...]:
-        """Return the paths of upload, ZIP and peaks."""
-        return self.source(job.filename), self.result(job.id), self.peaks(job.id)
+        """Return the paths of upload, ZIP, peaks and previews."""
+        return self.source(job.filename), *self._results_of(job.id)
 
     def needed_places(self, job: Job) -> dict[Place, int | None]:
         """Return the paths of the files that a job must have now, each with its size where that is known."""
         upload: dict[Place, int | None] = {self.source(job.filename): job.size_bytes}
         if job.status != COMPLETED:
             return upload
-        return {self.result(job.id): job.result_bytes, self.peaks(job.id): None} | (upload if job.keeps_upload else {})
+        rest: dict[Place, int | None] = {self.peaks(job.id): None, self.previews.path(job.id): None}
+        return {self.result(job.id): job.result_bytes} | rest | (upload if job.keeps_upload else {})
 
     def row_key(self, place: Place) -> tuple[InstrumentedAttribute[Any], str]:
         """Find by the id, with which every name begins; it has an index, file names have none."""

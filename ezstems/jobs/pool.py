@@ -17,6 +17,7 @@ from ezstems.jobs import recovery
 from ezstems.jobs.archive import Archive
 from ezstems.jobs.background import EngineLoader
 from ezstems.jobs.events import record_event
+from ezstems.jobs.preview_maker import PreviewMaker
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.watchdog import Watchdog
@@ -42,7 +43,8 @@ class Pool:
         self._stop = threading.Event()
         self._lock = recovery.WorkerLock(Path(app.instance_path), owner)
         self._watch: DatabaseWatch = app.extensions[database.WATCH]
-        runner = Runner(app, owner, archive, separate, self._stop.is_set)
+        self._previews = PreviewMaker(app, archive, may_begin, self._stop.is_set)
+        runner = Runner(app, owner, archive, separate, self._stop.is_set, self._previews.add)
         self._watchdog = Watchdog(runner, owner, app.config["EZSTEMS_STALL_SECONDS"])
         self._queue = JobQueue(
             self._watchdog,
@@ -67,6 +69,7 @@ class Pool:
             # A full disk must not keep finished jobs from being downloaded; the duties try again.
             log.exception("worker %s: what dead workers left could not be adopted yet", self._id)
         self._engine.start()
+        self._previews.start()
 
     def duties(self, waited_seconds: Callable[[], float]) -> Sequence[Callable[[], None]]:
         """Return: renew the lock, watch what runs, adopt and line up, let go of idle networks."""

@@ -23,7 +23,7 @@ from ezstems.jobs.events import record_event
 from ezstems.jobs.outcome import TOO_LONG, Outcome, completed, failed, interrupted
 from ezstems.jobs.suspect import IsolatedSeparator
 from ezstems.jobs.watchdog import RunningJob
-from ezstems.models import FAILED, PROCESSING, FileNames, Job
+from ezstems.models import COMPLETED, FAILED, PROCESSING, FileNames, Job
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -61,14 +61,22 @@ class Runner:
     """Run jobs for one worker; `stopping` tells when to give up and leave the job to others."""
 
     def __init__(
-        self, app: Flask, owner: str, archive: Archive, separate: Separating, stopping: Callable[[], bool]
+        self,
+        app: Flask,
+        owner: str,
+        archive: Archive,
+        separate: Separating,
+        stopping: Callable[[], bool],
+        finished: Callable[[int], None] = lambda _number: None,
     ) -> None:
+        """Hold what runs jobs; `finished` is told the number of each one that is completed."""
         self._app = app
         self._owner = owner
         self._archive = archive
         self._separate = separate
         self._isolated = IsolatedSeparator(separate)
         self._stopping = stopping
+        self._finished = finished
 
     def __call__(self, number: int, running: RunningJob | None = None) -> None:
         """Claim a job of this owner and run it; return at once if somebody else has it."""
@@ -92,6 +100,8 @@ class Runner:
                 if not outcome.needs_upload:
                     self._archive.remove_source(job)
                 outcome.record(job.id, seconds)
+                if outcome.status == COMPLETED:
+                    self._finished(number)
             else:
                 self._leave(job, running, outcome, seconds)
 

@@ -20,6 +20,7 @@ from ezstems.jobs import heartbeat
 from ezstems.jobs.admission import Admission
 from ezstems.jobs.background import EngineLoader, Housekeeper
 from ezstems.jobs.events import record_event
+from ezstems.jobs.preview_maker import PreviewMaker
 from ezstems.jobs.runner import Runner, Separating
 from ezstems.jobs.storage import open_archive
 from ezstems.jobs.tickets import Tickets
@@ -52,8 +53,9 @@ class SeparationProcess:
         self._ticket = threading.Lock()  # held while there is one
         self._archive = open_archive(app, self.id)
         self._admission = Admission(app, self._archive, lambda: False)
+        self._previews = PreviewMaker(app, self._archive, self._admission.may_begin, self.stopping)
         self._watchdog = Watchdog(
-            Runner(app, self.id, self._archive, separate, self.stopping).run,
+            Runner(app, self.id, self._archive, separate, self.stopping, self._previews.add).run,
             self.id,
             app.config["EZSTEMS_STALL_SECONDS"],
         )
@@ -70,6 +72,7 @@ class SeparationProcess:
         self._heartbeat.start()
         self._housekeeper.start(HOUSEKEEPING_EVERY_SECONDS)
         self._engine.start()
+        self._previews.start()
         self._tickets.start()
         threading.Thread(target=self._watch_stop, name="stop", daemon=True).start()
         log.info("worker %s: separates in process %s", self.id, os.getpid())

@@ -26,6 +26,7 @@ from ezstems.jobs.opened import Opened
 from ezstems.jobs.patience import patiently
 from ezstems.jobs.scratch import Scratch
 from ezstems.jobs.store_lost import StoreLost
+from ezstems.jobs.store_previews import StorePreviews
 from ezstems.models import COMPLETED, Files, Job
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class StoreArchive:
         self._bucket, self._owner = bucket, owner
         self._scratch = Scratch(scratch, owner)
         self.lost = StoreLost(bucket)
+        self.previews = StorePreviews(bucket, self._scratch, self._put)
 
     def belongs_to(self, ids: Collection[str]) -> bool:
         """Compare the store's id: it may have been bound to another database since."""
@@ -163,8 +165,8 @@ class StoreArchive:
             self._delete(store_keys.source(job))
 
     def remove_result(self, job: Files) -> None:
-        """Delete a job's ZIP and peaks."""
-        self._delete(*store_keys.results(job.id, job.owner))
+        """Delete a job's ZIP, peaks and previews."""
+        self._delete(*store_keys.results(job.id, job.owner), store_keys.previews(job))
 
     def remove(self, job: Files) -> None:
         """Delete all files of a job."""
@@ -176,8 +178,8 @@ class StoreArchive:
         self._scratch.clear()
 
     def places_of(self, job: Files) -> Collection[Place]:
-        """Return the keys of upload, ZIP and peaks."""
-        return store_keys.source(job), *store_keys.results(job.id, job.owner)
+        """Return the keys of upload, ZIP, peaks and previews."""
+        return store_keys.source(job), *store_keys.results(job.id, job.owner), store_keys.previews(job)
 
     def needed_places(self, job: Job) -> dict[Place, int | None]:
         """Return the keys of the objects that a job must have now, each with its size where that is known."""
@@ -185,7 +187,8 @@ class StoreArchive:
         if job.status != COMPLETED:
             return upload
         result, peaks = store_keys.results(job.id, job.owner)
-        return {result: job.result_bytes, peaks: None} | (upload if job.keeps_upload else {})
+        rest: dict[Place, int | None] = {peaks: None, store_keys.previews(job): None}
+        return {result: job.result_bytes} | rest | (upload if job.keeps_upload else {})
 
     def row_key(self, place: Place) -> tuple[InstrumentedAttribute[Any], str]:
         """Find an upload by its key, a result by the id with which its key begins."""

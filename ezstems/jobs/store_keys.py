@@ -22,6 +22,11 @@ def results(job_id: str, owner: str | None) -> tuple[PurePath, PurePath]:
     return PurePath(RESULTS, f"{job_id}.{owner}.zip"), PurePath(RESULTS, f"{job_id}.{owner}.peaks")
 
 
+def previews(job: Files) -> PurePath:
+    """Return the key of the previews of an owner's result."""
+    return PurePath(RESULTS, f"{job.id}.{job.owner}.previews")
+
+
 def wrong_size(found_bytes: int, expected_bytes: int | None) -> ValueError:
     """Return what is wrong with an object of another size."""
     return ValueError(f"{found_bytes} bytes, not {expected_bytes}")

@@ -55,6 +55,13 @@ def use_batch_scheduling(child: int) -> None:
             os.sched_setscheduler(child, os.SCHED_BATCH, os.sched_param(0))
 
 
+def use_idle_scheduling(child: int) -> None:
+    """Let a child's threads have what nobody else wants of the processor."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # the child has ended, or a sandbox forbids it
+            os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
+
+
 @lru_cache(maxsize=1)
 def has_bfloat16() -> bool:
     """Tell whether the engines multiply bfloat16 by an instruction of the processor's own."""

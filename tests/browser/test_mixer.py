@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer
+from tests.browser.mixers import STEMS, TONE_LEVEL, TONES_SECONDS, Mixer
 from tests.browser.visitors import Visitor, silence
 from tests.support.servers import Server
 
@@ -305,3 +305,112 @@ def test_keys_are_left_alone_where_one_types(mixer: Mixer) -> None:
     mixer.expect("ready")
     page.keyboard.press("m")
     expect(mixer.lane("vocals", "mute")).to_have_attribute("aria-pressed", "false")
+
+
+def settings(mixer: Mixer) -> dict[str, str]:
+    """Read each lane's volume, and M and S where they are pressed."""
+    told = {}
+    for stem in STEMS:
+        buttons = {part: mixer.lane(stem, part).get_attribute("aria-pressed") for part in ("mute", "solo")}
+        pressed = [part[0].upper() for part, is_pressed in buttons.items() if is_pressed == "true"]
+        told[stem] = " ".join([mixer.lane(stem, "percent").text_content() or "", *pressed])
+    return told
+
+
+FULL = dict.fromkeys(STEMS, "100 %")
+
+
+def test_a_song_s_mix_is_remembered_until_it_is_reset(mixer: Mixer) -> None:
+    """By keys alone; `P` means the chosen lane."""
+    page, press = mixer.page, mixer.page.keyboard.press
+    expect(mixer.part("preset")).to_have_value("everything")
+    press("k")
+    assert settings(mixer) == FULL | {"vocals": "100 % M"}
+    press("a")
+    assert settings(mixer) == dict.fromkeys(STEMS, "100 % M") | {"vocals": "100 %"}
+    press("ArrowDown")
+    press("p")
+    assert settings(mixer) == FULL | {"drums": "100 % M"}
+    expect(mixer.part("preset")).to_have_value("practise drums")
+    press("4")
+    expect(mixer.part("preset")).to_have_value("own")
+    mixer.lane("bass", "volume").focus()
+    press("PageUp")
+    press("ArrowLeft")
+    volume = int(mixer.lane("bass", "volume").input_value())
+    assert 100 < volume < 150
+    page.locator("main").focus()
+    press("ArrowRight")
+    press("i")
+    press("ArrowRight")
+    press("o")
+    expected = FULL | {"drums": "100 % M", "bass": f"{volume} %", "other": "100 % S"}
+    assert settings(mixer) == expected
+    page.reload()
+    mixer.expect("ready")
+    assert settings(mixer) == expected
+    expect(mixer.part("loop")).to_have_attribute("aria-pressed", "true")
+    expect(mixer.part("loop-text")).to_have_text("0:05.0 – 0:10.0")
+    mixer.lane("bass", "volume").dblclick()
+    assert settings(mixer)["bass"] == "100 %"
+    mixer.part("reset").focus()
+    press("Enter")
+    assert settings(mixer) == FULL
+    expect(mixer.part("loop")).to_have_attribute("aria-pressed", "false")
+    foreign = '{"values": {"mix": {"bass": 7, "drums": {"volume": 151, "muted": 1}}, "loop": [1]}}'
+    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [f"mixer.{mixer.root.get_attribute('data-song')}", foreign])
+    page.reload()
+    mixer.expect("ready")
+    assert settings(mixer) == FULL
+
+
+# As if the song's own sound were its vocals: a quarter of the power of the four tones.
+ORIGINAL = """
+import { WavSource } from "./pcm.js";
+export const openOriginal = (root) => WavSource.open(root.querySelector("[data-lane=vocals]").dataset.url);
+"""
+
+
+def test_the_original_is_compared_as_loud_as_the_mix(
+    server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page]
+) -> None:
+    """By fingers alone, on a phone whose headphones have buttons."""
+    page = open_page(server, owner, viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    page.add_init_script("""
+      window.buttons = {};
+      navigator.mediaSession.setActionHandler = (action, press) => (window.buttons[action] = press);""")
+    page.route("**/original_source.js", lambda route: route.fulfill(body=ORIGINAL, content_type="text/javascript"))
+    mixer = Mixer.open(page, tones)
+    title = page.title()
+    page.evaluate("buttons.play({})")
+    mixer.expect("playing")
+    expect(page).to_have_title(f"▶ {title}")
+    assert page.evaluate("navigator.mediaSession.metadata.title") == "tones.wav"
+    mixer.until_heard(ALL)
+    mixer.part("original").tap()
+    expect(mixer.root).to_have_attribute("data-original-heard", "")
+    expect(mixer.root.locator("[data-lane][data-muted]")).to_have_count(len(STEMS))
+    mixer.until_heard(dict.fromkeys(STEMS, 0.0))
+    assert mixer.until(lambda moment: abs(moment.mix - TONE_LEVEL) < 0.06 * TONE_LEVEL)
+    mixer.part("original").tap()
+    mixer.until_heard(dict.fromkeys(STEMS, 0.5))
+    mixer.part("original").tap()
+    mixer.lane("vocals", "mute").tap()
+    expect(mixer.part("original")).to_have_attribute("aria-pressed", "false")
+    mixer.until_heard(ALL | {"vocals": 0.0})
+    mixer.part("preset").select_option("a cappella")
+    mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"vocals": 1.0})
+    mixer.part("reset").tap()
+    mixer.until_heard(ALL)
+    page.evaluate("buttons.seekto({ seekTime: 3 })")
+    page.evaluate("buttons.nexttrack({})")
+    mixer.until(lambda moment: 8 <= moment.position < 14)
+    page.evaluate("buttons.pause({})")
+    mixer.expect("paused")
+    expect(page).to_have_title(title)
+
+
+def test_without_an_original_nothing_is_compared(mixer: Mixer) -> None:
+    expect(mixer.part("original")).to_be_hidden()
+    mixer.page.keyboard.press("b")
+    expect(mixer.root).not_to_have_attribute("data-original-heard", "")

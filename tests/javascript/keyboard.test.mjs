@@ -40,6 +40,13 @@ test("a button that was clicked gives the space bar back, one that Tab reached k
   assert.equal(placeOf(field, field), "text", "one types into it, however one came there");
 });
 
+test("a key each names a mix, or the original", () => {
+  const presets = { k: "karaoke", A: "a cappella", p: "practise", 0: "everything" };
+  for (const [key, preset] of Object.entries(presets)) assert.deepEqual(press(key), { do: "preset", preset });
+  assert.deepEqual(press("b"), { do: "original" });
+  for (const key of ["k", "b"]) assert.equal(press(key, "page", { repeat: true }), null);
+});
+
 test("other keys, and those of the browser, are left alone", () => {
   for (const key of ["x", "Tab", "Enter", "Escape", "F5"]) assert.equal(press(key), null, key);
   for (const modifier of ["ctrlKey", "altKey", "metaKey"]) {

@@ -144,16 +144,16 @@ def test_head(get: Any, done: Any) -> None:
 def test_a_stem_to_save_bears_the_songs_name(app: Flask, get: Any, done: Any) -> None:
     job = done(output="mp3", name="My Song.wav")
     answer = get(job, "stems/vocals?download=1")
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="My Song-vocals.mp3"'
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="My Song - vocals.mp3"'
     assert answer.data == packed(app, job)["vocals.mp3"]
     partly = get(job, "stems/vocals?download=1", Range="bytes=0-9")
     assert (partly.status_code, partly.data) == (206, answer.data[:10])
     floats = done(output="wav32", name="My Song.wav")
     value = get(floats, "stems/vocals?download=1").headers["Content-Disposition"]
-    assert value == 'attachment; filename="My Song-vocals.wav"'
+    assert value == 'attachment; filename="My Song - vocals.wav"'
     change(app, job, original_name="Größe ♫.wav")
     value = get(job, "stems/accompaniment?download=1").headers["Content-Disposition"]
-    assert unquote(re.search(r"filename\*=UTF-8''(\S+)$", value)[1]) == "Größe ♫-accompaniment.mp3"
+    assert unquote(re.search(r"filename\*=UTF-8''(\S+)$", value)[1]) == "Größe ♫ - accompaniment.mp3"
     for no in ("", "?download=", "?download=0", "?download=yes"):
         assert "Content-Disposition" not in get(job, f"stems/vocals{no}").headers
 

@@ -41,6 +41,7 @@ class Server:
             "EZSTEMS_INSTANCE": str(instance),
             "EZSTEMS_BIND": f"127.0.0.1:{self.port}",
             "EZSTEMS_MIN_FREE_MB": "16",
+            "EZSTEMS_PREVIEWS": "off",
             "EZSTEMS_RATE_LIMIT": "1000000",
             "EZSTEMS_LOGIN_ATTEMPTS": "1000000",
             "EZSTEMS_REGISTRATIONS": "1000000",

@@ -3,7 +3,7 @@
 import { outlast } from "../http.js";
 import { announce, showProblem } from "../page.js";
 import { Chunks } from "./chunks.js";
-import { listenToDownload } from "./download.js";
+import { fieldsOf, listenToExport } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
 import { keepLoop, keepMix, restore } from "./kept.js";
@@ -12,7 +12,6 @@ import { FULL_VOLUME_PERCENT, Lane } from "./lane.js";
 import { Loop } from "./loop.js";
 import { measured } from "./loudness.js";
 import { Media } from "./media.js";
-import { mixdown } from "./mixdown.js";
 import { Original } from "./original.js";
 import { openOriginal } from "./original_source.js";
 import { listenToPointer } from "./pointer.js";
@@ -35,7 +34,8 @@ export async function openMixer(root) {
   for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
   showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
   try {
-    const open = () => Promise.all([openStems(lanes, "wav" in root.dataset), openOriginal(root)]);
+    const { wav, previews } = root.dataset;
+    const open = () => Promise.all([openStems(lanes, wav !== undefined, previews), openOriginal(root)]);
     const [sources, original] = await outlast(open, { tell: showProblem });
     showProblem(null);
     new Mixer(root, { lanes, ruler, sources, original });
@@ -179,9 +179,8 @@ class Mixer {
     shortcuts.checked = localStorage.getItem("shortcuts") !== "off";
     shortcuts.addEventListener("change", () => localStorage.setItem("shortcuts", shortcuts.checked ? "on" : "off"));
     listenToKeys((command) => this.#act(command), () => shortcuts.checked);
-    listenToDownload((name) => this.#part(name), this.#root.dataset.name, (options) =>
-      mixdown(this.#sources, gainsOf(this.#lanes), this.#length, options),
-    );
+    const stems = this.#lanes.map((lane) => lane.stem);
+    listenToExport(this.#part("export"), () => fieldsOf(stems, gainsOf(this.#lanes)));
   }
 
   #act(command) {

@@ -1,6 +1,12 @@
-// The sound that a song was separated from, where the server has it for playing.
+// The song itself, as it was uploaded, by its preview.
 
-/** Return a source like a stem's, or null where there is none: no song has one yet. */
-export async function openOriginal() {
-  return null;
+import { canDecode, PreviewSource, previewsOf } from "./preview_source.js";
+
+/** Return a source of a mixer's song; null where its upload isn't kept, or has no preview (yet). */
+export async function openOriginal(root) {
+  const url = root.dataset.previews;
+  const contents = await previewsOf(url);
+  if (!contents?.sounds.original) return null;
+  const source = new PreviewSource(`${url}/original`, contents, null);
+  return (await canDecode(source)) ? source : null;
 }

@@ -1,12 +1,30 @@
-// Open the stems of a song: WAV where it lies on the server, anything else decoded beforehand, one after the other.
+// Open the stems of a song: as previews where there are any, else WAV where it lies on the server, and anything else
+// decoded beforehand, one after the other.
 
 import { request } from "../http.js";
 import { decodeStem } from "./decoded.js";
 import { decodePeaks } from "./peaks.js";
 import { WavSource } from "./pcm.js";
+import { canDecode, PreviewSource, previewsOf } from "./preview_source.js";
 
-/** Return one source a lane; each lane shows how far its own is. */
-export async function openStems(lanes, areWav) {
+/** Return one source a lane; each lane shows how far its own is. `previews` is where these are told of. */
+export async function openStems(lanes, areWav, previews = null) {
+  const sources = (await openPreviews(lanes, areWav, previews)) ?? (await openExact(lanes, areWav));
+  for (const lane of lanes) lane.showLoading(1);
+  return sources;
+}
+
+async function openPreviews(lanes, areWav, url) {
+  const contents = await previewsOf(url);
+  if (!contents || !lanes.every(({ stem }) => contents.sounds[stem])) return null;
+  const sources = lanes.map((lane) => {
+    const exact = () => (areWav ? WavSource.open(lane.url) : decodeStem(lane.url, () => {}));
+    return new PreviewSource(`${url}/${lane.stem}`, contents, exact);
+  });
+  return (await canDecode(sources[0])) ? sources : null;
+}
+
+async function openExact(lanes, areWav) {
   if (areWav) {
     return Promise.all(
       lanes.map(async (lane) => {

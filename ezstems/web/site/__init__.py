@@ -4,6 +4,7 @@ from flask import Flask
 
 from ezstems.web.site import (
     account,
+    again,
     docs,
     exports,
     landing,
@@ -11,6 +12,7 @@ from ezstems.web.site import (
     manual,
     model_notice,
     password,
+    previews,
     register,
     songs,
     stems,
@@ -26,5 +28,6 @@ def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     app.add_template_global(model_notice.bundled_models)
-    for page in (landing, register, login, password, account, upload, songs, stems, exports, docs, manual, webhook):
+    songs_pages = (upload, songs, stems, exports, again, previews)
+    for page in (landing, register, login, password, account, *songs_pages, docs, manual, webhook):
         app.register_blueprint(page.blueprint)

@@ -7,12 +7,13 @@ from flask import Blueprint, Response, request
 from flask_login import login_required
 
 from ezstems.errors import BadInput
-from ezstems.jobs import FORMATS, STEMS, Mix, current_desk
+from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Mix, current_desk
 from ezstems.models import Job
 from ezstems.web.api.download import require_completed
 from ezstems.web.filenames import SavedName, saved_name
 from ezstems.web.send import files_of
 from ezstems.web.site.song_lookup import song_of
+from ezstems.web.site.songs import Song
 
 blueprint = Blueprint("exports", __name__)
 
@@ -23,6 +24,19 @@ _NUMBER = re.compile(r"\d(\.\d{1,6})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d", re.ASCII)
 TOO_MANY_KINDS = "Say only one of stem, without and gain."
 OLD = "This song was separated before its length was noted, and can't be mixed anew. Separate it again."
+
+
+@blueprint.app_template_global("export_formats")
+def formats_of(song: Song) -> list[tuple[str, str]]:
+    """Return the formats of a song's exports, each in words with about what size."""
+    seconds = song.seconds or 0
+    wav_bytes = seconds * SAMPLE_RATE_HZ * (4 if song.output.clips else 8)
+    sizes = {"wav": wav_bytes, "mp3": seconds * 192_000 / 8}
+    wav = "WAV, 16 bit" if song.output.clips else "WAV, 32-bit float"
+    words = {"wav": wav, "mp3": "MP3, 192 kbit/s", "flac": "FLAC, 16 bit"}
+    return [
+        (name, f"{words[name]}, {sizes[name] / 1e6:.1f} MB" if name in sizes else words[name]) for name in EXPORTED
+    ]
 
 
 @blueprint.get("/songs/<job_id>/export")

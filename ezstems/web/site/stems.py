@@ -6,8 +6,9 @@ from flask_login import login_required
 from ezstems.errors import NotFound
 from ezstems.jobs import FORMATS, STEMS, current_desk
 from ezstems.models import Job
-from ezstems.web.api.download import named_after, require_completed, zipped
+from ezstems.web.api.download import require_completed, zipped
 from ezstems.web.send import files_of, send
+from ezstems.web.site.exports import named
 from ezstems.web.site.song_lookup import song_of
 
 blueprint = Blueprint("stems", __name__)
@@ -35,7 +36,7 @@ def stem(job_id: str, name: str) -> Response:
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
     output = FORMATS[job.output]
-    name_of_file = named_after(job, output.filename(name)) if request.args.get("download") == "1" else None
+    name_of_file = named(job, output.filename(name)) if request.args.get("download") == "1" else None
     with files_of(job):
         return send(current_desk().stem(job, name), output.media_type, name_of_file)
 

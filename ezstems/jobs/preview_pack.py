@@ -1,0 +1,103 @@
+"""One job's previews as a ZIP: a member a chunk, `<stem or original>/<number>.ogg`, and last what they are."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ezstems.audio import outputs, preview
+from ezstems.audio.preview import Preview
+from ezstems.audio.stems import STEMS
+from ezstems.errors import EncodingFailed, UnreadableAudio
+from ezstems.jobs.archive import Archive
+from ezstems.jobs.opened import Opened
+from ezstems.jobs.zip_entry import ZipEntry
+from ezstems.models import Job
+
+ORIGINAL = "original"
+CONTENTS = "previews.json"
+COPY_BYTES = 1 << 20
+
+
+def member(name: str, number: int) -> str:
+    """Name the member of a chunk of a stem, or of the original."""
+    return f"{name}/{number}.ogg"
+
+
+def pack(archive: Archive, job: Job, folder: Path, stopping: Callable[[], bool]) -> Path:
+    """Make a completed job's previews in a folder; return the file.
+
+    Raises:
+        EncodingFailed: they can't be made of what the job's ZIP holds.
+        Interrupted: it is to stop.
+    """
+    assert job.samples is not None
+    path, sounds = folder / "previews.zip", {}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
+        for name in STEMS[job.stems]:
+            with _stem(archive, job, name, folder) as stem:
+                sounds[name] = _add(packed, name, Preview(preview.stem_arguments(stem), job.samples, stopping))
+        if job.keeps_upload:
+            with archive.lend_source(job, lambda: None) as upload:
+                try:
+                    opened = preview.upload_arguments(upload)
+                    sounds[ORIGINAL] = _add(packed, ORIGINAL, Preview(opened, job.samples, stopping))
+                except UnreadableAudio as error:  # it was readable when it was separated
+                    raise EncodingFailed(str(error)) from error
+        packed.writestr(CONTENTS, json.dumps(_contents(job.samples, sounds)))
+    return path
+
+
+def pack_nothing(folder: Path) -> Path:
+    """Write previews of nothing, which say that there is no use in trying again; return the file."""
+    path = folder / "previews.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED):
+        return path
+
+
+def contents(archive: Archive, job: Job) -> dict[str, Any] | None:
+    """Return what a job's previews are; None where it has none."""
+    try:
+        with _open(archive, job, CONTENTS) as opened:
+            return json.load(opened)
+    except FileNotFoundError:
+        return None
+
+
+def open_chunk(archive: Archive, job: Job, name: str, number: int) -> Opened:
+    """Open one chunk; raise FileNotFoundError where there is none."""
+    return _open(archive, job, member(name, number))
+
+
+def _open(archive: Archive, job: Job, name: str) -> Opened:
+    try:
+        return ZipEntry(archive.previews.open(job), name)
+    except KeyError as error:
+        raise FileNotFoundError(name) from error
+
+
+def _contents(frames: int, sounds: dict[str, Any]) -> dict[str, Any]:
+    shape = {"chunk_frames": preview.CHUNK_FRAMES, "lead_in_frames": preview.MARGIN_FRAMES}
+    return {"frames": frames, **shape, "sounds": sounds}
+
+
+def _add(packed: zipfile.ZipFile, name: str, made: Preview) -> dict[str, Any]:
+    for number, chunk in enumerate(made):
+        packed.writestr(member(name, number), chunk)
+    return {"rms_db": made.rms_db}
+
+
+@contextmanager
+def _stem(archive: Archive, job: Job, name: str, folder: Path) -> Iterator[Path]:
+    """Lend a copy of one stem: the disk holds no more of them at a time."""
+    filename = outputs.FORMATS[job.output].filename(name)
+    copy = folder / filename
+    try:
+        with ZipEntry(archive.open_result(job), filename) as entry, copy.open("wb") as file:
+            shutil.copyfileobj(entry, file, COPY_BYTES)
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)

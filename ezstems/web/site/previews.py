@@ -1,0 +1,36 @@
+"""The previews of a song, which the mixer plays: small enough for any line, each chunk a file of its own."""
+
+from flask import Blueprint, Response
+from flask_login import login_required
+
+from ezstems.errors import NotFound
+from ezstems.jobs import PREVIEW_MEDIA_TYPE, current_desk
+from ezstems.web.answers import success
+from ezstems.web.api.download import require_completed
+from ezstems.web.send import files_of, send
+from ezstems.web.site.song_lookup import song_of
+
+blueprint = Blueprint("previews", __name__)
+
+
+@blueprint.get("/songs/<job_id>/previews")
+@login_required
+def contents(job_id: str) -> Response:
+    """Answer with what previews there are and how they are cut; with null where there are none, or not yet."""
+    job = song_of(job_id)
+    require_completed(job)
+    with files_of(job):
+        return success(current_desk().previews(job))
+
+
+@blueprint.get("/songs/<job_id>/previews/<name>/<int:number>")
+@login_required
+def chunk(job_id: str, name: str, number: int) -> Response:
+    """Answer with one chunk of a stem, or of the original."""
+    job = song_of(job_id)
+    require_completed(job)
+    with files_of(job):
+        try:
+            return send(current_desk().preview(job, name, number), PREVIEW_MEDIA_TYPE)
+        except FileNotFoundError:
+            raise NotFound(f"Job {job.id} has no chunk {number} of a preview {name[:64]!r}.") from None
