@@ -14,6 +14,7 @@ from ezstems.jobs.events import job_happened
 from ezstems.jobs.exports import Export
 from ezstems.jobs.incoming import Incoming, Unkept
 from ezstems.jobs.opened import Opened
+from ezstems.jobs.renamed_zip import RenamedZip
 
 __all__ = [
     "CUTOFFS",
@@ -28,6 +29,7 @@ __all__ = [
     "OUTPUTS",
     "Opened",
     "PARAMETERS",
+    "RenamedZip",
     "PREVIEW_MEDIA_TYPE",
     "SAMPLE_RATE_HZ",
     "STEMS",

@@ -4,9 +4,9 @@ from flask import Blueprint, Response, request
 from flask_login import login_required
 
 from ezstems.errors import NotFound
-from ezstems.jobs import FORMATS, STEMS, current_desk
+from ezstems.jobs import FORMATS, STEMS, RenamedZip, current_desk
 from ezstems.models import Job
-from ezstems.web.api.download import require_completed, zipped
+from ezstems.web.api.download import require_completed
 from ezstems.web.send import files_of, send
 from ezstems.web.site.exports import named
 from ezstems.web.site.song_lookup import song_of
@@ -44,8 +44,11 @@ def stem(job_id: str, name: str) -> Response:
 @blueprint.get("/songs/<job_id>/zip")
 @login_required
 def zipped_stems(job_id: str) -> Response:
-    """Answer with the ZIP, as download.php does."""
-    return zipped(song_of(job_id))
+    """Answer with the ZIP, whose entries are called after the song; download.php leaves them their plain names."""
+    job = _completed(job_id)
+    with files_of(job):
+        renamed = RenamedZip(current_desk().result(job), lambda name: named(job, name).full)
+        return send(renamed, "application/zip", named(job, f"{job.stems} stems.zip"))
 
 
 def _completed(job_id: str) -> Job:
