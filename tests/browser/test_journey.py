@@ -247,10 +247,10 @@ def test_downloads_are_exact_to_the_sample(
 
     file = saved(page, page.get_by_role("link", name="Download ZIP"), tmp_path)
     with zipfile.ZipFile(file) as archive:
-        assert archive.namelist() == [f"{name}.wav" for name in STEMS]
+        assert archive.namelist() == [f"tones - {name}.wav" for name in STEMS]
         archive.extractall(tmp_path)
     for name in STEMS:
-        assert np.array_equal(read_pcm(tmp_path / f"{name}.wav"), known[name])
+        assert np.array_equal(read_pcm(tmp_path / f"tones - {name}.wav"), known[name])
 
     file = saved(page, mixer.export("This mix"), tmp_path)
     assert file.name == "tones - mix.wav"

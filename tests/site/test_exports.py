@@ -88,6 +88,8 @@ def test_a_mix_is_the_sum_of_its_stems_to_the_sample(
         answer = get(job, f"export?format={output}&{query}")
         assert answer.status_code == 200, answer.data
         assert np.array_equal(read(answer.data), wanted)
+        told = answer.headers.get("Content-Length")
+        assert told == (str(len(answer.data)) if output == "wav" else None)
         assert name_of(answer) == f"song - {name}.{output}"
     answer = get(job, f"export?{query}")
     assert len(answer.data) == int(answer.headers["Content-Length"])

@@ -54,7 +54,8 @@ def export(job_id: str) -> Response:
             made = current_desk().export(job, mix, wished)
         response.response = made
         response.call_on_close(made.close)
-        response.content_length = made.size_bytes
+        if made.size_bytes is not None:
+            response.content_length = made.size_bytes
     response.headers["Content-Disposition"] = named(job, FORMATS[wished].filename(name)).disposition()
     response.cache_control.private = response.cache_control.no_store = True
     return response
