@@ -86,9 +86,8 @@ class Mixing:
     """Stream a mix: read its first bytes at once, the others as they are made."""
 
     def __init__(self, sources: Sequence[Source], made: str, mix: Mix, samples: int, wished: str) -> None:
-        """Begin to mix so many samples of the stems' sources, all of the format `made`; raise EncodingFailed if it fails."""
+        """Begin to mix so many samples of sources, all of the format `made`; raise EncodingFailed if that fails."""
         output = target(made, wished)
-        self.media_type = output.media_type
         self._samples = mix.samples(samples)
         self._head = b""
         self.size_bytes: int | None = None

@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ezstems import database, disk
 from ezstems.audio import decode, outputs
-from ezstems.audio.mixing import Mix
 from ezstems.database_watch import DatabaseWatch
 from ezstems.errors import StorageAway
 from ezstems.jobs import preview_pack, retention
@@ -23,7 +22,7 @@ from ezstems.jobs.damage import raising_damaged_result
 from ezstems.jobs.dispatch import Dispatch
 from ezstems.jobs.estimate import Estimate
 from ezstems.jobs.events import record_event
-from ezstems.jobs.exports import Export, Exports
+from ezstems.jobs.exports import Exports
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.new_upload import Again, NewUpload, Received
@@ -64,7 +63,7 @@ class Desk:
         self._started = False
         self._admission = Admission(app, self._archive, lambda: self.dispatch.full)
         self.dispatch = self._make_dispatch(separate)
-        self._exports = Exports(app, self.id, self._admission.has_room)
+        self.exports = Exports(app, self.id, self._admission.has_room, self.stem)
         self.waits = Waits(app)
         self.claims = Claims(app)
         self.estimate = Estimate(app.config["EZSTEMS_SEPARATIONS"])
@@ -217,10 +216,6 @@ class Desk:
         result = self.result(job)
         with raising_damaged_result():
             return ZipEntry(result, outputs.FORMATS[job.output].filename(name))
-
-    def export(self, job: Job, mix: Mix, wished: str) -> Export:
-        """Begin to mix a completed job's stems; raise DamagedFile, as `result` does, or ServerBusy."""
-        return self._exports.mix(job, lambda name: self.stem(job, name), mix, wished)
 
     def health(self) -> dict[str, Any]:
         """Describe the box: can it take work, how much waits, with which model, how much disk is free."""

@@ -12,9 +12,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from ezstems.audio import mixing
+from ezstems.audio import mixing, stem_file
 from ezstems.audio.ffmpeg import Child
-from ezstems.jobs import exports
+from ezstems.errors import EncodingFailed
+from ezstems.jobs import Desk, exports
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support import audio_files
@@ -149,6 +150,7 @@ class Counted(Child):
 def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
     """Return the children of exports."""
     monkeypatch.setattr(mixing, "Child", Counted)
+    monkeypatch.setattr(stem_file, "Child", Counted)
     monkeypatch.setattr(Counted, "children", [])
     return Counted.children
 
@@ -208,3 +210,25 @@ def test_damaged_stems_begin_no_mix(app: Flask, get: Any, done: Any, instance: P
 def test_a_look_at_the_headers_mixes_nothing(session: FlaskClient, done: Any, children: list[Child]) -> None:
     answer = session.head(f"/songs/{done().id}/export?format=flac")
     assert (answer.status_code, answer.headers["Content-Type"], children) == (200, "audio/flac", [])
+
+
+def test_a_file_for_djs(get: Any, done: Any, instance: Path, children: list[Child]) -> None:
+    for stems in ("4", "5"):
+        answer = get(done(stems=stems), "stems.mp4")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "video/mp4")
+        assert name_of(answer) == "song - all.stem.mp4"
+        assert b"ftyp" in answer.data[:16] and b'"stems"' in answer.data[-2000:]
+    assert not list(instance.glob("scratch/*/*"))
+    assert [child.process.returncode for child in children] == [0, 0]
+    assert "4 stems" in error_of(get(done(stems="2"), "stems.mp4"), 400)
+
+
+def test_nobody_waits_for_a_file_for_djs(
+    get: Any, done: Any, children: list[Child], desk: Desk, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = done(stems="4")
+    monkeypatch.setattr(job, "samples", 100_000_000)
+    with pytest.raises(EncodingFailed):
+        desk.exports.stem_file(job, STEMS[4], lambda: False)
+    assert [child.process.returncode for child in children] == [-9]
+    assert get(job, "stems.mp4").status_code == 200

@@ -327,9 +327,8 @@ def test_a_zip_of_over_4_gb_is_renamed(tmp_path: Path) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             archive.filelist.extend((first, second))
     assert len(header) > 40
-    with RenamedZip(OpenedFile(path), lambda name: f"♫ - {name}") as renamed:
-        with zipfile.ZipFile(renamed) as archive:
-            assert archive.namelist() == ["♫ - vocals.wav", "♫ - drums.wav"]
-            assert archive.read("♫ - drums.wav") == b"end"
-            with archive.open("♫ - vocals.wav") as vocals:
-                assert vocals.read(4) == bytes(4)
+    with RenamedZip(OpenedFile(path), lambda name: f"♫ - {name}") as renamed, zipfile.ZipFile(renamed) as archive:
+        assert archive.namelist() == ["♫ - vocals.wav", "♫ - drums.wav"]
+        assert archive.read("♫ - drums.wav") == b"end"
+        with archive.open("♫ - vocals.wav") as vocals:
+            assert vocals.read(4) == bytes(4)

@@ -13,7 +13,8 @@ BOTH = "Send either file or source, not both: a new file, or the id of the job w
 
 def too_large_for(user: User) -> UploadTooLarge:
     """Return what to raise of a file that a user's plan doesn't allow."""
-    return UploadTooLarge(f"The file is over the {user.max_upload_bytes // 1024**2} MB that the {user.plan} plan allows.")
+    limit_mb = user.max_upload_bytes // 1024**2
+    return UploadTooLarge(f"The file is over the {limit_mb} MB that the {user.plan} plan allows.")
 
 
 def separate_again(user: User, raw_id: str, options: dict[str, Any], keep: Keep = keep_nothing_more) -> Job:

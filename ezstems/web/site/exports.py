@@ -1,13 +1,15 @@
 """A song's exports: its stems mixed anew by the server, and sent as they are made."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 from flask import Blueprint, Response, request
 from flask_login import login_required
 
 from ezstems.errors import BadInput
-from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Mix, current_desk
+from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Export, Mix, current_desk
 from ezstems.models import Job
 from ezstems.web.api.download import require_completed
 from ezstems.web.filenames import SavedName, saved_name
@@ -17,6 +19,8 @@ from ezstems.web.site.songs import Song
 
 blueprint = Blueprint("exports", __name__)
 
+# Native Instruments' format holds a mix and four stems; a piano goes into `other`.
+STEM_FILE_TYPE, STEM_FILE_NAME, LEAST_OF_STEM_FILE = "video/mp4", "all.stem.mp4", 4
 EXPORTED = ("wav", "mp3", "flac")
 FORMAT, STEM, WITHOUT, GAIN, TEMPO, SEMITONES = "format", "stem", "without", "gain.", "tempo", "semitones"
 MOST_GAIN, LEAST_TEMPO, MOST_TEMPO, MOST_SEMITONES = 1.5, 0.5, 1.5, 6
@@ -34,9 +38,7 @@ def formats_of(song: Song) -> list[tuple[str, str]]:
     sizes = {"wav": wav_bytes, "mp3": seconds * 192_000 / 8}
     wav = "WAV, 16 bit" if song.output.clips else "WAV, 32-bit float"
     words = {"wav": wav, "mp3": "MP3, 192 kbit/s", "flac": "FLAC, 16 bit"}
-    return [
-        (name, f"{words[name]}, {sizes[name] / 1e6:.1f} MB" if name in sizes else words[name]) for name in EXPORTED
-    ]
+    return [(name, f"{words[name]}, {sizes[name] / 1e6:.1f} MB" if name in sizes else words[name]) for name in EXPORTED]
 
 
 @blueprint.get("/songs/<job_id>/export")
@@ -48,15 +50,41 @@ def export(job_id: str) -> Response:
     mix, name, wished = asked(STEMS[job.stems])
     if job.samples is None:
         raise BadInput(OLD)
-    response = Response(mimetype=FORMATS[wished].media_type)
+    output = FORMATS[wished]
+    return _sent(job, output.media_type, output.filename(name), lambda: current_desk().exports.mix(job, mix, wished))
+
+
+@blueprint.get("/songs/<job_id>/stems.mp4")
+@login_required
+def stem_file(job_id: str) -> Response:
+    """Answer with a Stems file, which is made first."""
+    job = song_of(job_id)
+    require_completed(job)
+    if request.args:
+        raise BadInput("A Stems file has no parameters.")
+    if len(STEMS[job.stems]) < LEAST_OF_STEM_FILE:
+        raise BadInput(f"A Stems file needs {LEAST_OF_STEM_FILE} stems or more; this song has {job.stems}.")
+    if job.samples is None:
+        raise BadInput(OLD)
+    client: Any = request.environ.get("gunicorn.socket")
+
+    def make() -> Export:
+        exports = current_desk().exports
+        return exports.stem_file(job, STEMS[job.stems], lambda: client is None or not client.has_hung_up())
+
+    return _sent(job, STEM_FILE_TYPE, STEM_FILE_NAME, make)
+
+
+def _sent(job: Job, media_type: str, what: str, make: Callable[[], Export]) -> Response:
+    response = Response(mimetype=media_type)
     if request.method == "GET":
         with files_of(job):
-            made = current_desk().export(job, mix, wished)
+            made = make()
         response.response = made
         response.call_on_close(made.close)
         if made.size_bytes is not None:
             response.content_length = made.size_bytes
-    response.headers["Content-Disposition"] = named(job, FORMATS[wished].filename(name)).disposition()
+    response.headers["Content-Disposition"] = named(job, what).disposition()
     response.cache_control.private = response.cache_control.no_store = True
     return response
 
