@@ -51,22 +51,7 @@ class Wav:
         self._file.seek(len(self._header()))  # written at the end: a file that was cut short is no WAV
 
     def _header(self) -> bytes:
-        data_bytes, block_bytes = self._data_bytes, CHANNELS * self._samples.itemsize
-        blocks, is_float = data_bytes // block_bytes, self._samples.kind == "f"
-        fmt = struct.pack("<HHIIHH", FLOATS if is_float else INTEGERS, CHANNELS, SAMPLE_RATE_HZ,
-                          SAMPLE_RATE_HZ * block_bytes, block_bytes, 8 * self._samples.itemsize)  # fmt: skip
-        # What isn't integers says that its format has no extensions, and, in a chunk of 12 bytes, how long it is.
-        fmt += bytes(2) if is_float else b""
-        riff_bytes = 56 + len(fmt) + (12 if is_float else 0) + data_bytes  # all but the first 8
-        wide = riff_bytes > RIFF_LIMIT_BYTES
-        fact = struct.pack("<4sII", b"fact", 4, 0xFFFFFFFF if wide else blocks) if is_float else b""
-        sizes = struct.pack("<QQQI", riff_bytes, data_bytes, blocks, 0) if wide else bytes(28)
-        return b"".join((
-            struct.pack("<4sI4s", b"RF64" if wide else b"RIFF", min(riff_bytes, RIFF_LIMIT_BYTES), b"WAVE"),
-            struct.pack("<4sI", b"ds64" if wide else b"JUNK", len(sizes)), sizes,
-            struct.pack("<4sI", b"fmt ", len(fmt)), fmt, fact,
-            struct.pack("<4sI", b"data", RIFF_LIMIT_BYTES if wide else data_bytes),
-        ))  # fmt: skip
+        return wav_header(self._samples, self._data_bytes)
 
     def write(self, pcm: np.ndarray) -> None:
         """Write samples (n, 2)."""
@@ -87,6 +72,26 @@ class Wav:
     def abort(self) -> None:
         """Let go of the file as it is."""
         self._file.close()
+
+
+def wav_header(samples: np.dtype[Any], data_bytes: int) -> bytes:
+    """Return what precedes so many bytes of samples in a WAV file."""
+    block_bytes = CHANNELS * samples.itemsize
+    blocks, is_float = data_bytes // block_bytes, samples.kind == "f"
+    fmt = struct.pack("<HHIIHH", FLOATS if is_float else INTEGERS, CHANNELS, SAMPLE_RATE_HZ,
+                      SAMPLE_RATE_HZ * block_bytes, block_bytes, 8 * samples.itemsize)  # fmt: skip
+    # What isn't integers says that its format has no extensions, and, in a chunk of 12 bytes, how long it is.
+    fmt += bytes(2) if is_float else b""
+    riff_bytes = 56 + len(fmt) + (12 if is_float else 0) + data_bytes  # all but the first 8
+    wide = riff_bytes > RIFF_LIMIT_BYTES
+    fact = struct.pack("<4sII", b"fact", 4, 0xFFFFFFFF if wide else blocks) if is_float else b""
+    sizes = struct.pack("<QQQI", riff_bytes, data_bytes, blocks, 0) if wide else bytes(28)
+    return b"".join((
+        struct.pack("<4sI4s", b"RF64" if wide else b"RIFF", min(riff_bytes, RIFF_LIMIT_BYTES), b"WAVE"),
+        struct.pack("<4sI", b"ds64" if wide else b"JUNK", len(sizes)), sizes,
+        struct.pack("<4sI", b"fmt ", len(fmt)), fmt, fact,
+        struct.pack("<4sI", b"data", RIFF_LIMIT_BYTES if wide else data_bytes),
+    ))  # fmt: skip
 
 
 class Encoder:

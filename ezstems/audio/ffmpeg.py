@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ezstems.errors import DecodingFailed
 from ezstems.network.cpu import lower_priority, use_batch_scheduling
@@ -91,17 +91,18 @@ class Child:
         *,
         reads: bool = False,
         writes: bool = False,
+        into: BinaryIO | None = None,
         cpu_seconds: int | None = None,
         awaited: bool = False,
     ) -> None:
-        """Start `arguments`; `reads` gives it a pipe as stdin, `writes` one as stdout and takes files from it.
+        """Start `arguments`; `reads` gives it a pipe as stdin, `writes` one as stdout and no files, `into` a file.
 
         It leaves the processor to others, unless it is `awaited` by a request.
         """
         self.process = subprocess.Popen(
             [*guard(), *arguments],
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if writes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if writes else into or subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it

@@ -22,6 +22,7 @@ from ezstems.jobs.damage import raising_damaged_result
 from ezstems.jobs.dispatch import Dispatch
 from ezstems.jobs.estimate import Estimate
 from ezstems.jobs.events import record_event
+from ezstems.jobs.exports import Exports
 from ezstems.jobs.health import health_of
 from ezstems.jobs.incoming import Incoming
 from ezstems.jobs.new_upload import Again, NewUpload, Received
@@ -62,6 +63,7 @@ class Desk:
         self._started = False
         self._admission = Admission(app, self._archive, lambda: self.dispatch.full)
         self.dispatch = self._make_dispatch(separate)
+        self.exports = Exports(app, self.id, self._admission.has_room, self.stem)
         self.waits = Waits(app)
         self.claims = Claims(app)
         self.estimate = Estimate(self.dispatch.at_once)

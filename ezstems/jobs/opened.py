@@ -25,6 +25,10 @@ class Opened(io.RawIOBase):
         """Fill a view with the bytes from a position on, which it doesn't lead beyond; return how many there were."""
         raise NotImplementedError
 
+    def place(self) -> tuple[Path, int] | None:
+        """Return the file of this box that holds the bytes, and from where on; None where they lie elsewhere."""
+        return None
+
     def readable(self) -> bool:
         """Return True."""
         return True
@@ -61,9 +65,13 @@ class OpenedFile(Opened):
     _file: Any = None  # until it is open: one that couldn't be is closed, too
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._path, self._file = path, path.open("rb", buffering=0)
         stat = os.fstat(self._file.fileno())
         super().__init__(stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}", changed_at(stat))
+
+    def place(self) -> tuple[Path, int]:
+        """Return the file itself."""
+        return self._path, 0
 
     def read_at(self, view: memoryview, at: int) -> int:
         """Read the file's bytes."""

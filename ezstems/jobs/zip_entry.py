@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
 from ezstems.jobs.opened import Opened
@@ -22,14 +23,24 @@ class ZipEntry(Opened):
         self._archive = archive
         try:
             entry = find(archive, name)
-            archive.seek(entry.header_offset)
-            header = archive.read(_LOCAL_HEADER.size) or b""
-            self._start = entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header))
+            self._start = self.start_of(archive, entry)
         except BaseException:
             self.close()
             raise
         # The entry's own checksum, and which ZIP it is in.
         super().__init__(entry.file_size, f"{entry.CRC:08x}-{entry.file_size:x}-{archive.etag}", archive.changed_at)
+
+    @staticmethod
+    def start_of(archive: Opened, entry: ZipInfo) -> int:
+        """Return where in a ZIP an entry's content begins."""
+        archive.seek(entry.header_offset)
+        header = archive.read(_LOCAL_HEADER.size) or b""
+        return entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header))
+
+    def place(self) -> tuple[Path, int] | None:
+        """Return the ZIP's file, and where in it the entry is."""
+        place = self._archive.place()
+        return place and (place[0], place[1] + self._start)
 
     def read_at(self, view: memoryview, at: int) -> int:
         """Read the entry's bytes in the ZIP."""

@@ -68,14 +68,14 @@ def upload_name(filename: str) -> tuple[str, str]:
     return name, extension
 
 
-def saved_name(original_name: str, job_id: str, ending: str) -> SavedName:
+def saved_name(original_name: str, job_id: str, ending: str, joint: str = "-") -> SavedName:
     """Name a file after the upload it came of; where ASCII loses letters, the job's id keeps two names apart."""
     title = _safe(_split(original_name)[0]) or job_id
     letters = "".join(each for each in unicodedata.normalize("NFKD", title) if not unicodedata.combining(each))
     plain = _safe(letters.encode("ascii", "ignore").decode().replace("%", "_"))  # some browsers decode %41
     if not letters.isascii():
         plain = f"{plain}-{job_id}" if any(map(str.isalnum, plain)) else job_id
-    return SavedName(f"{title}-{ending}", f"{plain or job_id}-{ending}")
+    return SavedName(f"{title}{joint}{ending}", f"{plain or job_id}{joint}{ending}")
 
 
 def _decoded(words: str) -> str:

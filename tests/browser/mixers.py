@@ -78,6 +78,15 @@ class Mixer:
         box = self.lane(stem, "wave").bounding_box()
         return {"x": box["width"] * fraction, "y": box["height"] / 2}
 
+    def export(self, name: str, output: str = "wav") -> Locator:
+        """Choose a format in the opened panel of exports; return the button of that name beside it."""
+        if not self.part("exports").evaluate("panel => panel.open"):
+            self.part("exports").locator("summary").click()
+        button = self.part("exports").get_by_role("button", name=name, exact=True)
+        form = self.part("exports").locator("form").filter(has=self.page.get_by_role("button", name=name, exact=True))
+        form.get_by_label("Format").select_option(output)
+        return button
+
     def play(self) -> None:
         """Press the button, and wait until the song sounds."""
         self.part("play").click()

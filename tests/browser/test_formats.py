@@ -32,9 +32,9 @@ def test_stems_of_every_kind_are_mixed(
     mixer.play()
     mixer.until_heard(dict.fromkeys(STEMS, 1.0))
     with page.expect_download() as download:
-        mixer.part("mix").click()
+        mixer.export("This mix").click()
     download.value.save_as(tmp_path / "mix.wav")
-    is_float = struct.unpack_from("<H", (tmp_path / "mix.wav").read_bytes(), 20)[0] == 3
+    is_float = struct.unpack_from("<H", (tmp_path / "mix.wav").read_bytes(), 56)[0] == 3  # behind a JUNK chunk
     assert is_float == (output == "wav32")
     mixed = np.rint(audio_files.read(tmp_path / "mix.wav") * 32768)
     wanted = sum(stem(name, 4, SECONDS * RATE_HZ).astype(np.int32) for name in STEMS)

@@ -287,23 +287,39 @@ def test_downloads_are_exact_to_the_sample(
 
     file = saved(page, page.get_by_role("link", name="Download ZIP"), tmp_path)
     with zipfile.ZipFile(file) as archive:
-        assert archive.namelist() == [f"{name}.wav" for name in STEMS]
+        assert archive.namelist() == [f"tones - {name}.wav" for name in STEMS]
         archive.extractall(tmp_path)
     for name in STEMS:
-        assert np.array_equal(read_pcm(tmp_path / f"{name}.wav"), known[name])
+        assert np.array_equal(read_pcm(tmp_path / f"tones - {name}.wav"), known[name])
 
-    file = saved(page, mixer.part("mix"), tmp_path)
-    assert file.name == "tones mix.wav"
+    file = saved(page, mixer.export("This mix"), tmp_path)
+    assert file.name == "tones - mix.wav"
     assert np.array_equal(read_pcm(file), sum(known.values()))
-    expect(mixer.part("mix-text")).to_contain_text("Saved as “tones mix.wav”.")
 
     # The mix as it is: one stem louder, one muted.
     mixer.lane("vocals", "volume").fill("150")
     mixer.lane("other", "mute").click()
-    mixed = read_pcm(saved(page, mixer.part("mix"), tmp_path))
+    mixed = read_pcm(saved(page, mixer.export("This mix"), tmp_path))
     wanted = 1.5 * known["vocals"] + known["drums"] + known["bass"]
     assert mixed.shape == wanted.shape
     assert np.abs(mixed - wanted).max() <= 0.5
+
+    # In every format, without one stem, and some stems.
+    without = known["vocals"] + known["bass"] + known["other"]
+    for output, tolerance in (("wav", 0), ("flac", 0), ("mp3", None)):
+        file = saved(page, mixer.export("Without drums", output), tmp_path)
+        assert file.name == f"tones - without drums.{output}"
+        found = np.rint(audio_files.read(file) * 32768)
+        if tolerance is not None:
+            assert np.array_equal(found, without)
+        else:
+            assert 0 <= len(found) - samples < 3 * 1152
+    button = mixer.export("These stems in one file", "flac")
+    for name in ("Drums", "Other"):
+        page.get_by_label(name, exact=True).uncheck()
+    file = saved(page, button, tmp_path)
+    assert file.name == "tones - vocals + bass.flac"
+    assert np.array_equal(np.rint(audio_files.read(file) * 32768), known["vocals"] + known["bass"])
 
 
 def test_a_deleted_song_is_gone_at_once(server: Server, visitor: Visitor, open_page: Callable[..., Page]) -> None:

@@ -38,7 +38,7 @@ def test_a_song_becomes_stems_and_a_mix_again(
         mixer.play()
         mixer.until(lambda moment: len(moment.levels) == 2 and all(moment.levels.values()))
         with page.expect_download() as download:
-            mixer.part("mix").click()
+            mixer.export("This mix").click()
         download.value.save_as(tmp_path / "mix.wav")
         mixed = audio_files.read(tmp_path / "mix.wav")
         assert mixed.shape == song.shape

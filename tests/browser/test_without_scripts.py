@@ -105,7 +105,11 @@ def test_a_song(server: Server, open_page: Callable[..., Page], tmp_path: Path) 
         page.get_by_role("link", name="Download ZIP").click()
     download.value.save_as(tmp_path / "stems.zip")
     with zipfile.ZipFile(tmp_path / "stems.zip") as archive:
-        assert archive.namelist() == [f"{stem}.wav" for stem in STEMS]
+        assert archive.namelist() == [f"plain - {stem}.wav" for stem in STEMS]
+    page.get_by_text("Export…").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Without vocals").click()
+    assert download.value.suggested_filename == "plain - without vocals.wav"
 
     page.get_by_role("link", name="Songs", exact=True).click()
     page.get_by_role("searchbox").fill("plain")

@@ -1,21 +1,17 @@
-// Gains, the mix as a file, peaks, grains, and what is said of them.
+// Gains, an export's fields, peaks, grains, and what is said of them.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { interleave } from "../../ezstems/static/mixer/decoded.js";
-import { mixName, savedText } from "../../ezstems/static/mixer/download.js";
+import { fieldsOf } from "../../ezstems/static/mixer/export.js";
 import { gainsOf } from "../../ezstems/static/mixer/gains.js";
 import { Graph } from "../../ezstems/static/mixer/graph.js";
 import { meterOf } from "../../ezstems/static/mixer/lane.js";
-import { mix, mixdown } from "../../ezstems/static/mixer/mixdown.js";
 import { BlobSource } from "../../ezstems/static/mixer/pcm.js";
 import { columnsOf, decodePeaks } from "../../ezstems/static/mixer/peaks.js";
-import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
-import { FLOATS } from "../../ezstems/static/mixer/samples.js";
 import { stepOf } from "../../ezstems/static/mixer/ruler.js";
 import { GRAIN_FRAMES, windowed } from "../../ezstems/static/mixer/scrub.js";
-import { parseHeader } from "../../ezstems/static/mixer/wavfile.js";
 
 const lane = (changes) => ({ muted: false, solo: false, volume: 100, ...changes });
 const ramp = (frames, step) =>
@@ -27,47 +23,12 @@ test("mute wins; where one is solo, only such are heard", () => {
   assert.deepEqual(gainsOf([lane(), lane({ solo: true }), lane({ solo: true, muted: true })]), [0, 1, 0]);
 });
 
-test("a mix is rounded once and clipped like a stem", () => {
-  const stems = [new Int16Array([1, 30_000, -30_000, 3]), new Int16Array([1, 30_000, -30_000, 0])];
-  const { mixed, clipped } = mix(stems, [0.5, 1]);
-  assert.deepEqual([...mixed], [2, 32_767, -32_768, 2]);
-  assert.equal(clipped, 2);
-  const full = [new Int16Array([16_384, -16_384, 16_384, -16_384]), new Int16Array([16_384, -16_384, 16_385, -16_385])];
-  assert.deepEqual([...mix(full, [1, 1]).mixed], [32_767, -32_768, 32_767, -32_768]);
-  assert.equal(mix(full, [1, 1]).clipped, 2, "what is louder than full scale, not full scale itself");
-});
-
-test("the file holds every frame of what is heard", async () => {
-  const length = CHUNK_FRAMES + 77;
-  const told = [];
-  const options = { tell: (done) => told.push(done), signal: new AbortController().signal };
-  const { blob, clipped } = await mixdown([ramp(length, 1), ramp(length, 5), ramp(9, 2)], [1, 0, 2], length, options);
-  const bytes = await blob.arrayBuffer();
-  const header = parseHeader(bytes);
-  assert.equal(header.dataBytes, 4 * length);
-  assert.equal(bytes.byteLength, header.dataOffset + header.dataBytes);
-  const pcm = new Int16Array(bytes, header.dataOffset);
-  assert.deepEqual([...pcm.subarray(16, 20)], [16 + 64, 17 + 68, 18, 19]);
-  assert.equal(pcm.at(-1), (2 * length - 1) % 1000);
-  assert.equal(clipped, 0);
-  assert.deepEqual([told.length, told.at(-1)], [2, 1]);
-});
-
-const floats = (pcm) => ({
-  frames: pcm.length / 2,
-  kind: FLOATS,
-  read: async (start, end) => pcm.slice(2 * start, 2 * end),
-});
-
-test("a mix of floats is one of floats, which nothing clips", async () => {
-  const loud = Float32Array.from({ length: 200 }, (_, i) => (i % 2 ? -2.5 : 2.5) + i / 1024);
-  const signal = new AbortController().signal;
-    const { blob, clipped } = await mixdown([floats(loud), floats(loud)], [1, 0.5], 100, { tell: () => {}, signal });
-  const bytes = await blob.arrayBuffer();
-  const header = parseHeader(bytes);
-  assert.deepEqual([header.code, header.bits, header.dataBytes, clipped], [3, 32, 800, 0]);
-  assert.equal(bytes.byteLength, header.dataOffset + header.dataBytes);
-  assert.deepEqual(new Float32Array(bytes.slice(header.dataOffset)), loud.map((value) => 1.5 * value));
+test("an export's fields say the mix, and tempo and key where they were changed", () => {
+  const gains = [["gain.vocals", "0.7"], ["gain.bass", "0"]];
+  assert.deepEqual(fieldsOf(["vocals", "bass"], [0.7, 0]), gains);
+  assert.deepEqual(fieldsOf(["vocals", "bass"], [0.7, 0], { tempo: 1, semitones: 0 }), gains);
+  const changed = fieldsOf(["vocals", "bass"], [0.7, 0], { tempo: 1.1 - 0.2, semitones: -3 });
+  assert.deepEqual(changed, [...gains, ["tempo", "0.9"], ["semitones", "-3"]]);
 });
 
 test("what sounds is the samples, of both kinds at their full scale", () => {
@@ -83,22 +44,6 @@ test("what sounds is the samples, of both kinds at their full scale", () => {
   const [integers, floats] = new Graph(2).prepare(parts);
   assert.deepEqual(integers.channels.map((channel) => [...channel]), [[0.5, 0], [-1, 0.25]]);
   assert.deepEqual(floats.channels.map((channel) => [...channel]), [[0.5, 2], [-1, -2]]);
-});
-
-test("a mix can be cancelled, and one of silence isn't made", async () => {
-  const abort = new AbortController();
-  const options = { tell: () => abort.abort(), signal: abort.signal };
-  await assert.rejects(mixdown([ramp(3 * CHUNK_FRAMES, 1)], [1], 3 * CHUNK_FRAMES, options), { name: "AbortError" });
-  await assert.rejects(mixdown([ramp(9, 1)], [0], 9, options), /nothing to mix/);
-  await assert.rejects(mixdown([ramp(9, 1)], [1], 2 ** 31, options), /4 GB/);
-});
-
-test("the file's name and the words for clipping", () => {
-  assert.equal(mixName("My song.v2.MP3"), "My song.v2 mix.wav");
-  assert.equal(mixName("noise"), "noise mix.wav");
-  assert.match(savedText("a mix.wav", 0), /^Saved as “a mix.wav”\.$/);
-  assert.match(savedText("a mix.wav", 1), /1 sample was louder/);
-  assert.match(savedText("a mix.wav", 1234), /1,234 samples were louder/);
 });
 
 test("floats become 16 bits exactly, and back", () => {

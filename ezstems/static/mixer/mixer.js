@@ -3,7 +3,7 @@
 import { outlast } from "../http.js";
 import { announce, showProblem } from "../page.js";
 import { Chunks } from "./chunks.js";
-import { listenToDownload } from "./download.js";
+import { fieldsOf, listenToExport } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
 import { keepLoop, keepMix, restore } from "./kept.js";
@@ -12,7 +12,6 @@ import { FULL_VOLUME_PERCENT, Lane } from "./lane.js";
 import { Loop } from "./loop.js";
 import { measured } from "./loudness.js";
 import { Media } from "./media.js";
-import { mixdown } from "./mixdown.js";
 import { Original } from "./original.js";
 import { openOriginal } from "./original_source.js";
 import { listenToPointer } from "./pointer.js";
@@ -181,9 +180,8 @@ class Mixer {
       this.#act({ do: "skip", seconds });
     });
     listenToKeys((command) => this.#act(command), rememberedSwitch(this.#part("shortcuts")));
-    listenToDownload((name) => this.#part(name), this.#root.dataset.name, (options) =>
-      mixdown(this.#sources, gainsOf(this.#lanes), this.#length, options),
-    );
+    const stems = this.#lanes.map((lane) => lane.stem);
+    listenToExport(this.#part("export"), () => fieldsOf(stems, gainsOf(this.#lanes), this.#tempo.value));
   }
 
   #act(command) {

@@ -8,12 +8,12 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
 
-from ezstems.errors import BadInput, UploadTooLarge
+from ezstems.errors import BadInput
 from ezstems.jobs import PARAMETERS, Incoming, Unkept, current_desk
 from ezstems.models import Job, User
 from ezstems.web.answers import success
 from ezstems.web.api.idempotency import called_key, fingerprint, first_answer
-from ezstems.web.api.kept_upload import BOTH, separate_again
+from ezstems.web.api.kept_upload import BOTH, separate_again, too_large_for
 from ezstems.web.api.metadata import checked_metadata
 from ezstems.web.api.upload_form import UploadForm
 from ezstems.web.auth import key_required
@@ -66,7 +66,7 @@ def receive(
         if source_id := form.fields.get("source", "").strip():
             if form.incoming is not None:
                 raise BadInput(BOTH)
-            return separate_again(user, source_id, form.too_large, wished(form.fields), partial(keep, form))
+            return separate_again(user, source_id, wished(form.fields), partial(keep, form))
         incoming = form.require_file()
         name, extension = upload_name(form.filename)
         options = wished(form.fields)
@@ -78,7 +78,7 @@ def receive(
 def _form(user: User, open_incoming: Callable[[], Incoming]) -> UploadForm:
     """Return the form to read from a request that isn't said to be too large for a user's plan."""
     limit = user.max_upload_bytes
-    too_large = UploadTooLarge(f"The file is over the {limit // 1024**2} MB that the {user.plan} plan allows.")
+    too_large = too_large_for(user)
     if (request.content_length or 0) > limit + OVERHEAD_BYTES:
         raise too_large
     request.max_content_length = limit + OVERHEAD_BYTES  # in place of the website's

@@ -4,7 +4,9 @@ from flask import Flask
 
 from ezstems.web.site import (
     account,
+    again,
     docs,
+    exports,
     landing,
     login,
     manual,
@@ -24,5 +26,6 @@ MAX_FORM_BYTES = 1024 * 1024
 def init_app(app: Flask) -> None:
     """Add the pages."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
-    for page in (landing, register, login, password, account, upload, songs, stems, previews, docs, manual, webhook):
+    songs_pages = (upload, songs, stems, exports, again, previews)
+    for page in (landing, register, login, password, account, *songs_pages, docs, manual, webhook):
         app.register_blueprint(page.blueprint)

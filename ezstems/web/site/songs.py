@@ -11,7 +11,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from ezstems.database import db
-from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_desk
+from ezstems.jobs import FORMATS, PARAMETERS, SAMPLE_RATE_HZ, STEMS, Format, clipping, current_desk
 from ezstems.models import COMPLETED, PROCESSING, QUEUED, Job, utcnow
 from ezstems.web.answers import message, success
 from ezstems.web.errors import wants_json
@@ -39,6 +39,7 @@ class Song:
     stems: int
     cutoff: str
     output: Format
+    output_name: str
     model: str | None
     clipping: str | None
     seconds: float | None
@@ -86,7 +87,8 @@ def song(job_id: str) -> str:
     if job.status == COMPLETED:
         with files_of(job):
             current_desk().result(job).close()
-    return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems])
+    repeat = {"can_repeat": job.needs_upload, "parameters": PARAMETERS.values()}
+    return render_template("song.html", song=_songs([job])[0], stem_names=STEMS[job.stems], **repeat)
 
 
 @blueprint.post("/songs/<job_id>/delete")
@@ -135,6 +137,7 @@ def _songs(jobs: Sequence[Job]) -> list[Song]:
             stems=job.stems,
             cutoff=job.cutoff,
             output=FORMATS[job.output],
+            output_name=job.output,
             model=job.model,
             clipping=clipping.advice(job.clipped_samples) if job.clipped_samples else None,
             seconds=None if job.samples is None else job.samples / SAMPLE_RATE_HZ,

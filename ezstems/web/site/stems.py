@@ -4,10 +4,11 @@ from flask import Blueprint, Response, request
 from flask_login import login_required
 
 from ezstems.errors import NotFound
-from ezstems.jobs import FORMATS, STEMS, current_desk
+from ezstems.jobs import FORMATS, STEMS, RenamedZip, current_desk
 from ezstems.models import Job
-from ezstems.web.api.download import named_after, require_completed, zipped
+from ezstems.web.api.download import require_completed
 from ezstems.web.send import files_of, send
+from ezstems.web.site.exports import named
 from ezstems.web.site.song_lookup import song_of
 
 blueprint = Blueprint("stems", __name__)
@@ -35,7 +36,7 @@ def stem(job_id: str, name: str) -> Response:
     if name not in STEMS[job.stems]:
         raise NotFound(f"Job {job.id} has no stem {name[:64]!r}; it has {', '.join(STEMS[job.stems])}.")
     output = FORMATS[job.output]
-    name_of_file = named_after(job, output.filename(name)) if request.args.get("download") == "1" else None
+    name_of_file = named(job, output.filename(name)) if request.args.get("download") == "1" else None
     with files_of(job):
         return send(current_desk().stem(job, name), output.media_type, name_of_file)
 
@@ -43,8 +44,11 @@ def stem(job_id: str, name: str) -> Response:
 @blueprint.get("/songs/<job_id>/zip")
 @login_required
 def zipped_stems(job_id: str) -> Response:
-    """Answer with the ZIP, as download.php does."""
-    return zipped(song_of(job_id))
+    """Answer with the ZIP, whose entries are called after the song; download.php leaves them their plain names."""
+    job = _completed(job_id)
+    with files_of(job):
+        renamed = RenamedZip(current_desk().result(job), lambda name: named(job, name).full)
+        return send(renamed, "application/zip", named(job, f"{job.stems} stems.zip"))
 
 
 def _completed(job_id: str) -> Job:
