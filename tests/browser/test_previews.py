@@ -1,4 +1,4 @@
-"""Previews in a real browser: exact to the frame, soon heard on a slow line, small in memory, never saved."""
+"""Previews in a real browser: exact to the frame, soon heard on a slow line, small in memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,7 +23,7 @@ MOST_BYTES = 250_000_000
 READ = """async ([stem, start, end]) => {
   const { PreviewSource, previewsOf } = await import("/static/mixer/preview_source.js");
   const url = document.querySelector("[data-mixer]").dataset.previews;
-  const source = new PreviewSource(`${url}/${stem}`, await previewsOf(url), null);
+  const source = new PreviewSource(`${url}/${stem}`, await previewsOf(url));
   return [source.frames, [...await source.read(start, end)]];
 }"""
 
@@ -107,33 +107,6 @@ def test_a_home_line_hears_five_stems_at_once_and_without_a_stall(
     # Where the sound stood still, the song's time is behind the clock's.
     played, passed = moments[-1].position - moments[0].position, moments[-1].seconds - moments[0].seconds
     assert abs(played - passed) < 0.3
-
-
-def test_what_is_saved_is_made_of_the_stems_themselves(
-    previewing: Server, listener: Visitor, open_page: Callable[..., Page]
-) -> None:
-    job_id = song_with_previews(previewing, listener, 1, output="wav")
-    page = open_page(previewing, listener)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    Mixer.open(page, job_id)
-    assert [url for url in asked if "/previews/" in url] and not [url for url in asked if "/stems/" in url]
-    mixed = page.evaluate(
-        """async () => {
-          const { openStems } = await import("/static/mixer/stems.js");
-          const { mixdown } = await import("/static/mixer/mixdown.js");
-          const root = document.querySelector("[data-mixer]");
-          const lanes = [...root.querySelectorAll("[data-lane]")].map((lane) => (
-            { stem: lane.dataset.lane, url: `/songs/${root.dataset.previews.split("/")[2]}/stems/${lane.dataset.lane}`,
-              showLoading() {} }));
-          const sources = await openStems(lanes, true, root.dataset.previews);
-          const signal = new AbortController().signal;
-          const { blob } = await mixdown(sources, lanes.map(() => 1), sources[0].frames, { tell() {}, signal });
-          return [...new Int16Array((await blob.arrayBuffer()).slice(44))];
-        }"""
-    )
-    wanted = sum(known(stem, 5, RATE_HZ).astype(int) for stem in STEMS)
-    assert np.array_equal(np.array(mixed).reshape(-1, 2), wanted)
 
 
 def test_a_long_song_takes_little_memory(

@@ -7,6 +7,6 @@ export async function openOriginal(root) {
   const url = root.dataset.previews;
   const contents = await previewsOf(url);
   if (!contents?.sounds.original) return null;
-  const source = new PreviewSource(`${url}/original`, contents, null);
+  const source = new PreviewSource(`${url}/original`, contents);
   return (await canDecode(source)) ? source : null;
 }

@@ -11,18 +11,17 @@ const SLACK_FRAMES = 2;
 
 let probing = null; // whether this browser decodes a chunk to the frames that are in it
 
-/** Read a preview, as a source is read; `exact` opens the sound that it is of, for what is to be kept. */
+/** Read a preview, as a source is read. */
 export class PreviewSource {
   #url;
   #contents;
   #last = { number: null, audio: null };
 
-  constructor(url, contents, exact) {
+  constructor(url, contents) {
     this.#url = url;
     this.#contents = contents;
     this.frames = contents.frames;
     this.kind = contents.clips ? INTEGERS : FLOATS; // half the memory where the stems themselves are 16 bits
-    this.exact = exact;
   }
 
   /** Fetch and decode frames. */

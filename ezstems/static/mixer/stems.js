@@ -9,18 +9,15 @@ import { canDecode, PreviewSource, previewsOf } from "./preview_source.js";
 
 /** Return one source a lane; each lane shows how far its own is. `previews` is where these are told of. */
 export async function openStems(lanes, areWav, previews = null) {
-  const sources = (await openPreviews(lanes, areWav, previews)) ?? (await openExact(lanes, areWav));
+  const sources = (await openPreviews(lanes, previews)) ?? (await openExact(lanes, areWav));
   for (const lane of lanes) lane.showLoading(1);
   return sources;
 }
 
-async function openPreviews(lanes, areWav, url) {
+async function openPreviews(lanes, url) {
   const contents = await previewsOf(url);
   if (!contents || !lanes.every(({ stem }) => contents.sounds[stem])) return null;
-  const sources = lanes.map((lane) => {
-    const exact = () => (areWav ? WavSource.open(lane.url) : decodeStem(lane.url, () => {}));
-    return new PreviewSource(`${url}/${lane.stem}`, contents, exact);
-  });
+  const sources = lanes.map((lane) => new PreviewSource(`${url}/${lane.stem}`, contents));
   return (await canDecode(sources[0])) ? sources : null;
 }
 
