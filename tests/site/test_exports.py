@@ -16,6 +16,7 @@ from ezstems.audio import mixing, stem_file
 from ezstems.audio.ffmpeg import Child
 from ezstems.errors import EncodingFailed
 from ezstems.jobs import Desk, exports
+from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
 from tests.conftest import Account
 from tests.support import audio_files
@@ -232,3 +233,14 @@ def test_nobody_waits_for_a_file_for_djs(
         desk.exports.stem_file(job, STEMS[4], lambda: False)
     assert [child.process.returncode for child in children] == [-9]
     assert get(job, "stems.mp4").status_code == 200
+
+
+def test_stems_that_lie_elsewhere_are_fetched_for_as_long_as_they_are_needed(
+    get: Any, done: Any, instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = done(stems="4")
+    plain = get(job, "export?without=bass").data
+    monkeypatch.setattr(ZipEntry, "place", lambda _entry: None)  # as in an object store
+    assert get(job, "export?without=bass").data == plain
+    assert get(job, "stems.mp4").status_code == 200
+    assert not list(instance.glob("scratch/*/*"))
