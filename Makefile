@@ -122,10 +122,11 @@ $(TOOLS): $(CLUSTER) tests/requirements.txt
 LEFT_OUT = awk 'NR == FNR { there[$$0] = 1; next } /^[^ ]/ { new = !($$0 in there) } new' $(1) $(2) > $(2).new \
 	&& mv $(2).new $(2)
 lock: OVERRIDDEN = <(printf '$(OVERRIDES)'; printf '%s; python_version < "3"\n' $(UNUSED))
+lock: OVERRIDDEN_IN_TESTS = <(printf '$(OVERRIDES)'; printf '%s; python_version < "3"\n' $(filter-out ffmpeg-python,$(UNUSED)))
 lock:
 	$(COMPILE) --overrides $(OVERRIDDEN) -o requirements.txt
 	$(COMPILE) --extra cluster --overrides $(OVERRIDDEN) --constraints requirements.txt -o $(CLUSTER_LOCK)
-	$(COMPILE) --extra cluster --extra test --overrides $(OVERRIDDEN) --constraints requirements.txt \
+	$(COMPILE) --extra cluster --extra test --overrides $(OVERRIDDEN_IN_TESTS) --constraints requirements.txt \
 		--constraints $(CLUSTER_LOCK) -o tests/requirements.txt
 	$(call LEFT_OUT,$(CLUSTER_LOCK),tests/requirements.txt)
 	$(call LEFT_OUT,requirements.txt,tests/requirements.txt)
