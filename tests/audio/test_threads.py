@@ -77,7 +77,7 @@ def test_whatever_ends_the_thread_that_reads_ahead_reaches_who_waits(
         raise error
 
     monkeypatch.setattr(decode_room, "_audible", odd)
-    threads, started = threading.active_count(), monotonic()
+    threads, started = set(threading.enumerate()), monotonic()
     with pytest.raises(type(error)) as raised, decode(wav, block_samples=10_000) as decoding:
         next(decoding)
     assert raised.value is error and raised.traceback[-1].name == "odd"
