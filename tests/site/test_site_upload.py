@@ -41,13 +41,6 @@ STEMS = field("stems", "2")
 FILM = ("-f", "lavfi", "-i", "testsrc=d=1:s=64x64:r=5", "-map", "0:a", "-map", "1:v", "-c:v", "mpeg4")
 
 
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
 def send(client: FlaskClient, *parts: bytes, **headers: str) -> TestResponse:
     """Send a form as it is."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
