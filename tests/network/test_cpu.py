@@ -113,7 +113,8 @@ def test_children_run_in_batches_but_those_that_a_request_awaits() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody has what others leave")
 def test_threads_that_a_child_has_already_are_scheduled_too() -> None:
-    program = "import threading as t, time; [t.Thread(target=time.sleep, args=(60,)).start() for _ in '123']; print(flush=True)"
+    starting = "[threading.Thread(target=time.sleep, args=(60,)).start() for _ in '123']"
+    program = f"import threading, time; {starting}; print(flush=True)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as child:
         assert child.stdout and child.stdout.readline()
         cpu.use_idle_scheduling(child.pid)
