@@ -15,7 +15,11 @@ window.notices = [];
 window.Notification = class extends EventTarget {
   static permission = "default";
   static requestPermission() { return Promise.resolve((Notification.permission = "granted")); }
-  constructor(title, { body, tag }) { super(); window.notices.push([title, body, tag]); document.documentElement.dataset.noticed = ""; }
+  constructor(title, { body, tag }) {
+    super();
+    window.notices.push([title, body, tag]);
+    document.documentElement.dataset.noticed = "";
+  }
 };
 """
 
