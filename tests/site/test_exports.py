@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from ezstems.audio import mixing, stem_file
 from ezstems.audio.ffmpeg import Child
-from ezstems.errors import EncodingFailed, Interrupted
+from ezstems.errors import Interrupted
 from ezstems.jobs import Desk, exports
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job

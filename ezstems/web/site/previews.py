@@ -7,7 +7,7 @@ from flask_login import login_required
 
 from ezstems.errors import NotFound
 from ezstems.jobs import PREVIEW_MEDIA_TYPE, current_desk
-from ezstems.models import utcnow
+from ezstems.models import Job, utcnow
 from ezstems.web.answers import success
 from ezstems.web.api.download import require_completed
 from ezstems.web.send import files_of, send
@@ -22,14 +22,18 @@ AWAITED_FOR = timedelta(seconds=10)
 @blueprint.get("/songs/<job_id>/previews")
 @login_required
 def contents(job_id: str) -> Response:
-    """Answer with what previews there are and how they are cut, null where there are none; and whether some come soon."""
+    """Answer with what previews there are and how they are cut, or with null, and whether some come soon."""
     job = song_of(job_id)
     require_completed(job)
     with files_of(job):
         found = current_desk().previews(job)
-    are_made = current_app.config["EZSTEMS_PREVIEWS"] == "on" and job.finished_at is not None
-    soon = found is None and are_made and timedelta() <= utcnow() - job.finished_at < AWAITED_FOR
-    return success({"contents": found, "soon": soon})
+    return success({"contents": found, "soon": found is None and _are_awaited(job)})
+
+
+def _are_awaited(job: Job) -> bool:
+    if current_app.config["EZSTEMS_PREVIEWS"] == "off" or job.finished_at is None:
+        return False
+    return timedelta() <= utcnow() - job.finished_at < AWAITED_FOR
 
 
 @blueprint.get("/songs/<job_id>/previews/<name>/<int:number>")
