@@ -11,6 +11,7 @@ from ezstems.audio.encode import SAMPLE_RATE_HZ
 from ezstems.audio.ffmpeg import Child, command
 from ezstems.audio.mixing import CPU_OF_SECOND, CPU_SECONDS, Source
 from ezstems.errors import EncodingFailed, Interrupted
+from ezstems.network.cpu import go_behind_separations
 
 # The order that programs expect, each with the color that they show; a piano is in `other`.
 TRACKS = {"drums": "#009E73", "bass": "#D55E00", "other": "#CC79A7", "vocals": "#56B4E9"}
@@ -82,6 +83,7 @@ def write(
     except OSError as error:
         raise EncodingFailed("The server could not start a Stems file.") from error
     with child:
+        go_behind_separations(child.process.pid)
         while child.process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 child.process.wait(LOOK_SECONDS)

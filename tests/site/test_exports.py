@@ -1,6 +1,8 @@
 """A song's exports: the very samples of its stems, in every format, under its name, and nothing left behind."""
 
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from ezstems.errors import Interrupted
 from ezstems.jobs import Desk, exports
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
+from ezstems.network import cpu
 from tests.support import audio_files
 from tests.support.multipart import error_of
 from tests.support.separators import SAMPLES
@@ -160,6 +163,8 @@ def test_a_client_that_goes_away_leaves_no_child_and_no_place(
     assert error_of(busy, 500)
     assert int(busy.headers["Retry-After"]) == exports.RETRY_AFTER_SECONDS
     assert all(child.process.poll() is None for child in children)
+    if sys.platform == "linux":  # they are no reason for a separation to wait
+        assert {os.getpriority(os.PRIO_PROCESS, child.process.pid) for child in children} == {cpu.BEHIND_NICENESS}
     for answer in held:
         assert next(iter(answer.response))
         answer.close()
