@@ -3,7 +3,7 @@
 import { outlast } from "../http.js";
 import { announce, showProblem } from "../page.js";
 import { Chunks } from "./chunks.js";
-import { fieldsOf, listenToExport } from "./export.js";
+import { listenToExports } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
 import { keepLoop, keepMix, restore } from "./kept.js";
@@ -38,7 +38,8 @@ export async function openMixer(root) {
   try {
     const { wav, previews } = root.dataset;
     const open = async () => {
-      const contents = await previewsOf(previews);
+      const status = root.querySelector('[data-part="status"]');
+      const contents = await previewsOf(previews, (words) => (status.textContent = words));
       return Promise.all([openStems(lanes, wav !== undefined, previews, contents), openOriginal(root, contents)]);
     };
     const [sources, original] = await outlast(open, { tell: showProblem });
@@ -184,8 +185,7 @@ class Mixer {
       this.#act({ do: "skip", seconds });
     });
     listenToKeys((command) => this.#act(command), rememberedSwitch(this.#part("shortcuts")));
-    const stems = this.#lanes.map((lane) => lane.stem);
-    listenToExport(this.#part("export"), () => fieldsOf(stems, gainsOf(this.#lanes), this.#tempo.value));
+    listenToExports(this.#part("exports"), this.#lanes, () => this.#tempo.value);
   }
 
   #act(command) {

@@ -43,6 +43,8 @@ async function openExact(lanes, areWav) {
 export async function showPeaks(lanes, url) {
   const { stems } = await (await request(url)).json();
   for (const lane of lanes) {
-    if (stems[lane.stem]) lane.wave.setPeaks(decodePeaks(stems[lane.stem]));
+    if (!stems[lane.stem]) continue;
+    lane.peaks = decodePeaks(stems[lane.stem]);
+    lane.wave.setPeaks(lane.peaks);
   }
 }
