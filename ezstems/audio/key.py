@@ -18,7 +18,8 @@ LEAST_CORRELATION = 0.5
 FINE = 10  # parts of a semitone
 _MAJOR = np.array([0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081])
 _MINOR = np.array([0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052])
-_FRAMES_APART = 4  # every frame's samples are in one of these
+_PROFILES = np.array([np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)])
+_FRAMES_APART = 8  # five a second
 _LOWEST, _HIGHEST = 10, 200  # bins, 108 Hz to 2.2 kHz
 _FLOOR = 0.02  # of a frame's highest peak
 
@@ -58,13 +59,11 @@ def key_of(histogram: np.ndarray) -> Key | None:
     classes = _tuned(histogram)
     if classes.std() < 1e-6 * classes.mean():
         return None
-    fits = np.array([[np.corrcoef(np.roll(profile, tonic), classes)[0, 1] for tonic in range(12)]
-                     for profile in (_MAJOR, _MINOR)])  # fmt: skip
-    mode, tonic = np.unravel_index(int(fits.argmax()), fits.shape)
-    best = float(fits[mode, tonic])
-    if best < LEAST_CORRELATION:
+    fits = np.corrcoef(_PROFILES, classes)[-1, :-1]
+    best = int(fits.argmax())
+    if fits[best] < LEAST_CORRELATION:
         return None
-    return Key(f"{NAMES[tonic]} {('major', 'minor')[mode]}", best)
+    return Key(f"{NAMES[best % 12]} {('major', 'minor')[best // 12]}", float(fits[best]))
 
 
 def _tuned(histogram: np.ndarray) -> np.ndarray:

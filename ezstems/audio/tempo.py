@@ -90,18 +90,19 @@ def _period(onsets: np.ndarray) -> tuple[float, float]:
 def _track(onsets: np.ndarray, period: float) -> np.ndarray:
     """Return the frames of the best sequence of beats: int (beats,)."""
     local = gaussian_filter1d(onsets, period / 32)
-    lags = np.arange(round(period / 2), round(2 * period) + 1)
-    costs = _TIGHTNESS * np.log(lags / period) ** 2
-    block, front = int(lags[0]), int(lags[-1])
-    score = np.zeros(front + len(local))  # the frames before the first cost nothing
+    nearest, furthest = round(period / 2), round(2 * period)  # frames before a beat that the last one may lie
+    costs = _TIGHTNESS * np.log(np.arange(furthest, nearest - 1, -1) / period) ** 2
+    score = np.zeros(furthest + len(local))  # the frames before the first cost nothing
+    options = np.lib.stride_tricks.sliding_window_view(score, len(costs))
     before = np.zeros(len(local), int)
-    for start in range(0, len(local), block):  # within a block no beat follows another
-        frames = np.arange(start, min(start + block, len(local)))
-        options = score[front + frames[:, None] - lags] - costs
-        choice = options.argmax(axis=1)
-        score[front + frames] = local[frames] + options[np.arange(len(frames)), choice]
-        before[frames] = frames - lags[choice]
-    beats = [int(len(local) - period + np.argmax(score[front + len(local) - round(period) :]))]
+    for start in range(0, len(local), nearest):  # no beat of these follows another of them
+        part = slice(start, min(start + nearest, len(local)))
+        worth = options[part] - costs
+        before[part] = worth.argmax(axis=1)
+        score[part.start + furthest : part.stop + furthest] = local[part] + worth.max(axis=1)
+    before += np.arange(len(local)) - furthest
+    last = len(local) - round(period)
+    beats = [last + int(np.argmax(score[furthest + last :]))]
     while (earlier := before[beats[-1]]) >= 0:
         beats.append(int(earlier))
     return np.array(beats[::-1])
