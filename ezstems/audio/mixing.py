@@ -9,15 +9,6 @@ from ezstems.audio.ffmpeg import PIPE_BYTES, Child, command
 from ezstems.audio.outputs import FORMATS, PCM, Format
 from ezstems.errors import EncodingFailed
 
-# By their names in FORMATS, the demuxer and the decoder of the stems that this package wrote.
-DEMUXERS = {
-    "wav": ("wav", "pcm_s16le"),
-    "wav32": ("wav", "pcm_f32le"),
-    "mp3": ("mp3", "mp3float"),
-    "flac": ("flac", "flac"),
-    "m4a": ("mov", "aac"),
-    "ogg": ("ogg", "vorbis"),
-}
 # How long a child at low priority may give nothing, and how much processor time a second of sound may take it.
 STALL_SECONDS, CPU_OF_SECOND, CPU_SECONDS = 120.0, 1.0, 60
 SEMITONES_OF_OCTAVE = 12
@@ -35,7 +26,7 @@ class Source:
 
     def arguments(self, output: str) -> tuple[str, ...]:
         """Build the arguments that open it as what it was written as, and nothing by way of it."""
-        demuxer, decoder = DEMUXERS[output]
+        demuxer, decoder = FORMATS[output].opened_by
         return (
             *("-protocol_whitelist", "subfile,file", "-format_whitelist", demuxer, "-codec_whitelist", decoder),
             *("-f", demuxer, "-i", f"subfile,,start,{self.start},end,{self.end},,:file:{self.path}"),
@@ -57,7 +48,7 @@ class Mix:
 
 def target(made: str, wished: str) -> Format:
     """Return the format of a mix: a WAV is of the stems' own samples, so that floats never clip."""
-    return FORMATS["wav32" if (made, wished) == ("wav32", "wav") else wished]
+    return FORMATS[made if FORMATS[made].is_wav and FORMATS[wished].is_wav else wished]
 
 
 def graph(mix: Mix, samples: int, pcm: str) -> str:

@@ -13,13 +13,15 @@ PCM: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f
 class Format:
     """Say what one format is for people and for browsers, and how it is made.
 
-    `encoder` are ffmpeg's arguments; a format without any is a WAV file of its PCM.
+    `encoder` are ffmpeg's arguments; a format without any is a WAV file of its PCM. `opened_by` are the demuxer and
+    the decoder that read it again.
     """
 
     label: str
     detail: str
     extension: str
     media_type: str
+    opened_by: tuple[str, str]
     pcm: str = "s16le"
     encoder: tuple[str, ...] = ()
 
@@ -53,12 +55,14 @@ _FLAC = ("-c:a", "flac", "-frame_size", "4608", "-f", "flac")
 _AAC = ("-c:a", "aac", "-b:a", "192k", "-f", "ipod")
 _VORBIS = ("-c:a", "libvorbis", "-q:a", "6", "-page_duration", "1", "-f", "ogg")
 FORMATS = {
-    "wav": Format("WAV", "16 bit", "wav", "audio/wav"),
-    "wav32": Format("32-bit float WAV", "never clips, twice the size of WAV", "wav", "audio/wav", pcm="f32le"),
-    "mp3": Format("MP3", "192 kbit/s", "mp3", "audio/mpeg", encoder=_LAME),
-    "flac": Format("FLAC", "16 bit, smaller than WAV", "flac", "audio/flac", encoder=_FLAC),
-    "m4a": Format("M4A", "AAC at 192 kbit/s", "m4a", "audio/mp4", encoder=_AAC),
-    "ogg": Format("OGG", "Vorbis at about 192 kbit/s", "ogg", "audio/ogg", encoder=_VORBIS),
+    "wav": Format("WAV", "16 bit", "wav", "audio/wav", ("wav", "pcm_s16le")),
+    "wav32": Format(
+        "32-bit float WAV", "never clips, twice the size of WAV", "wav", "audio/wav", ("wav", "pcm_f32le"), pcm="f32le"
+    ),
+    "mp3": Format("MP3", "192 kbit/s", "mp3", "audio/mpeg", ("mp3", "mp3float"), encoder=_LAME),
+    "flac": Format("FLAC", "16 bit, smaller than WAV", "flac", "audio/flac", ("flac", "flac"), encoder=_FLAC),
+    "m4a": Format("M4A", "AAC at 192 kbit/s", "m4a", "audio/mp4", ("mov", "aac"), encoder=_AAC),
+    "ogg": Format("OGG", "Vorbis at about 192 kbit/s", "ogg", "audio/ogg", ("ogg", "vorbis"), encoder=_VORBIS),
 }
 OUTPUTS = tuple(FORMATS)  # the first is the default
 UNCLIPPED = next(name for name, made in FORMATS.items() if not made.clips)

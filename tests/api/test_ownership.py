@@ -15,7 +15,7 @@ from ezstems.models import Job
 from tests.conftest import Account
 from tests.support.sessions import log_in, token
 
-JOBS = {"job_id", "name"}
+JOBS = {"job_id", "name", "number"}
 # What a stranger may send without a login; each form has a token of its own.
 OPEN_FORMS = {"/login", "/register"}
 # The answer of a list in which nothing is.
@@ -74,7 +74,7 @@ def test_somebody_elses_job_is_an_unknown_one_everywhere(
             assert rule.arguments <= JOBS, f"{rule}: teach this test what to ask for"
             answers = []
             for job_id in (theirs.id, unknown):
-                url = rule.rule.replace("<job_id>", job_id).replace("<name>", "vocals")
+                url = rule.rule.replace("<job_id>", job_id).replace("<name>", "vocals").replace("<int:number>", "0")
                 answers.append(described(session.open(url, method=method, headers={"Accept": accept}), job_id))
             assert answers[0] == answers[1] and answers[0][0] == 404, rule
             asked += 1
@@ -98,7 +98,7 @@ def test_somebody_elses_job_is_an_unknown_one_everywhere(
             answers.append(described(answer, job_id))
         assert answers[0] == answers[1] and (answers[0][0] == 404 or answers[0][2] == NONE), url
         asked += 1
-    assert asked == 2 * 5 + 7
+    assert asked == 2 * 10 + 7
     with app.app_context():
         db.session.remove()
     after = snapshot(app)

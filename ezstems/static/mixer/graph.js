@@ -143,18 +143,22 @@ export class Graph {
   start(buffers, at, ended = () => {}) {
     // Begin and end are whole frames of the card, which the next one joins; the rate is as near to the tempo as it can.
     const begin = this.#clock.cardFrame(at);
+    const end = this.#clock.cardFrame(at + buffers[0].length);
     const nodes = buffers.map((buffer, stem) => {
-      const playbackRate = buffer.length / (this.#clock.cardFrame(at + buffer.length) - begin);
+      const playbackRate = buffer.length / (end - begin);
       const node = new AudioBufferSourceNode(this.#context, { buffer, playbackRate });
       node.connect(this.#stems[stem].gain);
       return node;
     });
-    for (const node of nodes) node.start(begin / RATE_HZ);
+    for (const node of nodes) {
+      node.start(begin / RATE_HZ);
+      node.stop(end / RATE_HZ); // browsers round rates, and would play a frame more, on top of what follows
+    }
     nodes[0].onended = ended;
     return {
       stop: (frame) => {
         nodes[0].onended = null;
-        for (const node of nodes) node.stop(Math.max(0, this.#time(frame)));
+        for (const node of nodes) node.stop(Math.max(0, Math.min(end / RATE_HZ, this.#time(frame))));
       },
     };
   }

@@ -34,7 +34,9 @@ export async function makeShifter(context) {
     make.moduleUrl = MODULE;
     const node = await make(context, { numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [2] });
     const latencySeconds = await node.latency();
-    return { node, latencySeconds, shift: (semitones) => node.schedule({ active: true, semitones }) };
+    // By its default it moves the treble less than the rest, which would be out of tune with it at another tempo.
+    const tonalityHz = 0; // no bound
+    return { node, latencySeconds, shift: (semitones) => node.schedule({ active: true, semitones, tonalityHz }) };
   } catch (error) {
     console.error(error);
     throw FAILED;

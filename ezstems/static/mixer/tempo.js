@@ -82,7 +82,9 @@ export class Tempo {
     this.#part("tempo").value = Math.round(100 * value.tempo);
     this.#part("semitones").value = value.semitones;
     for (const [name, text] of [["tempo", tempoText(value)], ["semitones", keyText(value)]]) {
-      this.#part(name).setAttribute("aria-valuetext", text);
+      const slider = this.#part(name);
+      slider.setAttribute("aria-valuetext", text);
+      slider.style.setProperty("--filled", String((slider.value - slider.min) / (slider.max - slider.min)));
       this.#part(`${name}-text`).textContent = text;
     }
     this.#root.dataset.tempo = value.tempo;
