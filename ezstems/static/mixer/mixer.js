@@ -2,7 +2,9 @@
 
 import { outlast } from "../http.js";
 import { announce, showProblem } from "../page.js";
+import { BeatsPanel } from "./beats_panel.js";
 import { Chunks } from "./chunks.js";
+import { Click, clicked } from "./click.js";
 import { fieldsOf, listenToExport } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
@@ -33,13 +35,13 @@ export async function openMixer(root) {
   const ruler = new Ruler(root.querySelector('[data-part="ruler"]'));
   onNewLook(() => [ruler, ...lanes.map((lane) => lane.wave)].forEach((wave) => wave.restyle()));
   for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
-  showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
+  const music = showPeaks(lanes, root.dataset.peaks).catch(() => ({})); // flat lines are no reason not to play
   try {
     const { wav, previews } = root.dataset;
     const open = () => Promise.all([openStems(lanes, wav !== undefined, previews), openOriginal(root)]);
     const [sources, original] = await outlast(open, { tell: showProblem });
     showProblem(null);
-    new Mixer(root, { lanes, ruler, sources, original });
+    new Mixer(root, { lanes, ruler, sources, original, music });
     announce("The mixer is ready.");
   } catch (problem) {
     root.dataset.state = "failed";
@@ -62,25 +64,27 @@ class Mixer {
   #original; // null where there is none
   #media;
   #tempo;
+  #click = new Click();
+  #beats;
   #drag = null; // while the pointer scrubs: {wasPlaying}
   #selected = 0;
   #timer = null;
 
-  constructor(root, { lanes, ruler, sources, original }) {
+  constructor(root, { lanes, ruler, sources, original, music }) {
     this.#root = root;
     this.#lanes = lanes;
     this.#sources = sources;
     this.#length = Math.max(...sources.map((source) => source.frames));
     this.#original = original && new Original(lanes.length);
     const heard = original ? [...sources, original] : sources;
-    this.#graph = new Graph(heard.length);
+    this.#graph = new Graph(heard.length + 1); // the last is the click
     const chunks = new Chunks(heard, this.#length);
     const read = original ? measured(chunks, this.#original.loudness) : chunks;
-    this.#transport = new Transport(read, this.#graph, this.#length, {
+    this.#transport = new Transport(clicked(read, this.#click), this.#graph, this.#length, {
       changed: () => this.#stateChanged(),
       failed: showProblem,
     });
-    this.#scrubber = new Scrubber(chunks, this.#graph, this.#length);
+    this.#scrubber = new Scrubber(clicked(chunks, this.#click), this.#graph, this.#length);
     this.#loop = new Loop(this.#transport, this.#length, () => this.#loopChanged());
     this.#view = new View(root, { lanes, ruler, transport: this.#transport, loop: this.#loop, length: this.#length });
     ruler.setLength(this.#length / RATE_HZ);
@@ -92,6 +96,13 @@ class Mixer {
       act: (command) => this.#act(command),
     });
     this.#tempo = new Tempo(root, this.#graph, this.#transport);
+    this.#beats = new BeatsPanel(root, {
+      click: this.#click,
+      transport: this.#transport,
+      length: this.#length,
+      changed: () => this.#beatsChanged(),
+    });
+    music.then((found) => this.#beats.guess(found));
     restore(root.dataset.song, lanes, this.#loop, this.#transport);
     this.#listenToLanes();
     this.#listenToWave(ruler.canvas, true);
@@ -122,6 +133,11 @@ class Mixer {
     keepMix(this.#root.dataset.song, this.#lanes);
   }
 
+  #beatsChanged() {
+    this.#transport.renew();
+    this.#setGains();
+  }
+
   #loopChanged() {
     this.#view.showLoop();
     keepLoop(this.#root.dataset.song, this.#loop);
@@ -143,7 +159,7 @@ class Mixer {
     const stems = gainsOf(this.#lanes);
     const gains = this.#original?.gains(stems) ?? stems;
     this.#view.showOriginal(this.#original?.isOn ?? false);
-    this.#graph.setGains(gains);
+    this.#graph.setGains([...gains, this.#beats.volume]);
     this.#lanes.forEach((lane, number) => lane.showGain(gains[number]));
   }
 
@@ -188,7 +204,7 @@ class Mixer {
     const transport = this.#transport;
     const lane = this.#lanes[command.lane ?? this.#selected];
     const acts = {
-      toggle: () => (transport.isPlaying ? transport.pause() : this.#play()),
+      toggle: () => (transport.isPlaying ? transport.pause() : this.#play((frame) => this.#countIn(frame))),
       skip: () => this.#seek(transport.position + command.seconds * RATE_HZ),
       seek: () => this.#seek(command.seconds * RATE_HZ),
       toStart: () => this.#seek(0),
@@ -204,14 +220,19 @@ class Mixer {
       preset: () => announce(this.#presets.apply(command.preset, lane)),
       reset: () => announce(this.#reset()),
       stretch: () => announce(this.#tempo.step(command.by)),
+      beats: () => announce(this.#beats.act(command.beats)),
       help: () => this.#part("help").showModal(),
     };
     acts[command.do]();
   }
 
-  #play() {
+  #play(leadTo) {
     showProblem(null);
-    this.#transport.play();
+    this.#transport.play(leadTo);
+  }
+
+  #countIn(frame) {
+    return this.#click.countIn(frame, this.#lanes.length + (this.#original ? 1 : 0));
   }
 
   #seek(frame) {

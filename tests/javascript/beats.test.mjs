@@ -1,0 +1,88 @@
+// Beats: guessed, corrected, counted; whatever a browser remembers of them.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Beats, correctionsOf, tapped, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+
+const GUESS = { bpm: 120, beats: Array.from({ length: 20 }, (_, i) => 0.3 + i / 2) };
+const near = (one, other, message) => assert.ok(Math.abs(one - other) < 1e-9, message ?? `${one} isn't ${other}`);
+const corrected = (change, guess = GUESS) => new Beats(12, guess, { ...UNCORRECTED, ...change });
+
+test("a guess goes on to both ends of the song, and before it", () => {
+  const beats = new Beats(12, GUESS);
+  const found = beats.between(0, 12);
+  assert.equal(found.length, 24);
+  found.forEach(({ second }, i) => near(second, 0.3 + i / 2));
+  assert.deepEqual(found.slice(0, 6).map(({ bar, beat }) => [bar, beat]), [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2]]);
+  const before = beats.between(-1.3, 0);
+  assert.deepEqual(before.map(({ bar, beat }) => [bar, beat]), [[0, 2], [0, 3], [0, 4]]);
+  assert.equal(beats.bpm, 120);
+});
+
+test("twice and half the tempo", () => {
+  const twice = new Beats(12, GUESS, new Beats(12, GUESS).scaled(2));
+  assert.equal(twice.bpm, 240);
+  twice.between(0.2, 9).forEach(({ second }, i) => near(second, 0.3 + i / 4));
+  const half = corrected(new Beats(12, GUESS).scaled(0.5));
+  assert.equal(half.bpm, 60);
+  half.between(0.2, 9).forEach(({ second }, i) => near(second, 0.3 + i));
+  const other = corrected({ factor: 0.5, one: 0.8 });
+  other.between(0.5, 9).forEach(({ second }, i) => near(second, 0.8 + i));
+  assert.equal(other.between(0.5, 1)[0].beat, 1);
+  assert.deepEqual(twice.scaled(2), twice.corrections, "480 BPM are none");
+  assert.equal(corrected({ bpm: 90 }).scaled(0.5).bpm, 45);
+});
+
+test("a tempo of one's own is steady, whether or not one was guessed", () => {
+  for (const [guess, first] of [[GUESS, 0.3], [null, 0]]) {
+    const beats = corrected({ bpm: 90 }, guess);
+    assert.equal(beats.bpm, 90);
+    beats.between(first, 12).forEach(({ second, beat }, i) => {
+      near(second, first + (i * 60) / 90);
+      assert.equal(beat, (i % 4) + 1);
+    });
+  }
+  const unknown = new Beats(12, null);
+  assert.deepEqual([unknown.isKnown, unknown.bpm, unknown.between(0, 12)], [false, null, []]);
+});
+
+test("a bar begins on the beat that is near, or where one says", () => {
+  const near1 = corrected(new Beats(12, GUESS).beginAt(1.35));
+  assert.deepEqual(near1.between(1.2, 1.4).map(({ bar, beat }) => [bar, beat]), [[1, 1]]);
+  near(near1.between(1.2, 1.4)[0].second, 1.3);
+  const moved = corrected(new Beats(12, GUESS).beginAt(1.5));
+  near(moved.between(1.4, 1.6)[0].second, 1.5);
+  assert.equal(moved.between(1.4, 1.6)[0].beat, 1);
+  const again = corrected(moved.beginAt(2.2)); // moved is 0.5, 1, 1.5, 2: 2.2 is between
+  near(again.between(2.1, 2.3)[0].second, 2.2);
+  const own = corrected(corrected({ bpm: 100 }).beginAt(3.57));
+  near(own.between(3.5, 3.6)[0].second, 3.57);
+  assert.equal(own.between(3.5, 3.6)[0].beat, 1);
+  assert.deepEqual(corrected({ perBar: 3 }).between(0, 2.4).map(({ beat }) => beat), [1, 2, 3, 1, 2]);
+});
+
+test("numbers and seconds are each other's inverse, between beats and beyond them", () => {
+  const swaying = new Beats(12, { bpm: 120, beats: [0.5, 1.1, 1.5, 2.2, 2.6] });
+  for (const second of [-2, 0.5, 0.8, 1.1, 2.5, 7.123, 11.9]) near(swaying.secondOf(swaying.numberAt(second)), second);
+  near(swaying.secondOf(swaying.nearest(1.31)), 1.5);
+  near(swaying.secondOf(swaying.nearest(1.29)), 1.1);
+});
+
+test("taps make a line, from the third on", () => {
+  assert.equal(tapped([1, 1.5]), null);
+  const { bpm, one } = tapped([1.02, 1.48, 2.01, 2.49, 3]);
+  assert.ok(Math.abs(bpm - 120) < 1.5 && Math.abs(one - 1) < 0.02, `${bpm} ${one}`);
+  assert.equal(tapped([1, 1, 1]), null);
+  assert.equal(tapped([5, 3, 4]), null, "backwards, by a loop's jump");
+});
+
+test("what no correction can be is none", () => {
+  for (const broken of [null, 7, "x", [], { bpm: 1e9, factor: 3, shift: NaN, one: Infinity, perBar: 0, key: "H dur" }]) {
+    assert.deepEqual(correctionsOf(broken), { ...UNCORRECTED });
+  }
+  assert.deepEqual(correctionsOf({ shift: "5", one: "3", bpm: "120" }), { ...UNCORRECTED });
+  const kept = { bpm: 99.5, factor: 2, shift: -0.1, one: 4, perBar: 3, key: "E♭ minor" };
+  assert.deepEqual(correctionsOf(kept), kept);
+  for (const one of [-9e5, 9e5]) assert.ok(corrected({ bpm: 300, one }).between(0, 12).length > 55);
+});
