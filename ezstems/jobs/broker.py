@@ -70,7 +70,8 @@ class Broker:
 
     def positions(self, jobs: Sequence[Job]) -> dict[int, int]:
         """Return the places of jobs by their numbers, in the one queue of all boxes."""
-        places = {job.number: 0 for job in jobs}
+        # One that was read as waiting, and has just been claimed, was the next to run.
+        places = {job.number: int(job.status == QUEUED) for job in jobs}
         return places | shared_queue.places([job.number for job in jobs if job.status == QUEUED])
 
     def at_once(self) -> int:

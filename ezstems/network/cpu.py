@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import threading
+import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 # Not ARM's `bf16`: OpenVINO computes in bfloat16 on x86 alone.
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 NICENESS = 10
+AUTOGROUP_TRIES, AUTOGROUP_AGAIN_SECONDS = 20, 0.1
 
 
 def cores() -> int:
@@ -60,8 +62,16 @@ def use_idle_scheduling(child: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # the child has ended, or a sandbox forbids it
             os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
-        with suppress(OSError):  # where sessions share the processor first, and then each one's processes
-            Path(f"/proc/{child}/autogroup").write_text("19")
+        # Where sessions share the processor first, and then each one's processes. Who isn't root may set one in 0.1 s.
+        for _ in range(AUTOGROUP_TRIES):
+            try:
+                Path(f"/proc/{child}/autogroup").write_text("19")
+            except BlockingIOError:
+                time.sleep(AUTOGROUP_AGAIN_SECONDS)
+            except OSError:
+                return
+            else:
+                return
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stempeg
 
 from ezstems.audio import stem_file
 from ezstems.audio.encode import Writer
@@ -38,6 +37,8 @@ def heard(audio: np.ndarray) -> set[str]:
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="stempeg needs the system's ffmpeg, which isn't installed")
 @pytest.mark.parametrize("names", [["vocals", "drums", "bass", "other"], list(HERTZ)])
 def test_stempeg_reads_mix_and_stems(tmp_path: Path, names: list[str]) -> None:
+    import stempeg  # which can't be imported without an ffmpeg
+
     path = tmp_path / "song.stem.mp4"
     with tempfile.TemporaryFile() as file:
         stem_file.write(sources(tmp_path, names), "wav", SAMPLES, file)

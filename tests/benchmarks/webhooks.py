@@ -119,7 +119,8 @@ def _fill(app: Flask, count: int, urls: list[str]) -> None:
         assert row is not None
         # As `test` makes them, but in one transaction.
         rows = [{"message_id": f"msg_{number}", "user_id": users[number % len(users)], "event": row.event,
-                 "url": urls[number % len(urls)], "host": urls[number % len(urls)].split("/")[2], "body": row.body}
+                 "url": urls[number % len(urls)], "host": urls[number % len(urls)].split("/")[2], "body": row.body,
+                 "next_at": row.next_at}
                 for number in range(1, count)]  # fmt: skip
         if rows:
             db.session.execute(db.insert(Delivery), rows)

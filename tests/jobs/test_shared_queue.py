@@ -214,3 +214,13 @@ def test_who_waits_is_told_of_all_boxes_separations(app: Flask) -> None:
         beat(f"{number}")
     desk.estimate._looked_seconds = float("-inf")
     assert desk.estimate.seconds_left(last, 8) == 23
+
+
+def test_one_that_is_claimed_while_it_is_asked_for_was_the_next(app: Flask) -> None:
+    desk: Desk = app.extensions["ezstems"]
+    fill(QUEUED, 1, 3)
+    jobs = db.session.scalars(select(Job).order_by(Job.number)).all()
+    assert list(desk.positions(jobs).values()) == [1, 2, 3]
+    db.session.execute(text("UPDATE jobs SET status = 'processing' WHERE number = :first"), {"first": jobs[0].number})
+    assert jobs[0].status == QUEUED, "as it was read"
+    assert list(desk.positions(jobs).values()) == [1, 1, 2]
