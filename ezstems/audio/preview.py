@@ -11,6 +11,7 @@ from pathlib import Path
 from ezstems.audio.decode import CPU_SECONDS, SAMPLE_RATE_HZ, STEREO
 from ezstems.audio.ffmpeg import UNABLE, command, decoder
 from ezstems.audio.kinds import input_arguments, known_extension
+from ezstems.audio.mixing import Source
 from ezstems.audio.preview_ogg import PACKET_SAMPLES, opus_file, packets, pre_skip_of
 from ezstems.errors import DecodingFailed, EncodingFailed, Interrupted
 from ezstems.network.cpu import use_idle_scheduling
@@ -39,9 +40,9 @@ def upload_arguments(path: Path) -> list[str]:
     return input_arguments(path, known_extension(path.suffix))
 
 
-def stem_arguments(path: Path) -> list[str]:
-    """Return what opens a stem that the server wrote."""
-    return ["-protocol_whitelist", "file", "-i", f"file:{path}", "-map", "0:a:0"]
+def stem_arguments(path: Path, output: str) -> list[str]:
+    """Return what opens a stem that the server wrote in a format."""
+    return [*Source(path, 0, path.stat().st_size).arguments(output), "-map", "0:a:0"]
 
 
 class Preview:

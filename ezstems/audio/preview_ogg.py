@@ -55,8 +55,7 @@ def opus_file(audio: Sequence[bytes], skipped_samples: int, samples: int) -> byt
     pages = [_page(_FIRST, 0, 0, [head]), _page(0, 0, 1, [_TAGS])]
     done = 0
     while done < len(audio):
-        end = segments = 0
-        end = done
+        end, segments = done, 0
         while end < len(audio) and segments + len(audio[end]) // 255 + 1 <= _MOST_SEGMENTS:
             segments += len(audio[end]) // 255 + 1
             end += 1

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,14 @@ LOCK_EVERY_SECONDS = 0.2
 # While no new job asks for previews, one older job after the other gets them.
 IDLE_SECONDS = 5.0
 MOST_OLDER_JOBS = 500  # that are looked at, the newest first
+
+
+def newest_completed() -> Sequence[int]:
+    """Return the numbers of the jobs that may have previews, the newest first, by an index of what is kept alone."""
+    # Completed jobs alone have a length, but for the oldest, of which nobody noted it.
+    can_have = Job.expired_at.is_(None), Job.finished_at.is_not(None), Job.samples.is_not(None)
+    newest = Job.finished_at.desc(), Job.number.desc()
+    return db.session.scalars(select(Job.number).where(*can_have).order_by(*newest).limit(MOST_OLDER_JOBS)).all()
 
 
 class PreviewMaker:
@@ -74,12 +82,14 @@ class PreviewMaker:
     def newest_without(self) -> int | None:
         """Return the newest completed job that was not tried here and lacks previews."""
         with self._app.app_context():
-            kept = select(Job).where(Job.status == COMPLETED, Job.expired_at.is_(None))
-            for job in db.session.scalars(kept.order_by(Job.number.desc()).limit(MOST_OLDER_JOBS)):
-                if job.number not in self._tried:
-                    if not self._has_previews(job):
-                        return job.number
-                    self._tried.add(job.number)
+            numbers = newest_completed()
+            self._tried.intersection_update(numbers)  # nothing else is asked for
+            for number in numbers:
+                if number not in self._tried:
+                    job = db.session.get(Job, number)
+                    if job is not None and not self._has_previews(job):
+                        return number
+                    self._tried.add(number)
         return None
 
     def make(self, number: int) -> None:

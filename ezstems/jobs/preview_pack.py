@@ -43,7 +43,8 @@ def pack(archive: Archive, job: Job, folder: Path, stopping: Callable[[], bool])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
         for name in STEMS[job.stems]:
             with _stem(archive, job, name, folder) as stem:
-                sounds[name] = _add(packed, name, Preview(preview.stem_arguments(stem), job.samples, stopping))
+                opened = preview.stem_arguments(stem, job.output)
+                sounds[name] = _add(packed, name, Preview(opened, job.samples, stopping))
         if job.keeps_upload:
             with archive.lend_source(job, lambda: None) as upload:
                 try:

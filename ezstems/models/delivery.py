@@ -132,9 +132,8 @@ class Delivery(db.Model):  # type: ignore[name-defined]
     ) -> bool:
         """Note what came of a try, with the transaction at hand; False where the row isn't this try's any more.
 
-        After a pause it is tried again.
-
-        What was delivered is, whoever has the lease by now: nobody need send it again.
+        What was delivered is, whoever has the lease by now: nobody need send it again. What wasn't is tried after a
+        pause, or given up.
         """
         mine = or_(cls.claim == claim, cls.state == PENDING) if delivered else cls.claim == claim
         values |= {"claim": None, "tried_at": utcnow()} | ({} if pause is None else {"next_at": shared_now() + pause})

@@ -23,8 +23,8 @@ from tests.support.audio_files import song
 RATE_HZ = 44_100
 
 
-def files_of(path: Path, frames: int) -> tuple[Preview, list[bytes]]:
-    made = Preview(preview.stem_arguments(path), frames, lambda: False)
+def files_of(path: Path, frames: int, output: str = "wav") -> tuple[Preview, list[bytes]]:
+    made = Preview(preview.stem_arguments(path, output), frames, lambda: False)
     return made, list(made)
 
 
@@ -66,7 +66,7 @@ def test_a_stem_of_every_format_joins_without_a_step(tmp_path: Path, output: str
     tone = 0.4 * np.sin(2 * np.pi * 330 * np.arange(frames) / RATE_HZ)
     pcm = np.stack([tone, tone / 2], axis=1).astype(np.float32)
     stem = write(tmp_path / FORMATS[output].filename("vocals"), pcm, output)
-    made, files = files_of(stem, frames)
+    made, files = files_of(stem, frames, output)
     joined = np.concatenate([heard(chunk) for chunk in files])[:frames]
     error = joined - pcm
     assert np.abs(error[1000:-1000]).max() < 0.03
@@ -96,10 +96,10 @@ def test_an_upload_of_another_rate_keeps_its_length(tmp_path: Path) -> None:
 def test_what_is_no_sound_is_told_and_a_stop_is_heeded(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"no sound" * 1000)
     with pytest.raises(EncodingFailed, match="ffmpeg ended with"):
-        files_of(tmp_path / "a.mp3", RATE_HZ)
+        files_of(tmp_path / "a.mp3", RATE_HZ, "mp3")
     stem = write(tmp_path / "a.wav", np.zeros((1000, 2), np.float32))
     with pytest.raises(Interrupted):
-        list(Preview(preview.stem_arguments(stem), RATE_HZ, lambda: True))
+        list(Preview(preview.stem_arguments(stem, "wav"), RATE_HZ, lambda: True))
 
 
 def test_packets_of_every_size_come_back_from_a_file(tmp_path: Path) -> None:
@@ -116,7 +116,8 @@ def test_packets_of_every_size_come_back_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has these")
 def test_others_go_first(tmp_path: Path) -> None:
     frames = 60 * RATE_HZ
-    made = iter(Preview(preview.stem_arguments(write(tmp_path / "a.wav", np.zeros((9, 2), np.float32))), frames, bool))
+    opened = preview.stem_arguments(write(tmp_path / "a.wav", np.zeros((9, 2), np.float32)), "wav")
+    made = iter(Preview(opened, frames, bool))
     next(made)
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
     (child,) = [each for each in children if "ffmpeg" in Path(f"/proc/{each}/cmdline").read_text()]

@@ -32,7 +32,8 @@ def main() -> None:
                 writer.write(audio)
                 writer.finish()
             began = time.perf_counter()
-            size_bytes = sum(len(chunk) for chunk in Preview(preview.stem_arguments(stem), frames, lambda: False))
+            opened = preview.stem_arguments(stem, output)
+            size_bytes = sum(len(chunk) for chunk in Preview(opened, frames, lambda: False))
             took = time.perf_counter() - began
             ratio, rate = size_bytes / stem.stat().st_size, 8 * size_bytes / seconds / 1000
             print(f"{output}: {seconds / took:.0f} times real time a stem, {rate:.0f} kbit/s, {ratio:.3f} of the stem")

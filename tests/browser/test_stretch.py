@@ -17,7 +17,7 @@ from tests.support.servers import Server
 
 RATE_HZ, WINDOW = 44_100, 32_768
 VOCALS_HZ = CYCLES["vocals"] * RATE_HZ / PERIOD_SAMPLES
-# What goes to the loudspeaker, to be looked at.
+# What goes to the loudspeaker, to be looked at; and what changed while a fade to silence wasn't over.
 TAP = f"""
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (to, ...more) {{
@@ -26,9 +26,42 @@ TAP = f"""
       connect.call(this, window.tap);
     }}
     return connect.call(this, to, ...more);
-  }};"""
+  }};
+  window.early = [];
+  let silentSeconds = 0;
+  const note = (what) => window.tap?.context.currentTime < silentSeconds && window.early.push(what);
+  const before = (type, name, act) => {{
+    const method = type.prototype[name];
+    type.prototype[name] = function (...values) {{ act(...values); return method.apply(this, values); }};
+  }};
+  before(AudioParam, "linearRampToValueAtTime", (value, seconds) => {{ if (value === 0) silentSeconds = seconds; }});
+  before(AudioNode, "disconnect", () => note("path"));
+  before(MessagePort, "postMessage", (data) => Array.isArray(data) && data.includes("schedule") && note("pitch"));"""
 READ = f"() => {{ const pcm = new Float32Array({WINDOW}); tap.getFloatTimeDomainData(pcm); return [...pcm]; }}"
+# Change a control while it plays, and look at every sample around that: how sharp the sharpest bend is, and the level
+# of the quietest hundredth of a second.
+CHANGE = f"""async (root, [name, value]) => {{
+  const pcm = new Float32Array({WINDOW});
+  let [bend, quietest] = [0, Infinity];
+  const look = () => {{
+    tap.getFloatTimeDomainData(pcm);
+    for (let i = 2; i < pcm.length; i += 1) bend = Math.max(bend, Math.abs(pcm[i] - 2 * pcm[i - 1] + pcm[i - 2]));
+    for (let i = 0; i + 441 <= pcm.length; i += 441) {{
+      quietest = Math.min(quietest, Math.max(...pcm.subarray(i, i + 441).map(Math.abs)));
+    }}
+  }};
+  const slider = root.querySelector(`[data-part=${{name}}]`);
+  slider.value = value;
+  slider.dispatchEvent(new Event("change"));
+  for (let turn = 0; turn < 8; turn += 1) {{
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    look();
+  }}
+  return [bend, quietest];
+}}"""
 MOST_CENTS = 10
+# A click is a jump of up to twice the tone's 0.12; the tone itself bends by 0.0006, what moves it by 0.004 at most.
+MOST_BEND = 0.02
 
 
 @pytest.fixture
@@ -104,6 +137,18 @@ def test_tempo_and_key_together_and_apart(mixer: Mixer) -> None:
     expect(again.part("tempo-text")).to_have_text("100 %")
     again.expect("playing")
     expect_pitch(again, tone, 0)
+
+
+def test_a_change_while_it_plays_makes_no_click(mixer: Mixer) -> None:
+    mixer.lane("vocals", "solo").click()
+    mixer.play()
+    for name, value in [("semitones", 3), ("semitones", 0), ("tempo", 80), ("tempo", 90), ("tempo", 100)]:
+        began = mixer.now().position
+        mixer.until(lambda moment, since=began: moment.state == "playing" and moment.position > since + 1)
+        bend, quietest = mixer.root.evaluate(CHANGE, [name, value])
+        assert quietest < 0.001, "the change was seen"
+        assert bend < MOST_BEND, (name, value, bend)
+        assert mixer.page.evaluate("early") == [], (name, value)
 
 
 def test_where_it_can_not_be_had_the_song_plays_as_it_is(

@@ -13,6 +13,7 @@ from ezstems.database import db
 from ezstems.jobs import recovery, retention
 from ezstems.jobs.bucket import Bucket
 from ezstems.jobs.estimate import Estimate
+from ezstems.jobs.preview_maker import newest_completed
 from ezstems.jobs.store_archive import StoreArchive
 from ezstems.jobs.waiting import Waits
 from ezstems.models import (
@@ -136,6 +137,7 @@ def test_no_hot_query_reads_a_whole_table(crowded: Flask) -> None:
         "who waits for an end": lambda: Waits(crowded)._unfinished(db.session.connection(), {100_001, 100_002}),
         "how long jobs take": lambda: Estimate(lambda: 1).seconds_left(db.session.get_one(Job, 100_500), 5),
         "what waits and runs": Job.unfinished_by_status,
+        "who may lack previews": newest_completed,
         "rows of objects": lambda: retention._rows_of(archive, [PurePath("uploads", f"{n}.wav") for n in range(100)]),
         "log in": lambda: User.with_address("7@example.com"),
     }

@@ -6,7 +6,7 @@ import { afterEach, test } from "node:test";
 import { askJson, NOT_READY, Offline, outlast, persist, Problem, Refused, request, SessionEnded } from "../../ezstems/static/http.js";
 import { WavSource } from "../../ezstems/static/mixer/pcm.js";
 import { FLOATS, frameBytes, INTEGERS } from "../../ezstems/static/mixer/samples.js";
-import { buildHeader } from "../../ezstems/static/mixer/wavfile.js";
+import { buildHeader } from "./headers.mjs";
 import { outcome } from "../../ezstems/static/sending.js";
 
 const realFetch = globalThis.fetch;

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { FLOATS, INTEGERS } from "../../ezstems/static/mixer/samples.js";
-import { buildHeader, kindOfStem, parseHeader } from "../../ezstems/static/mixer/wavfile.js";
+import { kindOfStem, parseHeader } from "../../ezstems/static/mixer/wavfile.js";
+import { buildHeader } from "./headers.mjs";
 
 const letters = (text) => [...text].map((letter) => letter.charCodeAt(0));
 const number = (value, bytes) => Array.from({ length: bytes }, (_, i) => Math.floor(value / 2 ** (8 * i)) % 256);

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import EncodingFailed, Interrupted
 from ezstems.jobs import current_desk, preview_pack
 from ezstems.jobs.archive import Archive
-from ezstems.jobs.preview_maker import PreviewMaker
+from ezstems.jobs.preview_maker import PreviewMaker, newest_completed
 from ezstems.jobs.retention import restore_lost_files, sweep
 from ezstems.models import Job, utcnow
 from tests.support.backend_fixtures import alone
@@ -200,3 +201,23 @@ def test_they_are_put_aside_and_taken_back_with_the_rest(
         restore_lost_files(archive)
     assert results() == {".zip", ".peaks", ".previews"}
     assert contents(app, job)["sounds"]
+
+
+@pytest.mark.sqlite("its plan is explained")
+@pytest.mark.parametrize("app", ["folder"], indirect=True)
+def test_what_has_expired_is_not_looked_at_for_them(app: Flask) -> None:
+    said: list[tuple[str, Any]] = []
+    with app.app_context():
+        connection = db.session.connection()
+        event.listen(connection, "before_cursor_execute", lambda *told: said.append(told[2:4]))
+        newest_completed()
+        statement, values = said[0]
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert len(plan) == 1 and "ix_jobs_finished_at" in plan[0], plan
+
+
+def test_a_song_whose_length_nobody_noted_is_left_alone(app: Flask, maker: PreviewMaker, job: Job) -> None:
+    with app.app_context():
+        db.session.get_one(Job, job.number).samples = None
+        db.session.commit()
+    assert maker.newest_without() is None

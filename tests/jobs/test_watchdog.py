@@ -326,12 +326,12 @@ def test_a_stuck_worker_process_is_replaced_and_all_others_complete(tmp_path: Pa
 
 def test_a_worker_that_stood_still_hurts_nobody(tmp_path: Path, song: bytes) -> None:
     """It stands longer than a job may, in the midst of a job that makes no progress for less than it may."""
-    with Server(tmp_path / "instance", FAST_DEAF=5, FAST_DEAF_SECONDS=12, stall_seconds=4) as server:
+    with Server(tmp_path / "instance", FAST_DEAF=5, FAST_DEAF_SECONDS=17, stall_seconds=9) as server:
         caller = Caller(server, server.key())
         job_id = caller.upload(song, stems=5)["id"]
-        caller.wait(job_id, "processing")
+        eventually((server.instance / "deaf").exists)
         (pid,) = server.workers()
-        for _ in range(2):  # the housekeeper's first round finds that the job has begun
+        for _ in range(3):  # the housekeeper's first round finds that the job has begun
             os.kill(pid, signal.SIGSTOP)
             eventually(lambda: stands_still(pid))
             time.sleep(5)

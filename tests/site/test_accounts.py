@@ -49,13 +49,6 @@ def texts(answer: TestResponse, role: str) -> list[str]:
     return [" ".join(html.unescape(re.sub(r"<.*?>", "", each)).split()) for each in found if each.strip()]
 
 
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
 def test_the_registration_page(client: FlaskClient) -> None:
     answer = client.get("/register")
     assert (answer.status_code, answer.mimetype) == (200, "text/html")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 
-import pytest
 from flask.testing import FlaskClient
 
 from ezstems.jobs import Desk
@@ -13,13 +12,6 @@ from tests.support.multipart import error_of
 from tests.support.sessions import log_in, token
 
 JSON = {"Accept": "application/json"}
-
-
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
 
 
 def chosen_on(page: str) -> list[str]:

@@ -18,7 +18,6 @@ from ezstems.errors import EncodingFailed
 from ezstems.jobs import Desk, exports
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
-from tests.conftest import Account
 from tests.support import audio_files
 from tests.support.multipart import error_of
 from tests.support.separators import SAMPLES
@@ -26,13 +25,6 @@ from tests.support.sessions import log_in
 
 STEMS = {2: ("vocals", "accompaniment"), 4: ("vocals", "drums", "bass", "other")}
 FULL_SCALE = 32768
-
-
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
 
 
 @pytest.fixture

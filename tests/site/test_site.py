@@ -33,13 +33,6 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ezstems.models.user._NOBODY", nobody)
 
 
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
 def rows(app: Flask) -> list[ApiKey]:
     with app.app_context():
         keys = list(db.session.scalars(select(ApiKey).order_by(ApiKey.id)))

@@ -37,13 +37,6 @@ MIB = 1024 * 1024
 STEMS = field("stems", "2")
 
 
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
 def send(client: FlaskClient, *parts: bytes, **headers: str) -> TestResponse:
     """Send a form as it is."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

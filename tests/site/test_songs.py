@@ -37,13 +37,6 @@ def account(make_account: Callable[..., Account]) -> Account:
 
 
 @pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
-@pytest.fixture
 def shown(app: Flask) -> Any:
     """Return the variables of each page that was rendered."""
     pages: list[dict[str, Any]] = []

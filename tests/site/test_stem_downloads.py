@@ -27,12 +27,10 @@ from ezstems.jobs.opened import OpenedFile
 from ezstems.jobs.renamed_zip import RenamedZip
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
-from tests.conftest import Account
 from tests.support.audio_files import read
 from tests.support.multipart import Upload, error_of, job_of
 from tests.support.ranges import honoured
 from tests.support.separators import SAMPLES, FastSeparator
-from tests.support.sessions import log_in
 
 STEMS = {2: ("vocals", "accompaniment"), 5: ("vocals", "drums", "bass", "piano", "other")}
 TYPES = {
@@ -48,13 +46,6 @@ EXTENSIONS = {"wav32": "wav"}  # where it isn't the format's name
 
 def test_these_are_all_formats_in_their_order() -> None:
     assert tuple(TYPES) == OUTPUTS
-
-
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
 
 
 @pytest.fixture

@@ -27,13 +27,6 @@ def app(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flas
     return make_app()
 
 
-@pytest.fixture
-def session(client: FlaskClient, account: Account) -> FlaskClient:
-    """Return the client, logged in."""
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
 def send(client: FlaskClient, path: str = "", **fields: str) -> TestResponse:
     """Send a form of the page; return the page that follows."""
     data = {"csrf_token": token(client, PAGE)} | fields

@@ -34,7 +34,9 @@ def main() -> int:
             real = min(len(KINDS), half // 3)
             for app, uploads, rounds in ((SHARES, 8, half - real), (REAL, 3, real)):
                 folder = Path(name) / f"{workers}-{app.partition(':')[0]}"
-                with Box(folder, sent, app, uploads=uploads, workers=workers, separations=workers) as box:
+                with Box(
+                    folder, sent, app, uploads=uploads, workers=workers, separations=workers, previews="on"
+                ) as box:
                     for number, kind in zip(range(rounds), itertools.cycle(KINDS), strict=False):
                         play(box, kind, f"{options.seed}-{workers}-{app.partition(':')[0]}-{number}", tally)
     print(table(options.seed, tally, time.monotonic() - started))

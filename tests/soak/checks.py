@@ -119,10 +119,12 @@ def _parts(server: Server) -> list[Path]:
 def _strays(server: Server) -> list[str]:
     rows = server.rows("SELECT id, filename, status, keeps_upload FROM jobs WHERE expired_at IS NULL")
     sources = {row["filename"] for row in rows if row["status"] == "failed" or row["keeps_upload"]}
-    archives = {f"{row['id']}.{end}" for row in rows if row["status"] == "completed" for end in ("zip", "peaks")}
+    completed = [row["id"] for row in rows if row["status"] == "completed"]
+    archives = {f"{job_id}.{end}" for job_id in completed for end in ("zip", "peaks")}
+    previews = {f"{job_id}.previews" for job_id in completed}  # which may not be there yet
     found = []
     for folder, right in (("uploads", sources), ("results", archives)):
-        left = {path.name for path in (server.instance / folder).iterdir()}
+        left = {path.name for path in (server.instance / folder).iterdir()} - previews
         found += [f"{name} is left in {folder}" for name in sorted(left - right)]
         found += [f"{name} is missing in {folder}" for name in sorted(right - left)]
     return found

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from ezstems.database import db
 from ezstems.jobs.celery_app import make_celery
+from ezstems.jobs.heartbeat import DEAD_SECONDS
 from ezstems.jobs.queue import JobQueue
 from ezstems.jobs.separation_process import SeparationProcess
 from ezstems.jobs.tickets import Tickets
-from ezstems.models import shared_queue
+from ezstems.models import SeparationWorker, shared_queue
 
 LOOK_EVERY_SECONDS = 0.1
 STOP_SECONDS = 30.0
@@ -78,6 +81,13 @@ class SeparationBox:
         self._children = [_Child(app) for _ in range(app.config["EZSTEMS_SEPARATIONS"])]
         for child in self._children:
             child.start()
+        with app.app_context():  # until all have said that they live
+            deadline = time.monotonic() + STOP_SECONDS
+            while len(SeparationWorker.models_of_living(DEAD_SECONDS)) < len(self._children):
+                assert time.monotonic() < deadline, "a separation box doesn't start"
+                db.session.rollback()
+                time.sleep(0.01)
+            db.session.remove()
 
     def running(self) -> set[int]:
         """Return the numbers of the jobs that run."""

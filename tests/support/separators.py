@@ -118,6 +118,7 @@ class DeadlySeparator(FastSeparator):
         if str(stems) == os.environ.get("FAST_KILL"):
             os.kill(os.getpid(), signal.SIGKILL)
         if str(stems) == os.environ.get("FAST_DEAF"):
+            (Path(os.environ["EZSTEMS_INSTANCE"]) / "deaf").touch()
             time.sleep(float(os.environ.get("FAST_DEAF_SECONDS", "60")))
         return super().__call__(source, directory, stems=stems, **options)
 

@@ -10,6 +10,8 @@ import { RATE_HZ } from "./time.js";
 
 const FADE_SECONDS = 0.008; // no click where the sound is cut
 const RAMP_SECONDS = 0.015; // nor where a gain changes
+const FADE_TURN_MS = 10; // to look whether a fade is over; a card that stands still isn't waited for any longer
+const FADE_TURNS = 30;
 const REST_MS = 1000; // after a pause the sound card is let go
 const WINDOW_FRAMES = 2048;
 
@@ -26,6 +28,7 @@ export class Graph {
   #meter = null;
   #gains;
   #resting = null;
+  #silentSeconds = 0; // until then what was stopped last fades out
   #window = new Float32Array(WINDOW_FRAMES);
 
   /** Called with the Problem where tempo and key, set beforehand, can't be changed after all; it plays unchanged. */
@@ -77,6 +80,7 @@ export class Graph {
     let shifter = null;
     try {
       shifter = isWanted ? await this.#shifters.get(context) : null;
+      await this.#faded(context);
       await shifter?.shift(shiftOf(this.#stretch));
     } catch (problem) {
       this.#shifters.delete(context);
@@ -91,6 +95,14 @@ export class Graph {
     if (shifter) this.#sum.connect(shifter.node).connect(this.#fader);
     else this.#sum.connect(this.#fader);
     this.#shifter = shifter;
+  }
+
+  /** Wait until what was stopped isn't heard any more. */
+  async #faded(context) {
+    const isHeard = () => context.state === "running" && context.currentTime < this.#silentSeconds;
+    for (let turn = 0; turn < FADE_TURNS && isHeard(); turn += 1) {
+      await new Promise((resolve) => setTimeout(resolve, FADE_TURN_MS));
+    }
   }
 
   get #cardFrame() {
@@ -171,6 +183,7 @@ export class Graph {
     gain.cancelScheduledValues(now);
     gain.setValueAtTime(gain.value, now);
     gain.linearRampToValueAtTime(0, now + FADE_SECONDS);
+    this.#silentSeconds = now + FADE_SECONDS;
     return Math.ceil(this.#clock.at((now + FADE_SECONDS) * RATE_HZ));
   }
 
@@ -219,5 +232,6 @@ export class Graph {
     this.#context?.close();
     [this.#context, this.#stems, this.#sum, this.#fader, this.#meter, this.#shifter] = [null, [], null, null, null, null];
     this.#clock = new Clock(this.#stretch.tempo);
+    this.#silentSeconds = 0;
   }
 }

@@ -18,6 +18,7 @@ import { Original } from "./original.js";
 import { openOriginal } from "./original_source.js";
 import { listenToPointer } from "./pointer.js";
 import { Presets } from "./presets.js";
+import { previewsOf } from "./preview_source.js";
 import { Scrubber } from "./scrub.js";
 import { Ruler } from "./ruler.js";
 import { openStems, showPeaks } from "./stems.js";
@@ -38,7 +39,10 @@ export async function openMixer(root) {
   const music = showPeaks(lanes, root.dataset.peaks).catch(() => ({})); // flat lines are no reason not to play
   try {
     const { wav, previews } = root.dataset;
-    const open = () => Promise.all([openStems(lanes, wav !== undefined, previews), openOriginal(root)]);
+    const open = async () => {
+      const contents = await previewsOf(previews);
+      return Promise.all([openStems(lanes, wav !== undefined, previews, contents), openOriginal(root, contents)]);
+    };
     const [sources, original] = await outlast(open, { tell: showProblem });
     showProblem(null);
     new Mixer(root, { lanes, ruler, sources, original, music });

@@ -5,17 +5,16 @@ import { request } from "../http.js";
 import { decodeStem } from "./decoded.js";
 import { decodePeaks } from "./peaks.js";
 import { WavSource } from "./pcm.js";
-import { canDecode, PreviewSource, previewsOf } from "./preview_source.js";
+import { canDecode, PreviewSource } from "./preview_source.js";
 
-/** Return one source a lane; each lane shows how far its own is. `previews` is where these are told of. */
-export async function openStems(lanes, areWav, previews = null) {
-  const sources = (await openPreviews(lanes, previews)) ?? (await openExact(lanes, areWav));
+/** Return one source a lane; each lane shows how far its own is. `contents` is what there is at the previews' URL. */
+export async function openStems(lanes, areWav, previews, contents) {
+  const sources = (await openPreviews(lanes, previews, contents)) ?? (await openExact(lanes, areWav));
   for (const lane of lanes) lane.showLoading(1);
   return sources;
 }
 
-async function openPreviews(lanes, url) {
-  const contents = await previewsOf(url);
+async function openPreviews(lanes, url, contents) {
   if (!contents || !lanes.every(({ stem }) => contents.sounds[stem])) return null;
   const sources = lanes.map((lane) => new PreviewSource(`${url}/${lane.stem}`, contents));
   return (await canDecode(sources[0])) ? sources : null;
