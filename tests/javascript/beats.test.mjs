@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Beats, correctionsOf, tapped, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+import { bars, Beats, correctionsOf, tapped, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
 
 const GUESS = { bpm: 120, beats: Array.from({ length: 20 }, (_, i) => 0.3 + i / 2) };
 const near = (one, other, message) => assert.ok(Math.abs(one - other) < 1e-9, message ?? `${one} isn't ${other}`);
@@ -60,6 +61,36 @@ test("a bar begins on the beat that is near, or where one says", () => {
   near(own.between(3.5, 3.6)[0].second, 3.57);
   assert.equal(own.between(3.5, 3.6)[0].beat, 1);
   assert.deepEqual(corrected({ perBar: 3 }).between(0, 2.4).map(({ beat }) => beat), [1, 2, 3, 1, 2]);
+});
+
+test("bars are counted from the first that begins in the song, wherever one says that a bar begins", () => {
+  assert.deepEqual(bars([0.5, 1, 1.5, 2, 2.5, 3, 3.5], 3, 1), [
+    { frame: RATE_HZ, number: 1 },
+    { frame: 2.5 * RATE_HZ, number: 2 },
+  ]);
+  assert.deepEqual(bars([0, 1, 2, 3, 4], 2, 4).map(({ number }) => number), [-1, 0, 1]);
+  assert.deepEqual(bars([], 4, 0), []);
+  const frames = (beats) => beats.bars.map(({ frame }) => frame / RATE_HZ);
+  const guessed = new Beats(12, GUESS);
+  assert.deepEqual(guessed.bars.map(({ number }) => number), [1, 2, 3, 4, 5, 6]);
+  frames(guessed).forEach((second, i) => near(second, Math.round((0.3 + 2 * i) * RATE_HZ) / RATE_HZ));
+  // A bar begins at 5.8: so does one at 1.8, the first, behind an upbeat of three.
+  const moved = corrected(new Beats(12, GUESS).beginAt(5.8));
+  assert.deepEqual(moved.bars[0], { frame: Math.round(1.8 * RATE_HZ), number: 1 });
+  assert.deepEqual(moved.between(0, 2).map(({ bar, beat }) => [bar, beat]), [[0, 2], [0, 3], [0, 4], [1, 1]]);
+  assert.equal(corrected({ bpm: 60, one: 0 }, null).bars.at(-1).frame, 8 * RATE_HZ, "one at the very end is none");
+  assert.equal(corrected({ bpm: 60, one: 0 }, null).bars[0].frame, 0);
+  assert.deepEqual(new Beats(12, null).bars, []);
+});
+
+test("a frame's nearest beat lies in the song", () => {
+  const beats = corrected({ bpm: 60, one: 0.7 }, null);
+  const nearest = (second) => beats.frameNear(second * RATE_HZ) / RATE_HZ;
+  near(nearest(5.3), Math.round(5.7 * RATE_HZ) / RATE_HZ);
+  near(nearest(5.1), Math.round(4.7 * RATE_HZ) / RATE_HZ);
+  assert.equal(nearest(0), 0, "the beat is before it");
+  assert.equal(nearest(12), Math.round(11.7 * RATE_HZ) / RATE_HZ);
+  assert.equal(new Beats(12.1, null, { ...UNCORRECTED, bpm: 60, one: 0.3 }).frameNear(12 * RATE_HZ), Math.round(12.1 * RATE_HZ));
 });
 
 test("numbers and seconds are each other's inverse, between beats and beyond them", () => {

@@ -1,6 +1,8 @@
 // A song's beats, in seconds: as the server guessed them, and as somebody corrected them. They go on before the song's
 // start, as far as a bar that is counted in there.
 
+import { RATE_HZ } from "./time.js";
+
 export const [SLOWEST_BPM, FASTEST_BPM] = [30, 300];
 export const BEATS_OF_BARS = [2, 3, 4, 5, 6, 7];
 const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
@@ -34,14 +36,25 @@ export function isBpm(bpm) {
   return typeof bpm === "number" && bpm >= SLOWEST_BPM && bpm <= FASTEST_BPM;
 }
 
+/** Return where bars begin, {frame, number}, of all beats' seconds: bar 1 begins on the beat `first`, counted from 0. */
+export function bars(beats, beatsPerBar, first) {
+  const found = [];
+  for (let i = first % beatsPerBar; i < beats.length; i += beatsPerBar) {
+    found.push({ frame: Math.round(beats[i] * RATE_HZ), number: (i - first) / beatsPerBar + 1 });
+  }
+  return found;
+}
+
 export class Beats {
   #guess;
+  #lengthSeconds;
   #times = [];
-  #one = 0; // the number of a beat on which a bar begins
+  #one = 0; // the number of the beat on which the song's first bar begins
 
   /** `guess` is the server's: `bpm` and `beats`; null where it found none. */
   constructor(lengthSeconds, guess = null, corrections = UNCORRECTED) {
     this.#guess = guess?.beats?.length > 1 ? guess : null;
+    this.#lengthSeconds = lengthSeconds;
     this.corrections = corrections;
     const { bpm, one, shift } = corrections;
     if (bpm) {
@@ -49,7 +62,14 @@ export class Beats {
     } else if (this.#guess) {
       this.#times = this.#guessed(lengthSeconds);
     }
-    if (this.isKnown) this.#one = this.nearest(one ?? (this.#guess?.beats[0] ?? 0) + shift);
+    if (this.isKnown) this.#one = this.#firstBar(this.nearest(one ?? (this.#guess?.beats[0] ?? 0) + shift));
+  }
+
+  /** Return the first beat of the song that begins a bar as another one does: there bar 1 is. */
+  #firstBar(one) {
+    const { perBar } = this.corrections;
+    const start = firstFrom(this.#times, -0.5 / RATE_HZ);
+    return start + ((((one - start) % perBar) + perBar) % perBar);
   }
 
   #guessed(lengthSeconds) {
@@ -98,6 +118,12 @@ export class Beats {
     return nearestIn(this.#times, second);
   }
 
+  /** Return the song's frame on which the beat nearest to a frame is; its ends count for beats beyond them. */
+  frameNear(frame) {
+    const second = this.#times[this.nearest(frame / RATE_HZ)];
+    return Math.round(Math.max(0, Math.min(this.#lengthSeconds, second)) * RATE_HZ);
+  }
+
   /** Return when a beat comes; numbers may be fractions. */
   secondOf(number) {
     const before = Math.max(0, Math.min(this.#times.length - 2, Math.floor(number)));
@@ -119,6 +145,13 @@ export class Beats {
       found.push({ second: this.#times[i], bar: bar + 1, beat: i - this.#one - bar * perBar + 1 });
     }
     return found;
+  }
+
+  /** Where the song's bars begin, as `bars` returns them. */
+  get bars() {
+    const { perBar } = this.corrections;
+    const last = this.#lengthSeconds * RATE_HZ;
+    return bars(this.#times, perBar, this.#one).filter(({ frame }) => frame >= 0 && frame < last);
   }
 
   #stepAt(number) {

@@ -12,20 +12,22 @@ export class BeatsPanel {
   #root;
   #click;
   #transport;
-  #lengthSeconds;
+  #length;
   #changed;
+  #snapping;
   #guess = { tempo: null, key: null };
   #taps = []; // {ms, second}
   beats;
   snaps = false;
   volume = 0.5;
 
-  /** `changed` is called after every change. */
-  constructor(root, { click, transport, length, changed }) {
+  /** `changed` is called after every change, `snapping` when loops are to be on beats from now on. */
+  constructor(root, { click, transport, length, changed, snapping }) {
     this.#root = root;
+    this.#length = length;
+    this.#snapping = snapping;
     this.#click = click;
     this.#transport = transport;
-    this.#lengthSeconds = length / RATE_HZ;
     this.#changed = changed;
     for (const beats of BEATS_OF_BARS) this.#part("bar-beats").add(new Option(beats, beats));
     for (const key of KEYS) this.#part("song-key").add(new Option(key, key));
@@ -79,21 +81,22 @@ export class BeatsPanel {
   /** Do what a key or a button asks for; return what to say of it. */
   act(name) {
     if (name === "tap") return this.#tap();
-    if (name !== "snap" && !this.beats.isKnown) return "The song's tempo isn't known yet: set or tap it first";
+    const place = name === "snap" ? this : this.#click;
+    const isOn = !place[SWITCHES[name]]; // from now on
+    if (isOn && !this.beats.isKnown) return "The song's tempo isn't known yet: set or tap it first";
     if (name === "beat-one") {
       this.#set(this.beats.beginAt(this.#transport.position / RATE_HZ));
       return "A bar begins here";
     }
-    const place = name === "snap" ? this : this.#click;
-    place[SWITCHES[name]] = !place[SWITCHES[name]];
+    place[SWITCHES[name]] = isOn;
     this.#keep();
-    return `${this.#part(name).textContent} ${place[SWITCHES[name]] ? "on" : "off"}`;
+    if (name === "snap" && isOn) this.#snapping();
+    return `${this.#part(name).textContent} ${isOn ? "on" : "off"}`;
   }
 
-  /** Return a frame, or the beat nearest to it where loops are on beats. */
+  /** Return a frame, or, where loops are on beats, that of the nearest beat. */
   snapped(frame) {
-    if (!this.snaps || !this.beats.isKnown) return frame;
-    return Math.round(this.beats.secondOf(this.beats.nearest(frame / RATE_HZ)) * RATE_HZ);
+    return this.snaps && this.beats.isKnown ? this.beats.frameNear(frame) : frame;
   }
 
   #setBpm(field) {
@@ -126,7 +129,7 @@ export class BeatsPanel {
   }
 
   #take(corrections) {
-    this.beats = new Beats(this.#lengthSeconds, this.#guess.tempo, corrections);
+    this.beats = new Beats(this.#length / RATE_HZ, this.#guess.tempo, corrections);
     this.#click.beats = this.beats;
     this.#show();
   }
