@@ -83,7 +83,11 @@ export class BeatsPanel {
     if (name === "tap") return this.#tap();
     const place = name === "snap" ? this : this.#click;
     const isOn = !place[SWITCHES[name]]; // from now on
-    if (isOn && !this.beats.isKnown) return "The song's tempo isn't known yet: set or tap it first";
+    if (isOn && !this.beats.isKnown) {
+      this.#part("beats").open = true; // it says so, too
+      this.#part("beats-note").scrollIntoView({ block: "nearest" });
+      return "The song's tempo isn't known yet: set or tap it first";
+    }
     if (name === "beat-one") {
       this.#set(this.beats.beginAt(this.#transport.position / RATE_HZ));
       return "A bar begins here";
@@ -163,6 +167,7 @@ export class BeatsPanel {
   get #note() {
     const { tempo, key } = this.#guess;
     const found = [tempo && `${Math.round(10 * tempo.bpm) / 10} BPM`, key?.name].filter(Boolean).join(", ");
-    return found ? `Guessed from the sound: ${found}. Correct it where it is wrong.` : "No tempo and no key were found in the sound.";
+    const guess = found ? `Guessed from the sound: ${found}. Correct it where it is wrong.` : "";
+    return tempo ? guess : `${guess} No tempo was found in the sound: set it, or tap it.`.trim();
   }
 }
