@@ -166,10 +166,25 @@ def test_a_song_without_a_guess_is_tapped_looped_on_beats_and_clicked_at_another
     page.mouse.up()
     expect(text).to_have_text("0:01.2 – 0:06.6")
 
+    # The click's volume is set without a break in what plays, and remembered.
+    mixer.part("click").click()
+    mixer.play()
+    mixer.until(lambda moment: moment.position > 1.5)
+    scheduled(mixer)
+    for percent in ("70", "20", "30"):
+        mixer.part("click-volume").fill(percent)
+    page.wait_for_timeout(300)
+    assert len(scheduled(mixer)) <= 1  # no more than what comes next
+    kept = page.evaluate("song => JSON.parse(localStorage[`mixer.${song}`]).values.beats", tones)
+    assert kept["volume"] == 0.3 and kept["isOn"] and not kept["countsIn"]
+    mixer.part("play").click()
+    mixer.expect("paused")
+
     # The click is in step at another tempo, round after round.
     mixer.part("tempo").fill("80")
     mixer.part("tempo").dispatch_event("change")
-    mixer.part("click").click()
+    mixer.part("seek").fill("1.2")
+    scheduled(mixer)
     mixer.play()
     mixer.until(lambda moment: moment.position > 1.5)
     clicks, frames = [], 0

@@ -21,7 +21,7 @@ export class BeatsPanel {
   snaps = false;
   volume = 0.5;
 
-  /** `changed` is called after every change, `snapping` when loops are to be on beats from now on. */
+  /** `changed` is called after every change but the volume's, `snapping` when loops are to be on beats from now on. */
   constructor(root, { click, transport, length, changed, snapping }) {
     this.#root = root;
     this.#length = length;
@@ -94,6 +94,7 @@ export class BeatsPanel {
     }
     place[SWITCHES[name]] = isOn;
     this.#keep();
+    this.#changed();
     if (name === "snap" && isOn) this.#snapping();
     return `${this.#part(name).textContent} ${isOn ? "on" : "off"}`;
   }
@@ -130,6 +131,7 @@ export class BeatsPanel {
   #set(corrections) {
     this.#take(correctionsOf(corrections));
     this.#keep();
+    this.#changed();
   }
 
   #take(corrections) {
@@ -143,7 +145,6 @@ export class BeatsPanel {
     const { snaps, volume } = this;
     remember(this.#root.dataset.song, "beats", { corrections: this.beats.corrections, isOn, countsIn, snaps, volume });
     this.#show();
-    this.#changed();
   }
 
   #show() {

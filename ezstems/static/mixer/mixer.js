@@ -187,6 +187,7 @@ export class Mixer {
     listenToKeys((command) => this.#act(command), rememberedSwitch(this.#part("shortcuts")));
     const stems = this.#lanes.map((lane) => lane.stem);
     listenToExport(this.#part("export"), () => fieldsOf(stems, gainsOf(this.#lanes), this.#tempo.value));
+    this.#part("click-volume").addEventListener("input", () => this.#setGains());
   }
 
   #act(command) {
