@@ -1,8 +1,9 @@
 // The controls of beats, click and count-in: the server's guess, and what somebody makes of it.
 
 import { announce } from "../page.js";
-import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, isBpm, KEYS, SLOWEST_BPM, tapped, UNCORRECTED } from "./beats.js";
+import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, isBpm, KEYS, SLOWEST_BPM, UNCORRECTED } from "./beats.js";
 import { recall, remember } from "./memory.js";
+import { tapped } from "./taps.js";
 import { RATE_HZ } from "./time.js";
 
 const TAP_PATIENCE_MS = 2500; // a tap after that begins anew

@@ -9,6 +9,9 @@ const TYPE = 'audio/ogg; codecs="opus"';
 // Of the frames that a decoder brings to our rate, one at the end may be missing, or be one too many.
 const SLACK_FRAMES = 2;
 
+const MAKING = "Getting ready to play…";
+const AGAIN_MS = 500;
+
 let probing = null; // whether this browser decodes a chunk to the frames that are in it
 
 /** Read a preview, as a source is read. */
@@ -51,14 +54,22 @@ export class PreviewSource {
   }
 }
 
-/** Return the previews' contents as the server tells of them; null where there are none for this browser. */
-export async function previewsOf(url) {
+/** Return the previews' contents as the server tells of them, null where there are none for this browser; `tell` gets
+ * words while they are being made. */
+export async function previewsOf(url, tell = () => {}) {
   if (!url || !new Audio().canPlayType(TYPE)) return null;
   try {
-    return await askJson(url);
+    for (;;) {
+      const { contents, soon } = await askJson(url);
+      if (!soon) return contents;
+      tell(MAKING);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   } catch (error) {
     if (error instanceof Offline || error instanceof SessionEnded) throw error;
     return null; // what isn't there is no reason not to play
+  } finally {
+    tell("");
   }
 }
 

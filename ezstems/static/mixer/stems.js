@@ -43,7 +43,9 @@ async function openExact(lanes, areWav) {
 export async function showPeaks(lanes, url) {
   const { stems, ...music } = await (await request(url)).json();
   for (const lane of lanes) {
-    if (stems[lane.stem]) lane.wave.setPeaks(decodePeaks(stems[lane.stem]));
+    if (!stems[lane.stem]) continue;
+    lane.peaks = decodePeaks(stems[lane.stem]);
+    lane.wave.setPeaks(lane.peaks);
   }
   return music;
 }
