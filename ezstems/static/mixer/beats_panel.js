@@ -14,18 +14,20 @@ export class BeatsPanel {
   #click;
   #transport;
   #length;
+  #rate;
   #changed;
   #snapping;
   #guess = { tempo: null, key: null };
-  #taps = []; // {ms, second}
+  #taps = []; // {ms, second, isPlaying}
   beats;
   snaps = false;
   volume = 0.5;
 
-  /** `changed` is called after every change but the volume's, `snapping` when loops are to be on beats from now on. */
-  constructor(root, { click, transport, length, changed, snapping }) {
+  /** `rate` returns how fast the song plays; `changed` is called after every change but the volume's, `snapping` when loops are to be on beats from now on. */
+  constructor(root, { click, transport, length, rate, changed, snapping }) {
     this.#root = root;
     this.#length = length;
+    this.#rate = rate;
     this.#snapping = snapping;
     this.#click = click;
     this.#transport = transport;
@@ -114,11 +116,12 @@ export class BeatsPanel {
 
   #tap() {
     const ms = performance.now();
-    if (ms - this.#taps.at(-1)?.ms > TAP_PATIENCE_MS) this.#taps = [];
-    this.#taps.push({ ms, second: this.#transport.position / RATE_HZ });
+    const { isPlaying, position } = this.#transport;
+    const last = this.#taps.at(-1);
+    if (last && (ms - last.ms > TAP_PATIENCE_MS || isPlaying !== last.isPlaying)) this.#taps = [];
+    this.#taps.push({ ms, second: position / RATE_HZ, isPlaying });
     // While it plays, the taps say where its beats are, too, whatever tempo it is played at.
-    const { isPlaying } = this.#transport;
-    const line = tapped(this.#taps.map(({ ms, second }) => (isPlaying ? second : ms / 1000)));
+    const line = tapped(this.#taps, isPlaying ? this.#rate() : 1);
     if (!line) return "Tap on";
     const rounded = Math.round(10 * line.bpm) / 10;
     this.#correct({ bpm: rounded, shift: 0, ...(isPlaying ? { one: line.one } : {}) });
