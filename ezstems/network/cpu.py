@@ -49,21 +49,28 @@ def lower_priority(task: int | None = None, niceness: int = NICENESS) -> None:
             os.setpriority(os.PRIO_PROCESS, task, max(niceness, os.getpriority(os.PRIO_PROCESS, task)))
 
 
+def _schedule(child: int, policy: int) -> None:
+    """Have the kernel schedule a child's threads by a policy: its first one's is what later ones begin with."""
+    with suppress(OSError):  # the child has ended, or a sandbox forbids it
+        os.sched_setscheduler(child, policy, os.sched_param(0))
+        for thread in Path(f"/proc/{child}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
+
+
 def use_batch_scheduling(child: int) -> None:
     """Let a child's threads, which pass small pieces on, wake each other less often: a quarter less of the processor.
 
-    To be called as it starts: threads that are there already aren't changed.
+    To be called as it starts.
     """
     if sys.platform == "linux":
-        with suppress(OSError):  # the child has ended, or a sandbox forbids it
-            os.sched_setscheduler(child, os.SCHED_BATCH, os.sched_param(0))
+        _schedule(child, os.SCHED_BATCH)
 
 
 def use_idle_scheduling(child: int) -> None:
     """Let a child, which leads a session, have what nobody else wants of the processor."""
     if sys.platform == "linux":
-        with suppress(OSError):  # the child has ended, or a sandbox forbids it
-            os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
+        _schedule(child, os.SCHED_IDLE)
         _lower_session(child, LAST_SESSION)
 
 

@@ -4,6 +4,7 @@
 // All frames are the song's: where its tempo is changed, the clock runs by it.
 
 import { Clock } from "./clock.js";
+import { resampled } from "./resample.js";
 import { kindOf } from "./samples.js";
 import { isPlain, makeShifter, PLAIN, shiftOf } from "./stretch.js";
 import { RATE_HZ } from "./time.js";
@@ -153,19 +154,15 @@ export class Graph {
 
   /** Play one buffer a stem from a frame of the clock on; `ended` is called when they are over. */
   start(buffers, at, ended = () => {}) {
-    // Begin and end are whole frames of the card, which the next one joins; the rate is as near to the tempo as it can.
+    // Begin and end are whole frames of the card, which the next one joins; the sound is made to last just that.
     const begin = this.#clock.cardFrame(at);
     const end = this.#clock.cardFrame(at + buffers[0].length);
     const nodes = buffers.map((buffer, stem) => {
-      const playbackRate = buffer.length / (end - begin);
-      const node = new AudioBufferSourceNode(this.#context, { buffer, playbackRate });
+      const node = new AudioBufferSourceNode(this.#context, { buffer: resampled(buffer, end - begin) });
       node.connect(this.#stems[stem].gain);
       return node;
     });
-    for (const node of nodes) {
-      node.start(begin / RATE_HZ);
-      node.stop(end / RATE_HZ); // browsers round rates, and would play a frame more, on top of what follows
-    }
+    for (const node of nodes) node.start(begin / RATE_HZ);
     nodes[0].onended = ended;
     return {
       stop: (frame) => {
