@@ -1,7 +1,7 @@
 // The page of one song: how far it is, then, in the same place, the mixer or why it failed.
 
 import { persist } from "./http.js";
-import { openMixer } from "./mixer/mixer.js";
+import { openMixer } from "./mixer/open.js";
 import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
 import { isActive, spokenText, Watcher } from "./states.js";
 import { giveNotices, offerNotices } from "./tab.js";
