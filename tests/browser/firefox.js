@@ -26,13 +26,9 @@ const COMMANDS = {
     page.on("console", (message) => {
       if (WORTH_TELLING.includes(message.type())) told.trouble.push(`${message.type()} on ${page.url()}: ${message.text()}`);
     });
+    // Among them what the pages' policy forbids.
     page.on("pageerror", (error) => told.trouble.push(`uncaught on ${page.url()}: ${error.stack ?? error}`));
     page.on("request", (request) => told.asked.push(request.url()));
-    await page.evaluateOnNewDocument(() =>
-      addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>
-        console.error(`the policy forbids ${effectiveDirective}: ${blockedURI}`),
-      ),
-    );
     if (script) await page.evaluateOnNewDocument(script);
   },
   goto: (_, url) => page.goto(url),

@@ -142,6 +142,7 @@ def test_from_an_account_to_a_deleted_song(firefox: Firefox, server: Server, tmp
     firefox("click", part("stretch-reset"))
     mixer.expect("playing")
     expect_pitch(firefox, 0)
+    assert firefox.evaluate("() => early") == [], "nothing changed before it was silent, or in a jump"
     firefox("click", part("loop"))
     mixer.set(part("seek"), 1)
     mixer.until(lambda moment: moment.state == "playing" and 1 <= moment.position < 5)

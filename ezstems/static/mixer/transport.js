@@ -217,13 +217,16 @@ export class Transport {
   }
 
   #schedule({ pieces, frames, next }, buffers) {
+    const beganMs = this.#now();
     for (let lead = LEAD_FRAMES; ; lead *= 2) {
       const { end } = this.#timeline;
       const follows = end >= this.#output.frame + MARGIN_FRAMES;
       const at = follows ? end : this.#output.frame + lead;
       const handle = this.#output.start(buffers, at, () => this.tick());
       // If the clock has passed the block's begin by now, some stems began in time and others did not: once more.
-      if (this.#output.frame < at) {
+      // Firefox's clock stands still until the page's turn is over.
+      const passed = ((this.#now() - beganMs) / 1000) * RATE_HZ;
+      if (this.#output.frame + passed < at) {
         if (!follows) this.#output.fadeIn(at);
         this.#timeline.add({ pieces, frames, at, handle });
         break;
