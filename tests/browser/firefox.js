@@ -34,7 +34,11 @@ const COMMANDS = {
   goto: (_, url) => page.goto(url),
   reload: () => page.reload(),
   url: () => page.url(),
-  evaluate: (_, text, values) => page.evaluate(`(${text})(...${JSON.stringify(values)})`),
+  /** Call a function; the page writes its answer as JSON, or each of a sound's samples would be an object of the protocol. */
+  async evaluate(_, text, values) {
+    const called = `(${text})(...${JSON.stringify(values)})`;
+    return JSON.parse(await page.evaluate(`(async () => JSON.stringify((await ${called}) ?? null))()`));
+  },
   click: (_, selector, options) => page.locator(selector).click(options),
   fill: (_, selector, text) => page.locator(selector).fill(text),
   press: (_, key) => page.keyboard.press(key),

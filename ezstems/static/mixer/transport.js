@@ -218,15 +218,15 @@ export class Transport {
 
   #schedule({ pieces, frames, next }, buffers) {
     const beganMs = this.#now();
+    // Firefox's clock stands still until the page's turn is over; elsewhere that is a little more than it shows.
+    const frame = () => this.#output.frame + Math.round(((this.#now() - beganMs) / 1000) * RATE_HZ);
     for (let lead = LEAD_FRAMES; ; lead *= 2) {
       const { end } = this.#timeline;
-      const follows = end >= this.#output.frame + MARGIN_FRAMES;
-      const at = follows ? end : this.#output.frame + lead;
+      const follows = end >= frame() + MARGIN_FRAMES;
+      const at = follows ? end : frame() + lead;
       const handle = this.#output.start(buffers, at, () => this.tick());
       // If the clock has passed the block's begin by now, some stems began in time and others did not: once more.
-      // Firefox's clock stands still until the page's turn is over.
-      const passed = ((this.#now() - beganMs) / 1000) * RATE_HZ;
-      if (this.#output.frame + passed < at) {
+      if (frame() < at) {
         if (!follows) this.#output.fadeIn(at);
         this.#timeline.add({ pieces, frames, at, handle });
         break;
