@@ -54,7 +54,8 @@ LONGEST = (
     *("browser/test_accessibility.py", "audio/test_separate.py", "network/test_composed.py", "test_readme.py"),
     *("network/test_unet.py", "api/test_schemathesis.py", "jobs/test_restarts.py", "jobs/test_damage.py"),
     *("browser/test_journey.py", "browser/test_firefox.py", "commands/test_serve.py", "operations/test_macos.py"),
-    *("operations/test_lock.py", "operations/test_full_disk.py", "operations/test_upgrade.py", "jobs/test_retention.py"),
+    *("operations/test_lock.py", "operations/test_full_disk.py", "operations/test_upgrade.py"),
+    *("jobs/test_retention.py",),
 )
 
 

@@ -43,15 +43,20 @@ const COMMANDS = {
   fill: (_, selector, text) => page.locator(selector).fill(text),
   press: (_, key) => page.keyboard.press(key),
   upload: async (_, selector, path) => (await page.$(selector)).uploadFile(path),
-  /** Drag from a fraction of an element's width to another. */
-  async drag(_, selector, from, to) {
+  /** Drag over an element from a fraction of its width to another, with the mouse or a finger. */
+  async drag(_, selector, from, to, isFinger) {
     const { x, y, width, height } = await (await page.$(selector)).boundingBox();
-    const middle = y + height / 2;
-    await page.mouse.move(x + from * width, middle);
-    await page.mouse.down();
-    await page.mouse.move(x + ((from + to) / 2) * width, middle);
-    await page.mouse.move(x + to * width, middle);
-    await page.mouse.up();
+    const [start, middle, end] = [from, (from + to) / 2, to].map((fraction) => [x + fraction * width, y + height / 2]);
+    if (isFinger) {
+      const touch = await page.touchscreen.touchStart(...start);
+      for (const place of [middle, end]) await touch.move(...place);
+      await touch.end();
+    } else {
+      await page.mouse.move(...start);
+      await page.mouse.down();
+      for (const place of [middle, end]) await page.mouse.move(...place);
+      await page.mouse.up();
+    }
   },
   told: () => told,
 };
