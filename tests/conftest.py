@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ from tests.support.separation_box import SeparationBox
 from tests.support.separators import FastSeparator
 
 pytest_plugins = ["tests.support.random_models", "tests.support.backend_fixtures"]
+
+# A shell that starts the tests in the background ignores it, and so would whatever they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).resolve().parent
 PASSWORD = "a good password"

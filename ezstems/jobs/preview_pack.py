@@ -1,6 +1,7 @@
 """One job's previews as a ZIP: a member a chunk, `<stem or original>/<number>.ogg`, and last what they are."""
 
 import json
+import logging
 import shutil
 import threading
 import zipfile
@@ -17,6 +18,8 @@ from ezstems.jobs.archive import Archive
 from ezstems.jobs.opened import Opened
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
+
+log = logging.getLogger(__name__)
 
 ORIGINAL = "original"
 CONTENTS = "previews.json"
@@ -81,6 +84,9 @@ def _open(archive: Archive, job: Job, name: str) -> Opened:
     try:
         return ZipEntry(archive.previews.open(job), name, _find)
     except KeyError as error:
+        raise FileNotFoundError(name) from error
+    except zipfile.BadZipFile as error:  # the song plays from its stems
+        log.error("job %s: its previews are damaged: %s", job.id, error, extra={"job_id": job.id})
         raise FileNotFoundError(name) from error
 
 

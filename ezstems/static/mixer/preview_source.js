@@ -11,6 +11,9 @@ const SLACK_FRAMES = 2;
 // Firefox leaves what the file says to cut off at its end: less than a packet of Opus.
 const PACKET_FRAMES = 882;
 
+const MAKING = "Getting ready to play…";
+const AGAIN_MS = 500;
+
 let probing = null; // whether this browser decodes a chunk to the frames that are in it
 
 /** Read a preview, as a source is read. */
@@ -53,14 +56,22 @@ export class PreviewSource {
   }
 }
 
-/** Return the previews' contents as the server tells of them; null where there are none for this browser. */
-export async function previewsOf(url) {
+/** Return the previews' contents as the server tells of them, null where there are none for this browser; `tell` gets
+ * words while they are being made. */
+export async function previewsOf(url, tell = () => {}) {
   if (!url || !new Audio().canPlayType(TYPE)) return null;
   try {
-    return await askJson(url);
+    for (;;) {
+      const { contents, soon } = await askJson(url);
+      if (!soon) return contents;
+      tell(MAKING);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   } catch (error) {
     if (error instanceof Offline || error instanceof SessionEnded) throw error;
     return null; // what isn't there is no reason not to play
+  } finally {
+    tell("");
   }
 }
 
