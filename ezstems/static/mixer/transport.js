@@ -229,9 +229,10 @@ export class Transport {
   }
 
   #schedule({ pieces, frames, next }, buffers) {
-    const beganMs = this.#now();
-    // Firefox's clock stands still until the page's turn is over; elsewhere that is a little more than it shows.
-    const frame = () => this.#output.frame + Math.round(((this.#now() - beganMs) / 1000) * RATE_HZ);
+    const began = { frame: this.#output.frame, readMs: this.#now() };
+    // Firefox's clock stands still until the page's turn is over.
+    const passed = () => Math.round(((this.#now() - began.readMs) / 1000) * RATE_HZ);
+    const frame = () => Math.max(this.#output.frame, began.frame + passed());
     for (let lead = LEAD_FRAMES; ; lead *= 2) {
       const { end } = this.#timeline;
       const follows = end >= frame() + MARGIN_FRAMES;
