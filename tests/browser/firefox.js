@@ -26,32 +26,37 @@ const COMMANDS = {
     page.on("console", (message) => {
       if (WORTH_TELLING.includes(message.type())) told.trouble.push(`${message.type()} on ${page.url()}: ${message.text()}`);
     });
+    // Among them what the pages' policy forbids.
     page.on("pageerror", (error) => told.trouble.push(`uncaught on ${page.url()}: ${error.stack ?? error}`));
     page.on("request", (request) => told.asked.push(request.url()));
-    await page.evaluateOnNewDocument(() =>
-      addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>
-        console.error(`the policy forbids ${effectiveDirective}: ${blockedURI}`),
-      ),
-    );
     if (script) await page.evaluateOnNewDocument(script);
   },
   goto: (_, url) => page.goto(url),
   reload: () => page.reload(),
   url: () => page.url(),
-  evaluate: (_, text, values) => page.evaluate(`(${text})(...${JSON.stringify(values)})`),
+  /** Call a function; the page writes its answer as JSON, or each of a sound's samples would be an object of the protocol. */
+  async evaluate(_, text, values) {
+    const called = `(${text})(...${JSON.stringify(values)})`;
+    return JSON.parse(await page.evaluate(`(async () => JSON.stringify((await ${called}) ?? null))()`));
+  },
   click: (_, selector, options) => page.locator(selector).click(options),
   fill: (_, selector, text) => page.locator(selector).fill(text),
   press: (_, key) => page.keyboard.press(key),
   upload: async (_, selector, path) => (await page.$(selector)).uploadFile(path),
-  /** Drag from a fraction of an element's width to another. */
-  async drag(_, selector, from, to) {
+  /** Drag over an element from a fraction of its width to another, with the mouse or a finger. */
+  async drag(_, selector, from, to, isFinger) {
     const { x, y, width, height } = await (await page.$(selector)).boundingBox();
-    const middle = y + height / 2;
-    await page.mouse.move(x + from * width, middle);
-    await page.mouse.down();
-    await page.mouse.move(x + ((from + to) / 2) * width, middle);
-    await page.mouse.move(x + to * width, middle);
-    await page.mouse.up();
+    const [start, middle, end] = [from, (from + to) / 2, to].map((fraction) => [x + fraction * width, y + height / 2]);
+    if (isFinger) {
+      const touch = await page.touchscreen.touchStart(...start);
+      for (const place of [middle, end]) await touch.move(...place);
+      await touch.end();
+    } else {
+      await page.mouse.move(...start);
+      await page.mouse.down();
+      for (const place of [middle, end]) await page.mouse.move(...place);
+      await page.mouse.up();
+    }
   },
   told: () => told,
 };

@@ -19,9 +19,8 @@ LISTEN = """
     const { buffer } = this;
     const samples = buffer.getChannelData(0);
     const clicks = [];
-    samples.forEach((value, i) => value > 0.78 && (i === 0 || samples[i - 1] === 0) && clicks.push(i));
-    const rate = this.playbackRate.value;
-    window.started.push({ frame: Math.round(when * 44100), frames: buffer.length, rate, clicks });
+    samples.forEach((value, i) => value > 0.4 && !(i < clicks.at(-1) + 2000) && clicks.push(i));
+    window.started.push({ frame: Math.round(when * 44100), frames: buffer.length, clicks });
     return start.call(this, when, ...more);
   };
 """
@@ -42,7 +41,7 @@ def scheduled(mixer: Mixer) -> list[dict[str, Any]]:
     assert len(found) % all_stems == 0
     for at in range(0, len(found), all_stems):
         block = found[at : at + all_stems]
-        assert len({(node["frame"], node["frames"], node["rate"]) for node in block}) == 1  # all in step
+        assert len({(node["frame"], node["frames"]) for node in block}) == 1  # all in step
     return found[all_stems - 1 :: all_stems]
 
 
@@ -190,10 +189,9 @@ def test_a_song_without_a_guess_is_tapped_looped_on_beats_and_clicked_at_another
     clicks, frames = [], 0
     blocks = scheduled(mixer)
     for block in blocks:
-        assert abs(block["rate"] - 0.8) < 1e-3
         clicks += [frames + place for place in block["clicks"]]
         frames += block["frames"]
-    assert clicks == [round(number * step_seconds * RATE_HZ) for number in range(len(clicks))]
+    assert all(abs(0.8 * place - number * step_seconds * RATE_HZ) < 1.25 for number, place in enumerate(clicks)), clicks
     assert len(clicks) > 9 + 1  # more than a round
     mixer.part("play").click()
     mixer.expect("paused")

@@ -24,7 +24,7 @@ from tests.support.servers import PASSWORD, Server
 
 SECONDS = 13.0
 DESK = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 700}
+PHONE = {"width": 390, "height": 700, "hasTouch": True}
 ALL = dict.fromkeys(STEMS, 1.0)
 NONE = dict.fromkeys(STEMS, 0.0)
 
@@ -124,7 +124,7 @@ def test_from_an_account_to_a_deleted_song(firefox: Firefox, server: Server, tmp
     firefox("press", "b")
     mixer.until(lambda moment: moment.mix > 0.01)
 
-    firefox("drag", part("ruler"), 0.5, 0.6)
+    firefox("drag", part("ruler"), 0.5, 0.6, False)
     first, last = 0.49 * SECONDS, 0.61 * SECONDS
     mixer.until(lambda moment: first <= moment.position <= last)
     positions = [each.position for each in mixer.follow(2)]
@@ -142,6 +142,7 @@ def test_from_an_account_to_a_deleted_song(firefox: Firefox, server: Server, tmp
     firefox("click", part("stretch-reset"))
     mixer.expect("playing")
     expect_pitch(firefox, 0)
+    assert firefox.evaluate("() => early") == [], "nothing changed before it was silent, or in a jump"
     firefox("click", part("loop"))
     mixer.set(part("seek"), 1)
     mixer.until(lambda moment: moment.state == "playing" and 1 <= moment.position < 5)
@@ -169,9 +170,12 @@ def test_a_phone_plays(firefox: Firefox, server: Server) -> None:
     mixer = FirefoxMixer(firefox)
     width = firefox.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width == 0, "nothing is wider than the screen"
+    firefox("drag", part("ruler"), 0.5, 0.7, True)
+    firefox.until("(loop) => document.querySelector(loop).getAttribute('aria-pressed') === 'true'", part("loop"))
     firefox("click", part("solo", "bass"))
     mixer.play()
     mixer.until_heard(NONE | {"bass": 1.0})
+    assert 0.49 * SECONDS <= mixer.now().position <= 0.71 * SECONDS
     firefox.evaluate("() => scrollTo(0, document.body.scrollHeight)")
     firefox("click", part("play"))
     mixer.expect("paused")
