@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bars, Beats, correctionsOf, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+import { bars, Beats, correctionsOf, guessOf, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
 import { tapped } from "../../ezstems/static/mixer/taps.js";
 import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
 
@@ -121,6 +121,18 @@ test("taps go on over a loop's jumps, at whatever tempo it plays", () => {
   const slow = tapped(times.map((time) => ({ ms: 1000 * time, second: 5.25 + 0.8 * time })), 0.8);
   near(slow.bpm, 150);
   near(slow.one, 5.25);
+});
+
+test("what no guess can be is none", () => {
+  const none = { tempo: null, key: null };
+  const bpm = 120;
+  for (const beats of ["abc", null, [], [1], [3, 2, 1], [1, 1, 1], [1, 1 + 1e-9], [null, null], ["1", "2"], [1, NaN]]) {
+    assert.deepEqual(guessOf({ tempo: { bpm, beats } }), none, String(beats));
+  }
+  for (const bpm of [null, "120", 0, 1e9, NaN]) assert.deepEqual(guessOf({ tempo: { bpm, beats: [1, 2] } }), none);
+  for (const broken of [undefined, null, 7, {}, { tempo: 5, key: "x" }, { key: { name: 7 } }]) assert.deepEqual(guessOf(broken), none);
+  assert.deepEqual(guessOf({ tempo: GUESS, key: { name: "E♭ minor" } }), { tempo: GUESS, key: { name: "E♭ minor" } });
+  assert.deepEqual(guessOf({ tempo: null, key: { name: "C major" } }).key, { name: "C major" });
 });
 
 test("what no correction can be is none", () => {

@@ -1,12 +1,14 @@
 // The controls of beats, click and count-in: the server's guess, and what somebody makes of it.
 
 import { announce } from "../page.js";
-import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, isBpm, KEYS, SLOWEST_BPM, UNCORRECTED } from "./beats.js";
+import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, guessOf, isBpm, KEYS, SLOWEST_BPM, UNCORRECTED } from "./beats.js";
 import { recall, remember } from "./memory.js";
 import { tapped } from "./taps.js";
 import { RATE_HZ } from "./time.js";
 
 const TAP_PATIENCE_MS = 2500; // a tap after that begins anew
+const BOUNDS = `A tempo is ${SLOWEST_BPM} to ${FASTEST_BPM} BPM`;
+const UNKNOWN = "The song's tempo isn't known yet: set or tap it first";
 const SWITCHES = { click: "isOn", "count-in": "countsIn", snap: "snaps" };
 
 export class BeatsPanel {
@@ -55,8 +57,8 @@ export class BeatsPanel {
 
   #listen() {
     this.#part("bpm").addEventListener("change", ({ target }) => this.#setBpm(target));
-    this.#part("bpm-half").addEventListener("click", () => this.#set(this.beats.scaled(0.5)));
-    this.#part("bpm-double").addEventListener("click", () => this.#set(this.beats.scaled(2)));
+    this.#part("bpm-half").addEventListener("click", () => announce(this.#scale(0.5)));
+    this.#part("bpm-double").addEventListener("click", () => announce(this.#scale(2)));
     this.#part("tap").addEventListener("click", () => this.act("tap"));
     this.#part("beat-one").addEventListener("click", () => announce(this.act("beat-one")));
     this.#part("bar-beats").addEventListener("change", ({ target }) => this.#correct({ perBar: Number(target.value) }));
@@ -74,9 +76,9 @@ export class BeatsPanel {
     });
   }
 
-  /** Take the server's guess, `tempo` and `key`, each null where it has none. */
-  guess({ tempo = null, key = null }) {
-    this.#guess = { tempo, key };
+  /** Take the server's guess, `tempo` and `key`, if it has any. */
+  guess(found) {
+    this.#guess = guessOf(found);
     this.#take(this.beats.corrections);
     this.#changed();
   }
@@ -89,7 +91,7 @@ export class BeatsPanel {
     if (isOn && !this.beats.isKnown) {
       this.#part("beats").open = true; // it says so, too
       this.#part("beats-note").scrollIntoView({ block: "nearest" });
-      return "The song's tempo isn't known yet: set or tap it first";
+      return UNKNOWN;
     }
     if (name === "beat-one") {
       this.#set(this.beats.beginAt(this.#transport.position / RATE_HZ));
@@ -110,8 +112,15 @@ export class BeatsPanel {
   #setBpm(field) {
     const bpm = field.valueAsNumber;
     if (isBpm(bpm)) this.#correct({ bpm });
-    else announce(`A tempo is ${SLOWEST_BPM} to ${FASTEST_BPM} BPM`);
+    else announce(BOUNDS);
     this.#show(); // what it is, where that wasn't one
+  }
+
+  #scale(factor) {
+    if (!this.beats.isKnown) return UNKNOWN;
+    const before = this.beats.bpm;
+    this.#set(this.beats.scaled(factor));
+    return this.beats.bpm === before ? BOUNDS : `${Math.round(10 * this.beats.bpm) / 10} BPM`;
   }
 
   #tap() {
