@@ -72,7 +72,8 @@ def check(path: Path, extension: str) -> None:
         holds = DEMUXERS[extension].holds
         if holds and child.found_no_sound:
             raise UnreadableAudio("The file holds no sound: there must be a sound track in it.")
-        raise UnreadableAudio(f"The file holds no decodable {kind} audio{f', which is {holds}' if holds else ''}.")
+        rule = f" Its first sound track must be {holds}, neither damaged nor protected." if holds else ""
+        raise UnreadableAudio(f"The file holds no decodable {kind} audio.{rule}")
 
 
 class Decoding(Iterator[np.ndarray]):

@@ -22,6 +22,7 @@ from tests.support.frames import id3
 SAMPLES = 44_100
 VIDEO = ("-f", "lavfi", "-i", "testsrc=d=2:s=64x64:r=10")
 MAPPED = ("-map", "0:v", "-map", "1:a", "-c:v", "mpeg4")
+PROTECTED = ("-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76" * 16, "-encryption_kid", "a7" * 16)
 COVER_BYTES = 100_000_000
 
 
@@ -191,6 +192,7 @@ def test_a_video_without_sound_is_refused_in_words(extension: str, tmp_path: Pat
         ("ima4.mov", ("-c:a", "adpcm_ima_qt"), "AAC, Apple Lossless, MP3, AC-3, FLAC, Opus or PCM"),
         ("ima4.aifc", ("-c:a", "adpcm_ima_qt", "-f", "aiff"), "PCM, float, A-law or µ-law"),
         ("speex.ogg", (), "Vorbis, Opus or FLAC"),
+        ("protected.mp4", PROTECTED, "AAC, Apple Lossless, MP3, AC-3, FLAC, Opus or PCM"),
     ],
 )
 def test_other_kinds_of_sound_are_refused_in_words(
@@ -205,7 +207,8 @@ def test_other_kinds_of_sound_are_refused_in_words(
     with pytest.raises(UnreadableAudio) as refused:
         check(path, path.suffix)
     kind = path.suffix[1:].upper()
-    assert str(refused.value) == f"The file holds no decodable {kind} audio, which is {known}."
+    rule = f"Its first sound track must be {known}, neither damaged nor protected."
+    assert str(refused.value) == f"The file holds no decodable {kind} audio. {rule}"
 
 
 def test_no_decoder_of_pictures_is_ever_allowed() -> None:

@@ -35,7 +35,7 @@ KINDS = "|".join(UPLOAD_EXTENSIONS)
 SENTENCES = re.compile(
     rf"The file('s content is not ({KINDS.upper()}) audio, as its extension \.({KINDS}) says"
     rf"| is empty; it must hold audio| holds no sound: there must be a sound track in it"
-    rf"| holds no decodable (({KINDS.upper()}) |)audio(, which is [^.]+)?"
+    rf"| holds no decodable (({KINDS.upper()}) |)audio(\. Its first sound track must be [^.]+)?"
     r"| is longer than \d+ seconds, the most that is separated"
     r"| could not be decoded: (the decoder made no progress|it takes the decoder too much time or memory))\."
 )
