@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID, TaskProgressColumn
 
 from ezstems import log
 from ezstems.audio import clipping
+from ezstems.audio.decode import check
 from ezstems.audio.parameters import PARAMETERS
 from ezstems.audio.separate import Separation
 from ezstems.commands import separation, with_app
@@ -38,6 +39,7 @@ def separate(files: tuple[Path, ...], directory: Path, **asked: str | None) -> N
             show = partial(_show, bars, bar)
             work = partial(separator, **options, progress=show)
             try:
+                check(file, file.suffix)  # which knows more to say than that nothing comes of it
                 made = _write(work, file, target)
             except (BadInput, DecodingFailed, EncodingFailed) as error:
                 failed = True
