@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ezstems.audio.ffmpeg import UNABLE, command, decoder
-from ezstems.audio.kinds import find, input_arguments, known_extension
+from ezstems.audio.kinds import DEMUXERS, find, input_arguments, known_extension
 from ezstems.audio.length import too_long_error
 from ezstems.errors import DecodingFailed, UnreadableAudio
 
@@ -69,7 +69,10 @@ def check(path: Path, extension: str) -> None:
         if child.system_failed(path):
             logger.error("check of %s: exit code %s: %s", path.name, code, child.stderr())
             raise DecodingFailed(UNABLE)
-        raise UnreadableAudio(f"The file holds no decodable {kind} audio.")
+        holds = DEMUXERS[extension].holds
+        if holds and child.found_no_sound:
+            raise UnreadableAudio("The file holds no sound: there must be a sound track in it.")
+        raise UnreadableAudio(f"The file holds no decodable {kind} audio{f', which is {holds}' if holds else ''}.")
 
 
 class Decoding(Iterator[np.ndarray]):

@@ -32,6 +32,7 @@ MEMORY_BYTES = 512 << 20
 PARTING_SECONDS = 10
 # What it says then, and, in the middle of a file with the exit code 0, when its memory is used up.
 EXHAUSTED = re.compile(rb"^(Exiting normally, received signal %d\.|\[in#.*: Cannot allocate memory$)" % signal.SIGXCPU)
+NO_SOUND = re.compile(rb"^Stream map '.*' matches no streams\.$")
 IMPATIENT_CODE = 123  # it was asked to leave more than three times
 # Its exit code is the low byte of its error, and the system's errors are the errno, negative. No file brings these
 # about, but for EIO, which a demuxer says of one that ends early. Not ENOMEM: the bound above is what it meets.
@@ -108,7 +109,7 @@ class Child:
             start_new_session=True,  # a Ctrl-C meant for the server must not end its children before it
         )
         self.duration_seconds: float | None = None
-        self._exhausted = False
+        self.found_no_sound = self._exhausted = False
         self._stderr = b""
         self._drain = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
         try:
@@ -159,6 +160,7 @@ class Child:
                 if found:
                     hours, minutes, seconds = found.groups()
                     self.duration_seconds = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+                self.found_no_sound |= NO_SOUND.match(line) is not None
                 self._exhausted |= EXHAUSTED.match(line) is not None
                 self._stderr = (self._stderr + line)[-STDERR_BYTES:]
 

@@ -14,6 +14,10 @@ logger = getLogger(__name__)
 # An hour's packets take half a second. What takes longer than this is left to whoever counts the samples.
 MOST_SECONDS, MOST_CPU_SECONDS = 60.0, 30
 SLACK_SECONDS = 1.0  # an encoder's delay and padding are in the packets, and not in what is decoded
+# A chained Ogg's next link may begin with a negative duration, which is told without its sign.
+MOST_UNITS = 2**31 - 1
+# Matroska's unit is a millisecond, to which a packet's few are rounded.
+ROUNDING_UNITS = 0.5
 READ_BYTES = 64 << 10
 # What ffmpeg tells of a file's packets: what a second is divided into, then a line for each, its fourth number the
 # duration. Not when it plays: what begins late, after a video, or has a gap isn't longer by that.
@@ -33,14 +37,15 @@ def refuse_longer(path: Path, longest_seconds: float) -> None:
     """
     told = ("-c", "copy", "-flush_packets", "0", "-f", "framecrc", "pipe:1")
     arguments = command(*input_arguments(path, known_extension(path.suffix)), *told)
-    deadline, unit_seconds, units, rest = monotonic() + MOST_SECONDS, 0.0, 0, b""
+    deadline, unit_seconds, units, rest = monotonic() + MOST_SECONDS, 0.0, 0.0, b""
     with decoder(arguments, cpu_seconds=MOST_CPU_SECONDS) as child:
         try:
             while report := child.read(READ_BYTES, deadline - monotonic()):
                 lines, _, rest = (rest + report).rpartition(b"\n")
                 if found := UNIT.search(lines):
                     unit_seconds = int(found[1]) / int(found[2])
-                units += sum(map(int, DURATION.findall(lines)))
+                durations = [each for each in map(int, DURATION.findall(lines)) if each <= MOST_UNITS]
+                units += sum(durations) - len(durations) * ROUNDING_UNITS
                 if units * unit_seconds > longest_seconds + SLACK_SECONDS:
                     logger.info("%s is longer than %s s", path.name, longest_seconds)
                     raise too_long_error(longest_seconds)

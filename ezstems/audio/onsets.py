@@ -13,19 +13,20 @@ FRAMES_PER_SECOND = SAMPLE_RATE_HZ / HOP_SAMPLES
 # How far a sound has come into a frame's window where it is noticed: a third, as measured with clicks and drums.
 _ENTERED_SAMPLES = 1385
 _EDGES = np.unique(np.rint(np.geomspace(3, 1024, 25)).astype(int))  # bins, from 32 Hz to 11 kHz
-_GAIN = 10.0
+_GAINS = (10.0 / 2 / np.diff(_EDGES)).astype(np.float32)  # of the mean of a band, both channels
+_SHARES = np.full(len(_GAINS), 1 / len(_GAINS), np.float32)  # of a band in the flux
 
 
 def band_levels(magnitudes: np.ndarray) -> np.ndarray:
     """Return how loud each band of the spectrum is in each frame.
 
     Takes float32 magnitudes (frames, bins, 2), both channels, at least 1024 bins of 10.8 Hz. Returns float32 (frames,
-    bands): the logarithm of a band's mean magnitude, 0 for silence.
+    bands): the logarithm of a band's mean magnitude, 0 for silence, no number where the song has none.
     """
     interleaved = magnitudes.reshape(len(magnitudes), -1)[:, : 2 * _EDGES[-1]]
-    sums = np.add.reduceat(interleaved, 2 * _EDGES[:-1], axis=1)
-    levels: np.ndarray = np.log1p(sums * (_GAIN / 2 / np.diff(_EDGES)).astype(np.float32))
-    return np.nan_to_num(levels, copy=False, posinf=0.0)  # of a float file whose samples are no numbers
+    levels: np.ndarray = np.add.reduceat(interleaved, 2 * _EDGES[:-1], axis=1)
+    levels *= _GAINS
+    return np.log1p(levels, out=levels)
 
 
 class Onsets:
@@ -37,10 +38,15 @@ class Onsets:
 
     def add(self, levels: np.ndarray) -> None:
         """Add the next frames' `band_levels`."""
-        if len(levels):
-            rises = np.diff(levels, axis=0, prepend=self._last)
-            self._parts.append(np.maximum(rises, 0, out=rises).mean(axis=1))
-            self._last = levels[-1:].copy()
+        if not len(levels):
+            return
+        rises = np.empty_like(levels)
+        with np.errstate(invalid="ignore"):  # of a float file whose samples are no numbers
+            np.subtract(levels[:1], self._last, out=rises[:1])
+            np.subtract(levels[1:], levels[:-1], out=rises[1:])
+            flux = np.maximum(rises, 0, out=rises) @ _SHARES
+        self._parts.append(np.nan_to_num(flux, copy=False, posinf=0.0))
+        self._last = levels[-1:].copy()
 
     def envelope(self) -> np.ndarray:
         """Return the flux of every frame, float32 (frames,), `FRAMES_PER_SECOND` of them a second."""

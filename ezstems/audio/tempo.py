@@ -20,8 +20,10 @@ LEAST_CLARITY = 0.1
 _USUAL_BPM, _OCTAVES = 120.0, 0.75  # the middle and the width of the prior
 _MULTIPLES = {0.5: 0.5, 1: 1.0, 2: 1 / 2, 3: 1 / 3, 4: 1 / 4}  # of a beat, and how much each counts for it
 _TIGHTNESS = 100.0  # Ellis's alpha
+_STRETCH = 1.6  # of an interval, at most
 _NEIGHBOURS = 8  # beats on each side that a beat's line goes through
 _STEADY_SECONDS = 0.03  # a steady song's beats are no further off its line
+_WEAK = 0.5  # of the beats' strength, below which a first beat isn't one
 _AT_ONCE_SECONDS = 0.03  # a first beat that seems to come so little before the song is at its start
 
 
@@ -90,7 +92,8 @@ def _period(onsets: np.ndarray) -> tuple[float, float]:
 def _track(onsets: np.ndarray, period: float) -> np.ndarray:
     """Return the frames of the best sequence of beats: int (beats,)."""
     local = gaussian_filter1d(onsets, period / 32)
-    nearest, furthest = round(period / 2), round(2 * period)  # frames before a beat that the last one may lie
+    # How many frames before a beat the last one may lie; a wider reach costs time and finds nothing else.
+    nearest, furthest = round(period / _STRETCH), round(period * _STRETCH)
     costs = _TIGHTNESS * np.log(np.arange(furthest, nearest - 1, -1) / period) ** 2
     score = np.zeros(furthest + len(local))  # the frames before the first cost nothing
     options = np.lib.stride_tricks.sliding_window_view(score, len(costs))
@@ -105,7 +108,11 @@ def _track(onsets: np.ndarray, period: float) -> np.ndarray:
     beats = [last + int(np.argmax(score[furthest + last :]))]
     while (earlier := before[beats[-1]]) >= 0:
         beats.append(int(earlier))
-    return np.array(beats[::-1])
+    found = np.array(beats[::-1])
+    # Before the first onset that is one, as in silence or a fade-in, there is nothing to say where beats are.
+    strengths = local[found]
+    first = int(np.argmax(strengths >= _WEAK * np.sqrt(np.mean(strengths**2))))
+    return found[first:]
 
 
 def _refined(onsets: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -117,17 +124,24 @@ def _refined(onsets: np.ndarray, frames: np.ndarray) -> np.ndarray:
     shift = np.where(peaked, 0.5 * (left - right) / np.where(peaked, curve, 1.0), 0.0)
     weights = here + 0.01
     times, numbers = inner + shift, np.arange(len(frames))
-    slope, start = np.polyfit(numbers, times, 1, w=weights)
-    rest = times - (start + slope * numbers)
+    line = _line(numbers, times, weights)
     for _ in range(3):  # without what is far off
-        near = np.abs(rest) < np.maximum(3 * np.median(np.abs(rest)), 0.5)
-        slope, start = np.polyfit(numbers[near], times[near], 1, w=weights[near])
-        rest = times - (start + slope * numbers)
+        rest = np.abs(times - line)
+        line = _line(numbers, times, weights * (rest < max(3 * np.median(rest), 0.5)))
+    rest = times - line
     loud = weights > np.median(weights)
     if np.quantile(np.abs(rest[loud]), 0.8) < _STEADY_SECONDS * FRAMES_PER_SECOND:
-        line: np.ndarray = start + slope * numbers
         return line
-    return start + slope * numbers + _smoothed(rest, weights)
+    return line + _smoothed(rest, weights)
+
+
+def _line(numbers: np.ndarray, times: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return where the line through weighted times has each of them; what weighs more counts by its square."""
+    mass = weights**2
+    mass = mass / mass.sum()
+    centred = numbers - mass @ numbers
+    line: np.ndarray = mass @ times + centred * ((mass * centred) @ times) / ((mass * centred) @ centred)
+    return line
 
 
 def _smoothed(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

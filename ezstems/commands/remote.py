@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import Progress, TaskID, TaskProgressColumn
 
-from ezstems.audio.kinds import UPLOAD_EXTENSIONS
+from ezstems.audio.kinds import API_EXTENSIONS
 from ezstems.commands import separation, stoppable
 from ezstems.remote import song as songs
 from ezstems.remote.api import Api, Server
@@ -39,8 +39,8 @@ def separate(files: tuple[Path, ...], url: str, key: str, directory: Path, anew:
     """Have each FILE separated by a server; write its stems to DIRECTORY/<name of FILE>/."""
     targets = separation.targets(files, directory)
     for file in files:
-        if (extension := file.suffix.lower().lstrip(".")) not in UPLOAD_EXTENSIONS:
-            raise click.ClickException(f"{file}: extension={extension!r} must be {', '.join(UPLOAD_EXTENSIONS)}")
+        if (extension := file.suffix.lower().lstrip(".")) not in API_EXTENSIONS:
+            raise click.ClickException(f"{file}: extension={extension!r} must be {', '.join(API_EXTENSIONS)}")
     server = Server(url, key.strip())
     with Api(server, lambda text: click.echo(text, err=True)) as api:
         api.check()

@@ -2,7 +2,7 @@
 
 from ezstems.audio import clipping
 from ezstems.audio.decode import SAMPLE_RATE_HZ
-from ezstems.audio.kinds import UPLOAD_EXTENSIONS
+from ezstems.audio.kinds import API_EXTENSIONS, UPLOAD_EXTENSIONS
 from ezstems.audio.mixing import Mix
 from ezstems.audio.outputs import FORMATS, OUTPUTS, Format
 from ezstems.audio.parameters import PARAMETERS
@@ -17,6 +17,7 @@ from ezstems.jobs.opened import Opened
 from ezstems.jobs.renamed_zip import RenamedZip
 
 __all__ = [
+    "API_EXTENSIONS",
     "CUTOFFS",
     "DAMAGED_RESULT",
     "Export",

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from email.errors import HeaderParseError
 from email.header import decode_header
 from pathlib import PurePosixPath
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from werkzeug.http import dump_options_header
 
 from ezstems.errors import BadInput
-from ezstems.jobs import UPLOAD_EXTENSIONS
+from ezstems.jobs import API_EXTENSIONS
 
 MAX_NAME = 255
 # Of a title in UTF-8: with a stem's name and the extension it stays below the 255 bytes of a file system.
@@ -57,14 +58,16 @@ def escape_filename(disposition: str) -> str:
     return f'{disposition[: quoted.start()]}"{escaped}"{disposition[quoted.end() :]}'
 
 
-def upload_name(filename: str) -> tuple[str, str]:
-    """Return the client's name of the file, without any folder, and its extension in lower case."""
+def upload_name(filename: str, extensions: Sequence[str] = API_EXTENSIONS) -> tuple[str, str]:
+    """Return the client's name of the file, without any folder, and its extension in lower case, one of some."""
     if len(filename) <= MAX_ENCODED:
         filename = _WORDS.sub(lambda words: _decoded(words[0]), filename)
     name = _visible(re.split(r"[/\\]", filename)[-1]).strip()[-MAX_NAME:]
     extension = _split(name)[1].lower()
-    if extension not in UPLOAD_EXTENSIONS:
-        raise BadInput(f"The file {name[:64]!r} must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a.")
+    if extension not in extensions:
+        must_be = "an MP3, WAV or M4A" if extensions == API_EXTENSIONS else "a song or a video"
+        *others, last = (f".{each}" for each in extensions)
+        raise BadInput(f"The file {name[:64]!r} must be {must_be}: its name must end in {', '.join(others)} or {last}.")
     return name, extension
 
 

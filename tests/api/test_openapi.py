@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from ezstems.errors import BadInput
-from ezstems.jobs import CUTOFFS, FORMATS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
+from ezstems.jobs import API_EXTENSIONS, CUTOFFS, FORMATS, OUTPUTS, PARAMETERS, STEMS, UPLOAD_EXTENSIONS
 from ezstems.models import CUSTOM_MAX_MB, MAX_KEY_NAME, PLAN_MAX_MB, STATES, Job
 from ezstems.web import openapi
 from ezstems.web.api.jobs import DEFAULT_LIMIT, MAX_LIMIT
@@ -122,7 +122,7 @@ def test_its_values_are_the_codes_own(make_app: Callable[..., Flask]) -> None:
     enums = {name: field["enum"] for name, field in form["properties"].items() if "enum" in field}
     assert enums == {"stems": [*STEMS], "cutoff": [*CUTOFFS], "output": [*OUTPUTS]}
     assert document["components"]["schemas"]["Status"]["enum"] == [*STATES]
-    for name, values in (("file", UPLOAD_EXTENSIONS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
+    for name, values in (("file", API_EXTENSIONS), ("stems", STEMS), ("cutoff", CUTOFFS), ("output", OUTPUTS)):
         assert all(str(value) in form["properties"][name]["description"] for value in values), name
     described = form["properties"]["output"]["description"]
     assert described.endswith(".") and "`wav` (the default): WAV, 16 bit; `wav32`: 32-bit float WAV, " in described

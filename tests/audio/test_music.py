@@ -75,6 +75,14 @@ def test_beats_follow_a_band_that_sways() -> None:
     assert np.median(nearest) < 0.015 and nearest.max() < 0.06
 
 
+@pytest.mark.parametrize("silent_seconds", [0.0, 2.17, 5.0])
+def test_the_first_beat_is_the_first_that_sounds(silent_seconds: float) -> None:
+    audio = made_song("rock", beats_of(104.0, SECONDS), SECONDS, 2, "major")
+    lead = np.random.default_rng(2).normal(0, 1e-4, (round(silent_seconds * RATE_HZ), 2)).astype(np.float32)
+    found = listen(np.concatenate([lead, audio])).tempo
+    assert found is not None and found.beats[0] == pytest.approx(silent_seconds + FIRST_BEAT_SECONDS, abs=0.02)
+
+
 def test_the_demo(tmp_path: Path) -> None:
     stems = [read(Path(copy2(path, tmp_path))) for path in sorted(DEMO.glob("*.mp3"))]
     found = listen(np.sum([stem[: min(map(len, stems))] for stem in stems], axis=0, dtype=np.float32))

@@ -22,7 +22,7 @@ from ezstems.errors import UnreadableAudio
 from ezstems.models import ApiKey, Job, User, utcnow
 from tests.conftest import Account
 from tests.support import checkpoints
-from tests.support.audio_files import read, song, write_wav
+from tests.support.audio_files import ffmpeg, read, song, write_wav
 from tests.support.separators import FastSeparator
 from tests.support.sessions import log_in
 
@@ -301,16 +301,20 @@ def test_separation_without_a_server(run: Run, instance: Path, tmp_path: Path) -
     checkpoints.make(instance / "models", 2, [2, 2, 2, 2, 2, 2])
     audio = song(50_001)
     good = write_wav(tmp_path / "good one.wav", audio)
+    film = tmp_path / "film.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=d=1:s=64x64:r=5", "-i", good, "-c:v", "mpeg4", "-c:a", "flac", film)
     bad = tmp_path / "bad.mp3"
     bad.write_bytes(b"no audio at all")
     target = tmp_path / "out"
     options = ("--stems", "2", "--output", "flac", "--directory", str(target))
-    result = run("separate", str(bad), str(good), *options, code=1)
+    result = run("separate", str(bad), str(good), str(film), *options, code=1)
     assert f"{bad}: " in result.stderr and "Traceback" not in result.output
     assert "official 2stems" in result.stderr
     made = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert made == {"good one/vocals.flac", "good one/accompaniment.flac"}
-    assert [path.name for path in target.iterdir()] == ["good one"]
+    names = ("vocals.flac", "accompaniment.flac")
+    assert made == {f"{folder}/{name}" for folder in ("good one", "film") for name in names}
+    assert sorted(path.name for path in target.iterdir()) == ["film", "good one"]
+    assert len(read(target / "film" / "vocals.flac")) == 50_001
     stems = [read(target / "good one" / f"{name}.flac") for name in ("vocals", "accompaniment")]
     assert [len(stem) for stem in stems] == [50_001, 50_001]
     # With `full`, the default, the stems add up to the mix, but for the rounding to 16 bits of each.

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bars, Beats, correctionsOf, tapped, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+import { bars, Beats, correctionsOf, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+import { tapped } from "../../ezstems/static/mixer/taps.js";
 import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
 
 const GUESS = { bpm: 120, beats: Array.from({ length: 20 }, (_, i) => 0.3 + i / 2) };

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,10 +15,12 @@ from werkzeug.test import TestResponse
 
 from ezstems.database import db
 from ezstems.errors import ServerFull
-from ezstems.jobs import OUTPUTS
+from ezstems.jobs import API_EXTENSIONS, OUTPUTS, UPLOAD_EXTENSIONS
 from ezstems.jobs.desk import Desk
 from ezstems.models import ApiKey, Job
 from tests.conftest import Account
+from tests.support.audio_files import convert, write_wav
+from tests.support.audio_files import song as audio
 from tests.support.multipart import (
     CONTENT_TYPE,
     Padded,
@@ -35,6 +38,7 @@ from tests.support.sessions import log_in, token
 JSON = {"Accept": "application/json"}
 MIB = 1024 * 1024
 STEMS = field("stems", "2")
+FILM = ("-f", "lavfi", "-i", "testsrc=d=1:s=64x64:r=5", "-map", "0:a", "-map", "1:v", "-c:v", "mpeg4")
 
 
 def send(client: FlaskClient, *parts: bytes, **headers: str) -> TestResponse:
@@ -79,9 +83,13 @@ def test_the_page(app: Flask, session: FlaskClient, make_account: Callable[..., 
         assert 'name="csrf_token"' in answer.text
         assert pages[-1] | {
             "max_bytes": 30 * MIB,
-            "extensions": ("mp3", "wav", "m4a"),
+            "extensions": UPLOAD_EXTENSIONS,
             "error": None,
         } == pages[-1]
+        (accepted,) = re.findall(r'<input type="file"[^>]* accept="([^"]+)"', answer.text)
+        assert accepted.split(",") == [f".{extension}" for extension in UPLOAD_EXTENSIONS]
+        (hint,) = re.findall(r'<p[^>]* id="file-hint">([^<]+)<', answer.text)
+        assert set(re.findall(r"\w+", hint.lower())) >= set(UPLOAD_EXTENSIONS) - {"oga", "aif", "aifc", "m4v"}
         options = {
             name: re.findall(r'<option value="(\w+)"(?: selected)?>([^<]+)</option>', select)
             for name, select in re.findall(r'<select id="(\w+)"(.*?)</select>', answer.text, re.DOTALL)
@@ -188,7 +196,6 @@ def test_the_checks_are_those_of_the_api(app: Flask, session: FlaskClient, accou
         [file_part(song), STEMS, field("cutoff", "12kHz")],
         [file_part(song), STEMS, field("output", "<b>wma</b>")],
         [file_part(song), field("stems", "2" * 5000)],
-        [file_part(song, "song.ogg"), STEMS],
         [file_part(b"no audio at all " * 99), STEMS],
         [file_part(song, "song.mp3"), STEMS],
     ]
@@ -205,6 +212,60 @@ def test_the_checks_are_those_of_the_api(app: Flask, session: FlaskClient, accou
         answer = session.post("/upload", data=junk, content_type=kind, headers=JSON | {"X-CSRFToken": value})
         assert error_of(answer)
         assert_nothing_left(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("song.flac", ()),
+        ("Song.OGG", ()),
+        ("song.oga", ("-c:a", "libvorbis")),
+        ("song.opus", ()),
+        ("song.aiff", ()),
+        ("song.aif", ()),
+        ("song.aifc", ("-f", "aiff")),
+        *((f"film.{extension}", FILM) for extension in ("mp4", "m4v", "mov", "mkv")),
+        ("film.webm", (*FILM, "-c:v", "libvpx")),
+    ],
+)
+def test_more_kinds_than_the_api_takes(
+    app: Flask,
+    session: FlaskClient,
+    account: Account,
+    finished: Callable[[str], Job],
+    tmp_path: Path,
+    name: str,
+    arguments: tuple[str, ...],
+) -> None:
+    path = convert(write_wav(tmp_path / "source.wav", audio(20_000)), name, *arguments)
+    parts = (file_part(path.read_bytes(), name), STEMS)
+    theirs = session.post("/api/v1/upload.php", data=body(*parts), content_type=CONTENT_TYPE, headers=account.headers)
+    rule = f"The file '{name}' must be an MP3, WAV or M4A: its name must end in .mp3, .wav or .m4a."
+    assert error_of(theirs) == rule
+    assert_nothing_left(app)
+    answer = send(session, *parts, X_CSRFToken=token(session), **JSON)
+    assert answer.status_code == 200, answer.text
+    job = finished(answer.json["data"]["id"])
+    extension = path.suffix.lower()
+    assert (job.status, job.original_name) == ("completed", name) and job.filename.endswith(extension)
+    assert uploads(app) == [job.filename]
+    # Its kept upload is the account's, whoever separates it again.
+    form = {"source": job.id, "stems": "2"}
+    again = session.post("/api/v1/upload.php", data=form, headers=account.headers)
+    assert again.status_code == 200 and again.json["data"]["filename"].endswith(extension)
+    assert finished(again.json["data"]["id"]).status == "completed"
+
+
+def test_the_website_names_all_that_it_takes(app: Flask, session: FlaskClient, song: bytes) -> None:
+    *others, last = (f".{extension}" for extension in UPLOAD_EXTENSIONS)
+    answer = send(session, file_part(song, "song.wma"), STEMS, X_CSRFToken=token(session), **JSON)
+    must_end = f"its name must end in {', '.join(others)} or {last}."
+    assert error_of(answer) == f"The file 'song.wma' must be a song or a video: {must_end}"
+    for extension in set(UPLOAD_EXTENSIONS) - set(API_EXTENSIONS):
+        answer = send(session, file_part(song, f"song.{extension}"), STEMS, X_CSRFToken=token(session), **JSON)
+        kind = extension.upper()
+        assert error_of(answer) == f"The file's content is not {kind} audio, as its extension .{extension} says."
+    assert_nothing_left(app)
 
 
 def test_the_limit_of_the_plan_streamed(

@@ -7,10 +7,16 @@ from collections.abc import Iterator
 
 from tests.support.boxes import Box, box, parse
 from tests.support.frames import ape, frames, id3, lyrics, synchsafe
+from tests.support.ogg import sealed
 
 Crafted = tuple[str, str, bytes]  # class, extension, content
 GIANT = 0xFFFFFFFF
 HOUR_SECONDS = 3600
+# One file of each kind beside MP3, WAV and M4A.
+KINDS = (
+    *("plain.flac", "vorbis.ogg", "flac.oga", "plain.opus", "s24.aiff", "float.aifc", "sowt.aif"),
+    *("aac.mp4", "pcm.mov", "aac.mkv", "opus.webm"),
+)
 SCRIPTS = (
     b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
     b"#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/secret.mp3\n",
@@ -32,7 +38,7 @@ SCRIPTS = (
 def all_of(files: dict[str, bytes], dice: random.Random) -> list[Crafted]:
     """Make every crafted file, in the order of the dice."""
     made = [*_scripts(files), *_waves(dice), *_mp3s(files, dice), *_m4as(files), *_polyglots(files)]
-    made += [*_heads(files, dice), *_changes(files, dice)]
+    made += [*_heads(files, dice), *_changes(files, dice), *_renamed(files), *_headers(files), *_counts(files)]
     dice.shuffle(made)
     return made
 
@@ -253,6 +259,70 @@ def _reused(content: bytes, seconds: int) -> bytes:
     root.find(b"stco").payload = struct.pack(">II", 0, count) + struct.pack(">I", chunk) * count
     root.find(b"edts").times = 0
     return root.content()
+
+
+def _renamed(files: dict[str, bytes]) -> Iterator[Crafted]:
+    for name in KINDS:
+        for other in {each.rpartition(".")[2]: each for each in KINDS}:
+            if not name.endswith(other):
+                yield "renamed", other, files[name]
+
+
+def _headers(files: dict[str, bytes]) -> Iterator[Crafted]:
+    for name in KINDS:
+        extension = name.rpartition(".")[2]
+        for size_bytes in (0, 1, 4, 12, 28, 42, 64, 200):
+            yield "header-only", extension, files[name][:size_bytes]
+        yield "header-only", extension, files[name][:64] + bytes(3000)
+        yield "script", extension, files[name][:64] + SCRIPTS[0]
+        yield "script", extension, SCRIPTS[2]
+
+
+def _counts(files: dict[str, bytes]) -> Iterator[Crafted]:
+    """Let what is counted in the headers be absurd: blocks, pages, chunks, elements."""
+    flac, ogg, aiff, matroska = (files[name] for name in ("plain.flac", "vorbis.ogg", "s24.aiff", "aac.mkv"))
+    for kind in (1, 2, 3, 4, 6, 126):
+        yield "flac-blocks", "flac", flac[:42] + (bytes([kind]) + b"\0\0\0") * 50_000 + flac[42:]
+        yield "flac-blocks", "flac", flac[:42] + bytes([kind]) + b"\xff\xff\xff" + flac[46:]
+    for offset in range(8, 26, 2):
+        yield "flac-info", "flac", flac[:offset] + b"\xff\xff" + flac[offset + 2 :]
+    picture = struct.pack(">II", 3, GIANT) + bytes(24)
+    yield "flac-picture", "flac", flac[:42] + b"\6\0\0\x20" + picture + flac[42:]
+    picture = struct.pack(">II", 3, 9) + b"image/png" + struct.pack(">6I", 0, 1, 1, 1, 0, 400_000_000)
+    yield "flac-picture", "flac", flac[:42] + b"\6" + len(picture).to_bytes(3, "big") + picture + flac[42:]
+    for times in (2, 100):
+        yield "ogg-chain", "ogg", ogg * times
+    yield "ogg-chain", "ogg", ogg + files["plain.opus"] + files["flac.oga"]
+    first = ogg[: 28 + 30]
+    for serials in (100, 5000):
+        heads = (first[:14] + struct.pack("<I", serial) + first[18:] for serial in range(serials))
+        yield "ogg-streams", "ogg", sealed(b"".join(heads) + ogg)
+    for granule in (-1, -(1 << 63), (1 << 63) - 1, 1 << 40):
+        at = ogg.rindex(b"OggS") + 6
+        yield "ogg-granule", "ogg", sealed(ogg[:at] + struct.pack("<q", granule) + ogg[at + 8 :])
+    at = aiff.index(b"COMM") + 8
+    for channels, bits in ((0, 24), (1, 0), (64, 24), (65_535, 8), (2, 1), (2, 65_535)):
+        common = struct.pack(">H", channels) + aiff[at + 2 : at + 6] + struct.pack(">H", bits)
+        yield "aiff-common", "aiff", aiff[:at] + common + aiff[at + 8 :]
+        little = aiff[:at] + common + aiff[at + 8 : at + 18] + b"sowt" + aiff[at + 18 :]
+        yield "aiff-common", "aifc", (little[: at - 4] + struct.pack(">I", 22) + little[at:]).replace(b"AIFF", b"AIFC")
+    for rate in (b"\0" * 10, b"\xff" * 10, b"\x40\x00\x80" + bytes(7), b"\x40\x3e\xff" + bytes(7)):
+        yield "aiff-rate", "aiff", aiff[: at + 8] + rate + aiff[at + 18 :]
+    for name in (b"NAME", b"ID3 ", b"wave", b"CHAN", b"SSND", b"COMM", b"APCM"):
+        for size_bytes in (0, 0x7FFFFFF0, GIANT):
+            yield "aiff-chunks", "aiff", aiff[:12] + name + struct.pack(">I", size_bytes) + aiff[12:]
+    yield "aiff-chunks", "aiff", aiff[:12] + (b"ANNO" + bytes(4)) * 100_000 + aiff[12:]
+    for identity in (b"\x1a\x45\xdf\xa3", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75", b"\xae"):
+        at = matroska.find(identity) + len(identity)
+        for size in (b"\xff", b"\x01" + b"\xff" * 7, b"\x08\x7f\xff\xff\xff", b"\x80"):
+            yield "mkv-sizes", "mkv", matroska[:at] + size + matroska[at + len(size) :]
+    at = matroska.find(b"\x16\x54\xae\x6b")
+    nested = b"\xae\x01" + b"\xff" * 7
+    yield "mkv-nest", "mkv", matroska[:at] + nested * 5000 + matroska[at:]
+    # Places to seek, attachments, cues, chapters.
+    for magic in (b"\x53\xab", b"\x61\xa7", b"\x1c\x53\xbb\x6b", b"\x10\x43\xa7\x70"):
+        element = magic + b"\x84" + b"\xff" * 4
+        yield "mkv-index", "mkv", matroska[:at] + element * 20_000 + matroska[at:]
 
 
 def _polyglots(files: dict[str, bytes]) -> Iterator[Crafted]:

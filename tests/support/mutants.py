@@ -1,4 +1,4 @@
-"""Mutants of MP3, WAV and M4A files, any number of them, the same ones from the same seed.
+"""Mutants of files of every kind, any number of them, the same ones from the same seed.
 
 Each comes from one honest file of a third of a second, or is made up whole by one of `tests.support.crafted`.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support import crafted
 from tests.support.audio_files import convert, ffmpeg, song, write_wav
 from tests.support.boxes import Box, parse
+from tests.support.ogg import sealed
 
 SAMPLES = 14_700
 BARE = ("-write_xing", "0", "-id3v2_version", "0")
@@ -33,9 +34,25 @@ VARIANTS = {
     "alac.m4a": ("-c:a", "alac"),
     "fragments.m4a": ("-c:a", "aac", "-movflags", "+frag_keyframe+empty_moov"),
     "ac3.m4a": ("-c:a", "ac3"),
+    "plain.flac": (),
+    "96k.flac": ("-sample_fmt", "s32", "-ar", "96000"),
+    "vorbis.ogg": ("-c:a", "libvorbis"),
+    "flac.oga": ("-c:a", "flac"),
+    "plain.opus": (),
+    "s24.aiff": ("-c:a", "pcm_s24be"),
+    "float.aifc": ("-c:a", "pcm_f32be", "-f", "aiff"),
+    "sowt.aif": ("-c:a", "pcm_s16le"),
+}
+VIDEO = ("-f", "lavfi", "-i", "testsrc=s=64x64:r=10:d=0.3", "-map", "0:a", "-map", "1:v")
+VIDEOS = {
+    "aac.mp4": ("-c:v", "mpeg4", "-c:a", "aac"),
+    "pcm.mov": ("-c:v", "mpeg4", "-c:a", "pcm_s16le"),
+    "aac.mkv": ("-c:v", "mpeg4", "-c:a", "aac"),
+    "opus.webm": ("-c:v", "libvpx", "-c:a", "libopus"),
 }
 EXTREMES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 HEADER_BYTES = 1024
+BOXED = (".m4a", ".mp4", ".mov")
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,9 @@ def honest(folder: Path) -> dict[str, bytes]:
     picture = folder / "cover.png"
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x64:d=1", "-frames:v", "1", picture)
     art = ("-i", picture, "-map", "0:a", "-map", "1:v", "-c:v", "copy", "-disposition:v", "attached_pic")
-    for name, arguments in (VARIANTS | {"covered.mp3": art, "covered.m4a": art}).items():
+    covered = dict.fromkeys(("covered.mp3", "covered.m4a", "covered.flac"), art)
+    videos = {name: (*VIDEO, *arguments) for name, arguments in VIDEOS.items()}
+    for name, arguments in (VARIANTS | covered | videos).items():
         convert(source, name, *arguments)
     picture.unlink()
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -70,9 +89,11 @@ def mutants(files: dict[str, bytes], count: int, seed: int) -> Iterator[Mutant]:
             continue
         dice = random.Random(f"{seed}/{number}")
         name = dice.choice(sorted(files))
-        kinds = MUTATIONS | (BOX_MUTATIONS if name.endswith(".m4a") else {})
+        kinds = MUTATIONS | (BOX_MUTATIONS if name.endswith(BOXED) else {})
         kind = dice.choice(sorted(kinds))
         content = kinds[kind](files[name], dice)
+        if content.startswith(b"OggS") and dice.random() < 0.8:
+            content = sealed(content)
         yield Mutant(kind, f"{number}-{kind}-{name}", content)
 
 

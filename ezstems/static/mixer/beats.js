@@ -193,14 +193,3 @@ function nearestIn(times, second) {
   const after = Math.min(times.length - 1, firstFrom(times, second));
   return after > 0 && second - times[after - 1] <= times[after] - second ? after - 1 : after;
 }
-
-/** Return the line through the seconds at which somebody tapped: `bpm`, and `one`, the second of a beat; or null. */
-export function tapped(seconds) {
-  if (seconds.length < 3) return null;
-  const middle = (seconds.length - 1) / 2;
-  const mean = seconds.reduce((sum, second) => sum + second, 0) / seconds.length;
-  const spread = seconds.reduce((sum, _, i) => sum + (i - middle) ** 2, 0);
-  const step = seconds.reduce((sum, second, i) => sum + (i - middle) * (second - mean), 0) / spread;
-  const bpm = 60 / step;
-  return isBpm(bpm) ? { bpm, one: mean - middle * step } : null;
-}

@@ -1,8 +1,9 @@
 // The controls of beats, click and count-in: the server's guess, and what somebody makes of it.
 
 import { announce } from "../page.js";
-import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, isBpm, KEYS, SLOWEST_BPM, tapped, UNCORRECTED } from "./beats.js";
+import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, isBpm, KEYS, SLOWEST_BPM, UNCORRECTED } from "./beats.js";
 import { recall, remember } from "./memory.js";
+import { tapped } from "./taps.js";
 import { RATE_HZ } from "./time.js";
 
 const TAP_PATIENCE_MS = 2500; // a tap after that begins anew
@@ -21,7 +22,7 @@ export class BeatsPanel {
   snaps = false;
   volume = 0.5;
 
-  /** `changed` is called after every change, `snapping` when loops are to be on beats from now on. */
+  /** `changed` is called after every change but the volume's, `snapping` when loops are to be on beats from now on. */
   constructor(root, { click, transport, length, changed, snapping }) {
     this.#root = root;
     this.#length = length;
@@ -94,6 +95,7 @@ export class BeatsPanel {
     }
     place[SWITCHES[name]] = isOn;
     this.#keep();
+    this.#changed();
     if (name === "snap" && isOn) this.#snapping();
     return `${this.#part(name).textContent} ${isOn ? "on" : "off"}`;
   }
@@ -130,6 +132,7 @@ export class BeatsPanel {
   #set(corrections) {
     this.#take(correctionsOf(corrections));
     this.#keep();
+    this.#changed();
   }
 
   #take(corrections) {
@@ -143,7 +146,6 @@ export class BeatsPanel {
     const { snaps, volume } = this;
     remember(this.#root.dataset.song, "beats", { corrections: this.beats.corrections, isOn, countsIn, snaps, volume });
     this.#show();
-    this.#changed();
   }
 
   #show() {

@@ -7,7 +7,7 @@ import { Click, clicked } from "./click.js";
 import { CloseUp } from "./close_up.js";
 import { Drag } from "./drag.js";
 import { Edges } from "./edges.js";
-import { fieldsOf, listenToExport } from "./export.js";
+import { listenToExports } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
 import { keepLoop, keepMix, restore } from "./kept.js";
@@ -209,8 +209,8 @@ export class Mixer {
       this.#act({ do: "skip", seconds });
     });
     listenToKeys((command) => this.#act(command), rememberedSwitch(this.#part("shortcuts")));
-    const stems = this.#lanes.map((lane) => lane.stem);
-    listenToExport(this.#part("export"), () => fieldsOf(stems, gainsOf(this.#lanes), this.#tempo.value));
+    listenToExports(this.#part("exports"), this.#lanes, () => this.#tempo.value);
+    this.#part("click-volume").addEventListener("input", () => this.#setGains());
   }
 
   #act(command) {

@@ -20,7 +20,8 @@ export async function openMixer(root) {
   try {
     const { wav, previews } = root.dataset;
     const open = async () => {
-      const contents = await previewsOf(previews);
+      const status = root.querySelector('[data-part="status"]');
+      const contents = await previewsOf(previews, (words) => (status.textContent = words));
       return Promise.all([openStems(lanes, wav !== undefined, previews, contents), openOriginal(root, contents)]);
     };
     const [sources, original] = await outlast(open, { tell: showProblem });

@@ -43,7 +43,9 @@ async function openExact(lanes, areWav) {
 export async function showPeaks(lanes, url) {
   const { stems, samples, samples_per_peak: frames, ...music } = await (await request(url)).json();
   for (const lane of lanes) {
-    if (stems[lane.stem]) lane.wave.setPeaks(decodePeaks(stems[lane.stem]), frames, samples);
+    if (!stems[lane.stem]) continue;
+    lane.peaks = decodePeaks(stems[lane.stem]);
+    lane.wave.setPeaks(lane.peaks, frames, samples);
   }
   return music;
 }

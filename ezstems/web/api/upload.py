@@ -1,6 +1,6 @@
 """`upload.php`: a file becomes a job."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, request
 
 from ezstems.errors import BadInput
-from ezstems.jobs import PARAMETERS, Incoming, Unkept, current_desk
+from ezstems.jobs import API_EXTENSIONS, PARAMETERS, Incoming, Unkept, current_desk
 from ezstems.models import Job, User
 from ezstems.web.answers import success
 from ezstems.web.api.idempotency import called_key, fingerprint, first_answer
@@ -53,10 +53,12 @@ def receive(
     user: User,
     check: Callable[[Mapping[str, str]], None] = lambda fields: None,
     keep: Callable[[UploadForm, Job], None] = lambda form, job: None,
+    extensions: Sequence[str] = API_EXTENSIONS,
 ) -> Job:
     """Stream the request's file to the disk, check it, and line its job up.
 
-    `check` may refuse the other fields, and `keep` store more in the job's transaction.
+    `check` may refuse the other fields, `keep` store more in the job's transaction, and the file's name must have one
+    of the `extensions`.
     """
     desk = current_desk()
     with closing(_form(user, desk.incoming)) as form:
@@ -68,7 +70,7 @@ def receive(
                 raise BadInput(BOTH)
             return separate_again(user, source_id, wished(form.fields), partial(keep, form))
         incoming = form.require_file()
-        name, extension = upload_name(form.filename)
+        name, extension = upload_name(form.filename, extensions)
         options = wished(form.fields)
         if incoming.size_bytes == 0:
             raise BadInput(f"The file {name!r} is empty.")

@@ -51,9 +51,9 @@ def send() -> ResponseReturnValue:
 def _received() -> Job:
     """Check the token as soon as it is there: a header's at once, a field's, which may follow the file, in the end."""
     if not (token := request.headers.get(TOKEN_HEADER, "").strip()):
-        return receive(current_user, _check_field)
+        return receive(current_user, _check_field, extensions=UPLOAD_EXTENSIONS)
     _check(token)
-    return receive(current_user)
+    return receive(current_user, extensions=UPLOAD_EXTENSIONS)
 
 
 def _check_field(fields: Mapping[str, str]) -> None:
