@@ -25,6 +25,11 @@ class Source:
     start: int
     end: int
 
+    @classmethod
+    def whole(cls, path: Path) -> "Source":
+        """Return a file that is a stem."""
+        return cls(path, 0, path.stat().st_size)
+
     def arguments(self, output: str) -> tuple[str, ...]:
         """Build the arguments that open it as what it was written as, and nothing by way of it."""
         demuxer, decoder = FORMATS[output].opened_by

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ezstems.audio import outputs, preview
+from ezstems.audio.mixing import Source
 from ezstems.audio.preview import Preview
 from ezstems.audio.stems import STEMS
 from ezstems.errors import EncodingFailed, UnreadableAudio
@@ -116,13 +117,16 @@ def _add(packed: zipfile.ZipFile, name: str, made: Preview) -> dict[str, Any]:
 
 
 @contextmanager
-def _stem(archive: Archive, job: Job, name: str, folder: Path) -> Iterator[Path]:
-    """Lend a copy of one stem: the disk holds no more of them at a time."""
+def _stem(archive: Archive, job: Job, name: str, folder: Path) -> Iterator[Source]:
+    """Lend a stem where it lies; of an object store a copy: the disk holds no more of them at a time."""
     filename = outputs.FORMATS[job.output].filename(name)
     copy = folder / filename
-    try:
-        with ZipEntry(archive.open_result(job), filename) as entry, copy.open("wb") as file:
-            shutil.copyfileobj(entry, file, COPY_BYTES)
-        yield copy
-    finally:
-        copy.unlink(missing_ok=True)
+    with ZipEntry(archive.open_result(job), filename) as entry:
+        path, start = entry.place() or (copy, 0)
+        if path == copy:
+            with copy.open("wb") as file:
+                shutil.copyfileobj(entry, file, COPY_BYTES)
+        try:
+            yield Source(path, start, start + entry.size_bytes)
+        finally:
+            copy.unlink(missing_ok=True)

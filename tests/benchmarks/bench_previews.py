@@ -13,6 +13,7 @@ import numpy as np
 
 from ezstems.audio import preview
 from ezstems.audio.encode import Writer
+from ezstems.audio.mixing import Source
 from ezstems.audio.outputs import FORMATS
 from ezstems.audio.preview import Preview
 from tests.browser.visitors import Visitor
@@ -41,7 +42,7 @@ def cost_of(output: str, audio: np.ndarray) -> str:
         stem = Path(folder) / FORMATS[output].filename("vocals")
         write(stem, output, audio)
         began = time.perf_counter()
-        opened = preview.stem_arguments(stem, output)
+        opened = preview.stem_arguments(Source.whole(stem), output)
         size_bytes = sum(len(chunk) for chunk in Preview(opened, len(audio), lambda: False))
         took = time.perf_counter() - began
         ratio, rate = size_bytes / stem.stat().st_size, 8 * size_bytes / seconds / 1000

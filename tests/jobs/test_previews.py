@@ -72,10 +72,13 @@ def contents(app: Flask, job: Job) -> Any:
 
 
 def test_every_stem_and_the_original_have_their_chunks(
-    app: Flask, maker: PreviewMaker, job: Job, results: Callable[[], set[str]]
+    app: Flask, maker: PreviewMaker, job: Job, results: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert contents(app, job) is None and maker.newest_without() == job.number
-    maker.make(job.number)
+    with monkeypatch.context() as patch:
+        if app.config["EZSTEMS_STORAGE_URL"] is None:
+            patch.setattr(preview_pack.shutil, "copyfileobj", None)  # stems are read where they lie
+        maker.make(job.number)
     made = contents(app, job)
     assert (made["frames"], made["chunk_frames"], made["lead_in_frames"], made["clips"]) == (
         job.samples, 176_400, 882, True,
