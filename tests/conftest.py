@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ from tests.support.separators import FastSeparator
 
 pytest_plugins = ["tests.support.random_models", "tests.support.backend_fixtures"]
 
+# A shell that starts the tests in the background ignores it, and so would whatever they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TESTS = Path(__file__).resolve().parent
 PASSWORD = "a good password"
 SEPARATIONS = "running separations"  # among an app's extensions
@@ -53,8 +57,9 @@ LONGEST = (
     *("jobs/test_watchdog.py", "server/test_load.py", "jobs/test_lost.py", "operations/test_watch.py"),
     *("browser/test_accessibility.py", "audio/test_separate.py", "network/test_composed.py", "test_readme.py"),
     *("network/test_unet.py", "api/test_schemathesis.py", "jobs/test_restarts.py", "jobs/test_damage.py"),
-    *("browser/test_journey.py", "commands/test_serve.py", "operations/test_macos.py", "operations/test_lock.py"),
-    *("operations/test_full_disk.py", "operations/test_upgrade.py", "jobs/test_retention.py"),
+    *("browser/test_journey.py", "browser/test_firefox.py", "commands/test_serve.py", "operations/test_macos.py"),
+    *("operations/test_lock.py", "operations/test_full_disk.py", "operations/test_upgrade.py"),
+    *("jobs/test_retention.py",),
 )
 
 

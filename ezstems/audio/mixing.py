@@ -8,6 +8,7 @@ from ezstems.audio.encode import CHANNELS, SAMPLE_RATE_HZ, wav_header
 from ezstems.audio.ffmpeg import PIPE_BYTES, Child, command
 from ezstems.audio.outputs import FORMATS, PCM, Format
 from ezstems.errors import EncodingFailed
+from ezstems.network.cpu import go_behind_separations
 
 # How long a child at low priority may give nothing, and how much processor time a second of sound may take it.
 STALL_SECONDS, CPU_OF_SECOND, CPU_SECONDS = 120.0, 1.0, 60
@@ -23,6 +24,11 @@ class Source:
     path: Path
     start: int
     end: int
+
+    @classmethod
+    def whole(cls, path: Path) -> "Source":
+        """Return a file that is a stem."""
+        return cls(path, 0, path.stat().st_size)
 
     def arguments(self, output: str) -> tuple[str, ...]:
         """Build the arguments that open it as what it was written as, and nothing by way of it."""
@@ -98,6 +104,7 @@ class Mixing:
         except OSError as error:
             raise EncodingFailed("The server could not start a mix.") from error
         try:
+            go_behind_separations(self._child.process.pid)
             self._first = self._head + self._read()
             while not output.is_wav and 0 < len(self._first) < _FLAC_HEAD_BYTES and (more := self._read()):
                 self._first += more

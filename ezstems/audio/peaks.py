@@ -1,6 +1,7 @@
 """Measure how loud a stem is along its time while it is written: the waveforms that the website draws.
 
 Memory is bounded whatever the length: the first peaks are fine, and whenever there would be too many, neighbours merge.
+What the song is like as music is kept with them.
 """
 
 import json
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ezstems.audio.decode import SAMPLE_RATE_HZ
+from ezstems.audio.music import UNHEARD, Music
 
 MAX_PEAKS = 8192  # of a stem: several a pixel on every screen, so that a part of a song can be drawn too
 FIRST_SAMPLES = 512  # under a peak at first, 12 ms; finer ones are no better to see and take up to twice the time
@@ -51,20 +53,22 @@ class Meter:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Hold the peaks of all stems, which are as long as each other."""
+    """Hold the peaks of all stems, which are as long as each other, and their song's tempo and key."""
 
     samples: int
     samples_per_peak: int
     stems: Mapping[str, bytes]
+    music: Music = UNHEARD
 
     @classmethod
-    def of(cls, meters: Mapping[str, Meter]) -> "Peaks":
+    def of(cls, meters: Mapping[str, Meter], music: Music = UNHEARD) -> "Peaks":
         """Read the stems' meters."""
         first = next(iter(meters.values()))
-        return cls(first.samples, first.samples_per_peak, {name: meter.peaks() for name, meter in meters.items()})
+        stems = {name: meter.peaks() for name, meter in meters.items()}
+        return cls(first.samples, first.samples_per_peak, stems, music)
 
     def json(self) -> str:
         """Write the peaks as the website's pages read them."""
         stems = {name: b64encode(peaks).decode() for name, peaks in self.stems.items()}
         rates = {"sample_rate": SAMPLE_RATE_HZ, "samples_per_peak": self.samples_per_peak}
-        return json.dumps({"samples": self.samples, **rates, "stems": stems})
+        return json.dumps({"samples": self.samples, **rates, "stems": stems, **self.music.described()})

@@ -40,9 +40,9 @@ def upload_arguments(path: Path) -> list[str]:
     return input_arguments(path, known_extension(path.suffix))
 
 
-def stem_arguments(path: Path, output: str) -> list[str]:
+def stem_arguments(stem: Source, output: str) -> list[str]:
     """Return what opens a stem that the server wrote in a format."""
-    return [*Source(path, 0, path.stat().st_size).arguments(output), "-map", "0:a:0"]
+    return [*stem.arguments(output), "-map", "0:a:0"]
 
 
 class Preview:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ezstems.audio import stft
 from ezstems.audio.decode import SAMPLE_RATE_HZ, decode
 from ezstems.audio.encode import Writer
 from ezstems.audio.length import refuse_longer
+from ezstems.audio.music import Heard, Listener, hear
 from ezstems.audio.outputs import FORMATS, OUTPUTS
 from ezstems.audio.peaks import Peaks
 from ezstems.audio.stems import BANDS, CUTOFFS, STEMS
@@ -24,6 +26,8 @@ from ezstems.network.cpu import lower_priority
 from ezstems.network.engine import TILES_IN_FLIGHT, Engine, Masks
 from ezstems.network.networks import Networks
 
+Waveforms = dict[str, np.ndarray]
+Result = TypeVar("Result")
 logger = getLogger(__name__)
 
 IDLE_SECONDS = 600.0
@@ -44,35 +48,48 @@ class Separation:
 
 
 def separate_blocks(
-    blocks: Iterable[np.ndarray], engine: Engine, stems: tuple[str, ...], *, average: bool = False
+    blocks: Iterable[np.ndarray],
+    engine: Engine,
+    stems: tuple[str, ...],
+    *,
+    average: bool = False,
+    listener: Listener | None = None,
 ) -> Generator[dict[str, np.ndarray], None, None]:
     """Separate a stream of blocks, a few tiles of it in memory at a time.
 
     Takes float32 blocks (n, 2) at 44,100 Hz. Yields float32 blocks (n, 2) by stem, one a tile; a stem's blocks
     together are as long as the input. `average` extends the masks over the whole band, so that the stems add up to
-    the input; without it nothing is left above the network's band.
+    the input; without it nothing is left above the network's band. `listener` hears the input.
     """
+    listener = Listener() if listener is None else listener
     idle: queue.SimpleQueue[tuple[stft.Workspace, Masks]] = queue.SimpleQueue()
     for _ in range(TILES_IN_FLIGHT):
         idle.put((stft.Workspace(engine.bins, average), engine.runner()))
 
-    def waveforms(tile: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    def work(tile: np.ndarray, count: int) -> tuple[Waveforms, Heard]:
         lane = workspace, network = idle.get()
         try:
-            masks = network(workspace.magnitudes(tile, stft.frames(count)))
-            return {stem: workspace.waveform(masks[stem]) for stem in stems}
+            magnitudes = workspace.magnitudes(tile, stft.frames(count))
+            heard = hear(magnitudes, stft.frames(count))
+            masks = network(magnitudes)
+            return {stem: workspace.waveform(masks[stem]) for stem in stems}, heard
         finally:
             idle.put(lane)
 
-    with closing(_in_order(waveforms, stft.tiles(blocks))) as separated:
-        yield from stft.overlap_add(separated)
+    def listened(results: Iterable[tuple[tuple[Waveforms, Heard], int]]) -> Iterator[tuple[Waveforms, int]]:
+        for (waveforms, heard), count in results:
+            listener.add(heard)
+            yield waveforms, count
+
+    with closing(_in_order(work, stft.tiles(blocks))) as results:
+        yield from stft.overlap_add(listened(results))
 
 
 def _in_order(
-    work: Callable[[np.ndarray, int], dict[str, np.ndarray]], tiles: Iterator[tuple[np.ndarray, int]]
-) -> Generator[tuple[dict[str, np.ndarray], int], None, None]:
+    work: Callable[[np.ndarray, int], Result], tiles: Iterator[tuple[np.ndarray, int]]
+) -> Generator[tuple[Result, int], None, None]:
     """Work on `TILES_IN_FLIGHT` tiles at once, one more waiting; yield the results in order, with the tiles' counts."""
-    pending: deque[tuple[Future[dict[str, np.ndarray]], int]] = deque()
+    pending: deque[tuple[Future[Result], int]] = deque()
     pool = ThreadPoolExecutor(TILES_IN_FLIGHT, thread_name_prefix="tile", initializer=lower_priority)
     try:
         for tile, count in tiles:
@@ -155,6 +172,7 @@ class Separator:
         if self._longest_seconds is not None:
             refuse_longer(source, self._longest_seconds)
         progress(0.0)
+        listener = Listener()
         with ExitStack() as stack:
             engine = stack.enter_context(self._networks.use(stems, configuration, lambda: progress(0.0)))
             decoding = stack.enter_context(
@@ -162,7 +180,7 @@ class Separator:
             )
             writers = [stack.enter_context(Writer(file, output)) for file in files]
             separated = stack.enter_context(
-                closing(separate_blocks(decoding, engine, names, average=average))
+                closing(separate_blocks(decoding, engine, names, average=average, listener=listener))
             )
             samples = 0
             progress(0.0)
@@ -182,7 +200,7 @@ class Separator:
         logger.info("separated %.1f s into %s %s in %.1f s, %s", seconds, stems, output, monotonic() - started, label)
         meters = {name: writer.meter for name, writer in zip(names, writers, strict=True)}
         clipped = {name: writer.clipped for name, writer in zip(names, writers, strict=True) if writer.clipped}
-        return Separation(files, samples, label, Peaks.of(meters), clipped)
+        return Separation(files, samples, label, Peaks.of(meters, listener.music()), clipped)
 
 
 def _percent(samples: int, duration_seconds: float | None) -> float:

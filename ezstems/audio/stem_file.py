@@ -10,7 +10,8 @@ from typing import BinaryIO
 from ezstems.audio.encode import SAMPLE_RATE_HZ
 from ezstems.audio.ffmpeg import Child, command
 from ezstems.audio.mixing import CPU_OF_SECOND, CPU_SECONDS, Source
-from ezstems.errors import EncodingFailed
+from ezstems.errors import EncodingFailed, Interrupted
+from ezstems.network.cpu import go_behind_separations
 
 # The order that programs expect, each with the color that they show; a piano is in `other`.
 TRACKS = {"drums": "#009E73", "bass": "#D55E00", "other": "#CC79A7", "vocals": "#56B4E9"}
@@ -48,7 +49,12 @@ def size_bytes(samples: int) -> int:
 def write(
     sources: dict[str, Source], made: str, samples: int, file: BinaryIO, is_awaited: Callable[[], bool] = lambda: True
 ) -> None:
-    """Write the mix and its tracks into an empty file; raise EncodingFailed if it can't, or nobody waits any more."""
+    """Write the mix and its tracks into an empty file.
+
+    Raises:
+        EncodingFailed: it can't.
+        Interrupted: nobody waits for it any more.
+    """
     tracks = members(list(sources))
     assert tracks is not None, "only songs of four stems and more are offered"
     stems = list(sources)
@@ -77,11 +83,12 @@ def write(
     except OSError as error:
         raise EncodingFailed("The server could not start a Stems file.") from error
     with child:
+        go_behind_separations(child.process.pid)
         while child.process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 child.process.wait(LOOK_SECONDS)
             if not is_awaited():
-                raise EncodingFailed("Nobody waits for this Stems file any more.")
+                raise Interrupted("Nobody waits for this Stems file any more.")
         if code := child.wait():
             raise EncodingFailed("A Stems file could not be made.") from OSError(f"{code}: {child.stderr()}")
 

@@ -85,7 +85,10 @@ class Exports:
             return Export(job.id, mixing, held.pop_all(), mixing.size_bytes)
 
     def stem_file(self, job: Job, stems: Sequence[str], is_awaited: Callable[[], bool]) -> Export:
-        """Make a Stems file of a completed job's stems, in a file without a name; raise as `mix` does."""
+        """Make a Stems file of a completed job's stems, in a file without a name.
+
+        Raise as `mix` does, and Interrupted where nobody waits for it any more.
+        """
         with ExitStack() as held:
             held.enter_context(self._place_for(job.user_id))
             opened = [held.enter_context(self._open_stem(job, name)) for name in stems]

@@ -102,17 +102,17 @@ class PreviewMaker:
                 return
             db.session.expunge(job)
             db.session.rollback()  # no connection is held while it works
-            self._tried.add(number)
             if self._has_previews(job):
                 return
+            self._tried.add(number)
             try:
                 self._make(job)
-            except Interrupted:
+            except (Interrupted, StorageAway):
                 self._tried.discard(number)
             except Exception as error:
                 if Job.is_gone(number):  # its files went while they were read
                     return
-                known = isinstance(error, OSError | StorageAway | EncodingFailed)
+                known = isinstance(error, OSError | EncodingFailed)
                 log.warning("job %s: it gets no previews: %s", job.id, error, exc_info=not known,
                             extra={"job_id": job.id})  # fmt: skip
 

@@ -1,6 +1,7 @@
 """One job's previews as a ZIP: a member a chunk, `<stem or original>/<number>.ogg`, and last what they are."""
 
 import json
+import logging
 import shutil
 import threading
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ezstems.audio import outputs, preview
+from ezstems.audio.mixing import Source
 from ezstems.audio.preview import Preview
 from ezstems.audio.stems import STEMS
 from ezstems.errors import EncodingFailed, UnreadableAudio
@@ -17,6 +19,8 @@ from ezstems.jobs.archive import Archive
 from ezstems.jobs.opened import Opened
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
+
+log = logging.getLogger(__name__)
 
 ORIGINAL = "original"
 CONTENTS = "previews.json"
@@ -82,6 +86,9 @@ def _open(archive: Archive, job: Job, name: str) -> Opened:
         return ZipEntry(archive.previews.open(job), name, _find)
     except KeyError as error:
         raise FileNotFoundError(name) from error
+    except zipfile.BadZipFile as error:  # the song plays from its stems
+        log.error("job %s: its previews are damaged: %s", job.id, error, extra={"job_id": job.id})
+        raise FileNotFoundError(name) from error
 
 
 def _find(opened: Opened, name: str) -> zipfile.ZipInfo:
@@ -110,13 +117,16 @@ def _add(packed: zipfile.ZipFile, name: str, made: Preview) -> dict[str, Any]:
 
 
 @contextmanager
-def _stem(archive: Archive, job: Job, name: str, folder: Path) -> Iterator[Path]:
-    """Lend a copy of one stem: the disk holds no more of them at a time."""
+def _stem(archive: Archive, job: Job, name: str, folder: Path) -> Iterator[Source]:
+    """Lend a stem where it lies; of an object store a copy: the disk holds no more of them at a time."""
     filename = outputs.FORMATS[job.output].filename(name)
     copy = folder / filename
-    try:
-        with ZipEntry(archive.open_result(job), filename) as entry, copy.open("wb") as file:
-            shutil.copyfileobj(entry, file, COPY_BYTES)
-        yield copy
-    finally:
-        copy.unlink(missing_ok=True)
+    with ZipEntry(archive.open_result(job), filename) as entry:
+        path, start = entry.place() or (copy, 0)
+        if path == copy:
+            with copy.open("wb") as file:
+                shutil.copyfileobj(entry, file, COPY_BYTES)
+        try:
+            yield Source(path, start, start + entry.size_bytes)
+        finally:
+            copy.unlink(missing_ok=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 # Not ARM's `bf16`: OpenVINO computes in bfloat16 on x86 alone.
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 NICENESS = 10
+# What somebody waits for, behind the separations: a child's own, and its session's.
+BEHIND_NICENESS, BEHIND_SESSION, LAST_SESSION = 15, "10", "19"
 AUTOGROUP_TRIES, AUTOGROUP_AGAIN_SECONDS = 20, 0.1
 
 
@@ -36,7 +38,7 @@ def quota(root: Path = Path("/")) -> float:
     return min(quotas)
 
 
-def lower_priority(task: int | None = None) -> None:
+def lower_priority(task: int | None = None, niceness: int = NICENESS) -> None:
     """Leave the processor to whoever answers requests: a thread that computes, this one by default, or a child.
 
     Not so a thread that mostly runs Python: set aside while it holds the interpreter, it would stop all the others.
@@ -44,34 +46,52 @@ def lower_priority(task: int | None = None) -> None:
     if sys.platform == "linux":  # where a thread has a niceness of its own
         with suppress(OSError):  # the child has ended, or a sandbox forbids it
             task = threading.get_native_id() if task is None else task
-            os.setpriority(os.PRIO_PROCESS, task, max(NICENESS, os.getpriority(os.PRIO_PROCESS, task)))
+            os.setpriority(os.PRIO_PROCESS, task, max(niceness, os.getpriority(os.PRIO_PROCESS, task)))
+
+
+def _schedule(child: int, policy: int) -> None:
+    """Have the kernel schedule a child's threads by a policy: its first one's is what later ones begin with."""
+    with suppress(OSError):  # the child has ended, or a sandbox forbids it
+        os.sched_setscheduler(child, policy, os.sched_param(0))
+        for thread in Path(f"/proc/{child}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
 
 
 def use_batch_scheduling(child: int) -> None:
     """Let a child's threads, which pass small pieces on, wake each other less often: a quarter less of the processor.
 
-    To be called as it starts: threads that are there already aren't changed.
+    To be called as it starts.
     """
     if sys.platform == "linux":
-        with suppress(OSError):  # the child has ended, or a sandbox forbids it
-            os.sched_setscheduler(child, os.SCHED_BATCH, os.sched_param(0))
+        _schedule(child, os.SCHED_BATCH)
 
 
 def use_idle_scheduling(child: int) -> None:
     """Let a child, which leads a session, have what nobody else wants of the processor."""
     if sys.platform == "linux":
-        with suppress(OSError):  # the child has ended, or a sandbox forbids it
-            os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
-        # Where sessions share the processor first, and then each one's processes. Who isn't root may set one in 0.1 s.
-        for _ in range(AUTOGROUP_TRIES):
-            try:
-                Path(f"/proc/{child}/autogroup").write_text("19")
-            except BlockingIOError:
-                time.sleep(AUTOGROUP_AGAIN_SECONDS)
-            except OSError:
-                return
-            else:
-                return
+        _schedule(child, os.SCHED_IDLE)
+        _lower_session(child, LAST_SESSION)
+
+
+def go_behind_separations(child: int) -> None:
+    """Leave the processor to separations: a child, which leads a session, gets a tenth of a core that one wants."""
+    if sys.platform == "linux":
+        lower_priority(child, BEHIND_NICENESS)
+        _lower_session(child, BEHIND_SESSION)
+
+
+def _lower_session(leader: int, niceness: str) -> None:
+    """Set a session's niceness, where sessions share the processor first, and then each one's processes."""
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            Path(f"/proc/{leader}/autogroup").write_text(niceness)
+        except BlockingIOError:  # who isn't root may set one in 0.1 s
+            time.sleep(AUTOGROUP_AGAIN_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 @lru_cache(maxsize=1)

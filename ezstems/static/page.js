@@ -60,6 +60,8 @@ export async function copyText(text, select) {
 export async function fetchPage(url) {
   const response = await request(url, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  // It is parsed as without scripts: what is for such browsers alone would be real elements, and load what they play.
+  for (const part of page.querySelectorAll("noscript")) part.remove();
   showTimes(page);
   return page;
 }

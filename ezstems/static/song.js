@@ -1,9 +1,10 @@
 // The page of one song: how far it is, then, in the same place, the mixer or why it failed.
 
 import { persist } from "./http.js";
-import { openMixer } from "./mixer/mixer.js";
+import { openMixer } from "./mixer/open.js";
 import { announce, confirmForms, fetchPage, showProblem, showState } from "./page.js";
 import { isActive, spokenText, Watcher } from "./states.js";
+import { giveNotices, offerNotices } from "./tab.js";
 import { keepTimes } from "./times.js";
 
 const title = document.title;
@@ -13,7 +14,10 @@ const find = () => document.querySelector("[data-song-page]");
 function begin() {
   const mixer = document.querySelector("[data-mixer]");
   if (mixer) openMixer(mixer);
-  else if (isActive(find().dataset)) follow(find().dataset.songPage);
+  else if (isActive(find().dataset)) {
+    offerNotices();
+    follow(find().dataset.songPage);
+  }
 }
 
 function follow(id) {
@@ -23,6 +27,7 @@ function follow(id) {
     tell: showProblem,
     goesOn: (items) => isActive(own(items) ?? {}),
     show: (items) => {
+      giveNotices(items);
       const item = own(items);
       if (!item || !isActive(item)) {
         persist(replace).catch(showProblem);

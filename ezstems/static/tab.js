@@ -4,6 +4,7 @@ import { isActive, stateText } from "./states.js";
 
 const KEY = "notices";
 const active = new Set(); // ids of songs that were under way in the last answer
+let unkept = null; // the choice that the storage doesn't take holds for this visit
 let title = null; // the page's own
 
 /** Put how far the songs are before a page's title. */
@@ -15,10 +16,15 @@ export function titleOf(items, own) {
   return [...parts, own].join(" · ");
 }
 
-/** Take in the songs' states: show them in the title, and tell of those that have ended since the last time. */
+/** Take in the songs' states: show them in the title, and give notice of those that have ended. */
 export function showInTab(items) {
   title ??= document.title;
   document.title = titleOf(items, title);
+  giveNotices(items);
+}
+
+/** Give notice of the songs that have ended since the last time, to who wants it. */
+export function giveNotices(items) {
   for (const item of items) {
     if (isActive(item)) active.add(item.id);
     else if (active.delete(item.id) && isOn()) tell(item);
@@ -26,7 +32,24 @@ export function showInTab(items) {
 }
 
 function isOn() {
-  return localStorage.getItem(KEY) === "on" && globalThis.Notification?.permission === "granted";
+  return (unkept ?? kept()) === "on" && globalThis.Notification?.permission === "granted";
+}
+
+function kept() {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null; // the storage isn't ours to use
+  }
+}
+
+function keep(value) {
+  try {
+    localStorage.setItem(KEY, value);
+    unkept = null;
+  } catch {
+    unkept = value;
+  }
 }
 
 function tell(item) {
@@ -52,7 +75,7 @@ export function offerNotices() {
   button.addEventListener("click", async () => {
     const wanted = !isOn();
     if (wanted && (await Notification.requestPermission()) === "denied") button.hidden = true;
-    localStorage.setItem(KEY, wanted ? "on" : "off");
+    keep(wanted ? "on" : "off");
     show();
   });
 }

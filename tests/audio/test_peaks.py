@@ -72,12 +72,14 @@ def test_full_scale() -> None:
 def test_the_json() -> None:
     peaks = Peaks(130, 64, {"vocals": b"\x00\x80\xff", "drums": bytes(3)})
     written = json.loads(peaks.json())
-    assert list(written) == ["samples", "sample_rate", "samples_per_peak", "stems"]
+    assert list(written) == ["samples", "sample_rate", "samples_per_peak", "stems", "tempo", "key"]
     assert written == {
         "samples": 130,
         "sample_rate": 44_100,
         "samples_per_peak": 64,
         "stems": {"vocals": "AID/", "drums": "AAAA"},
+        "tempo": None,
+        "key": None,
     }
     assert b64decode(written["stems"]["vocals"]) == peaks.stems["vocals"]
 

@@ -14,6 +14,7 @@ import pytest
 from ezstems.audio import preview
 from ezstems.audio.encode import Writer
 from ezstems.audio.ffmpeg import executable
+from ezstems.audio.mixing import Source
 from ezstems.audio.outputs import FORMATS
 from ezstems.audio.preview import CHUNK_FRAMES, MARGIN_FRAMES, Preview
 from ezstems.audio.preview_ogg import opus_file, packets
@@ -24,7 +25,7 @@ RATE_HZ = 44_100
 
 
 def files_of(path: Path, frames: int, output: str = "wav") -> tuple[Preview, list[bytes]]:
-    made = Preview(preview.stem_arguments(path, output), frames, lambda: False)
+    made = Preview(preview.stem_arguments(Source.whole(path), output), frames, lambda: False)
     return made, list(made)
 
 
@@ -99,7 +100,7 @@ def test_what_is_no_sound_is_told_and_a_stop_is_heeded(tmp_path: Path) -> None:
         files_of(tmp_path / "a.mp3", RATE_HZ, "mp3")
     stem = write(tmp_path / "a.wav", np.zeros((1000, 2), np.float32))
     with pytest.raises(Interrupted):
-        list(Preview(preview.stem_arguments(stem, "wav"), RATE_HZ, lambda: True))
+        list(Preview(preview.stem_arguments(Source.whole(stem), "wav"), RATE_HZ, lambda: True))
 
 
 def test_packets_of_every_size_come_back_from_a_file(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_packets_of_every_size_come_back_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has these")
 def test_others_go_first(tmp_path: Path) -> None:
     frames = 60 * RATE_HZ
-    opened = preview.stem_arguments(write(tmp_path / "a.wav", np.zeros((9, 2), np.float32)), "wav")
+    opened = preview.stem_arguments(Source.whole(write(tmp_path / "a.wav", np.zeros((9, 2), np.float32))), "wav")
     made = iter(Preview(opened, frames, bool))
     next(made)
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()

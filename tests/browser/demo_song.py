@@ -9,6 +9,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 from ezstems.audio import ffmpeg
 from ezstems.audio.peaks import Meter, Peaks
 from ezstems.jobs import STEMS
+from tests.support.made_songs import listen
 from tests.support.servers import ROOT
 
 FOLDER = ROOT / "ezstems" / "static" / "demo"
@@ -35,7 +36,7 @@ def main() -> None:
         raw = ("-f", "s16le", "-ar", str(RATE_HZ), "-ac", "2", "-i", "-")
         encode = ("-c:a", "libmp3lame", "-b:a", BITRATE, "-map_metadata", "-1", str(FOLDER / f"{name}.mp3"))
         subprocess.run([ffmpeg.executable(), "-v", "error", "-y", *raw, *encode], input=pcm.tobytes(), check=True)
-    (FOLDER / "peaks.json").write_text(Peaks.of(meters).json())
+    (FOLDER / "peaks.json").write_text(Peaks.of(meters, listen(sum(song().values()).astype(np.float32))).json())
 
 
 def song() -> dict[str, np.ndarray]:

@@ -99,6 +99,10 @@ def account_pages(page: Page, songs: Songs) -> Iterator[str]:
     mixer.part("loop").click()
     page.keyboard.press("ArrowDown")
     yield "a song's mixer"
+    mixer.part("beats").locator("summary").click()
+    expect(mixer.part("click")).to_be_visible()
+    yield "the mixer's beats"
+    page.keyboard.press("Escape")
     mixer.part("keys").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     yield "the mixer's keys"

@@ -46,12 +46,50 @@ class Moment:
     mix: float
 
 
-class Mixer:
+class Listener:
+    """Read what a mixer tells, in whatever browser."""
+
+    def __init__(self, evaluate: Callable[..., Any], wait: Callable[[int], None]) -> None:
+        """Take what calls a function with the mixer's section, and what waits for milliseconds."""
+        self._evaluate = evaluate
+        self._wait = wait
+
+    def now(self) -> Moment:
+        """Read what the mixer tells."""
+        return Moment(**self._evaluate(_READ))
+
+    def follow(self, seconds: float) -> list[Moment]:
+        """Read every change of the position for a while."""
+        return [Moment(**moment) for moment in self._evaluate(_FOLLOW, seconds)]
+
+    def until(self, condition: Callable[[Moment], bool], seconds: float = 30.0) -> Moment:
+        """Wait until the mixer tells what a condition wants; return it."""
+        deadline = time.monotonic() + seconds
+        while not condition(moment := self.now()):
+            assert time.monotonic() < deadline, moment
+            self._wait(50)
+        return moment
+
+    def until_heard(self, gains: dict[str, float]) -> None:
+        """Wait until every tone sounds at its gain."""
+
+        def is_heard(moment: Moment) -> bool:
+            wanted = {stem: TONE_LEVEL * gain for stem, gain in gains.items()}
+            # The analyser's window holds no whole number of periods.
+            return moment.levels.keys() == wanted.keys() and all(
+                abs(level - wanted[stem]) <= 0.06 * wanted[stem] for stem, level in moment.levels.items()
+            )
+
+        self.until(is_heard)
+
+
+class Mixer(Listener):
     """Drive the mixer of a song's page."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.root = page.locator("[data-mixer]")
+        super().__init__(self.root.evaluate, page.wait_for_timeout)
 
     @classmethod
     def open(cls, page: Page, job_id: str) -> "Mixer":
@@ -102,31 +140,3 @@ class Mixer:
                 target.evaluate("(element) => element.removeAttribute('data-tapped')")
                 return
         raise AssertionError(f"{target} takes no tap")
-
-    def now(self) -> Moment:
-        """Read what the mixer tells."""
-        return Moment(**self.root.evaluate(_READ))
-
-    def follow(self, seconds: float) -> list[Moment]:
-        """Read every change of the position for a while."""
-        return [Moment(**moment) for moment in self.root.evaluate(_FOLLOW, seconds)]
-
-    def until(self, condition: Callable[[Moment], bool], seconds: float = 30.0) -> Moment:
-        """Wait until the mixer tells what a condition wants; return it."""
-        deadline = time.monotonic() + seconds
-        while not condition(moment := self.now()):
-            assert time.monotonic() < deadline, moment
-            self.page.wait_for_timeout(50)
-        return moment
-
-    def until_heard(self, gains: dict[str, float]) -> None:
-        """Wait until every tone sounds at its gain."""
-
-        def is_heard(moment: Moment) -> bool:
-            wanted = {stem: TONE_LEVEL * gain for stem, gain in gains.items()}
-            # The analyser's window holds no whole number of periods.
-            return moment.levels.keys() == wanted.keys() and all(
-                abs(level - wanted[stem]) <= 0.06 * wanted[stem] for stem, level in moment.levels.items()
-            )
-
-        self.until(is_heard)

@@ -57,7 +57,7 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
                 if folder := os.environ.get("SCREENSHOTS"):
                     file = f"{name.strip('/').replace('/', '-') or 'landing'}-{width}-{scheme}.png"
                     page.screenshot(path=Path(folder) / file, full_page=True)
-    assert len(names) == 23
+    assert len(names) == 24
     trouble.remove(next(each for each in trouble if f"{NO_PAGE}: " in each and "status of 404" in each))
     assert wide == []
     assert small == []

@@ -1,6 +1,7 @@
 """The mixer plays in a real browser: its clock, its lanes, its loop, its keys."""
 
 import re
+from base64 import b64encode
 from collections.abc import Callable
 
 import pytest
@@ -424,3 +425,26 @@ def test_without_an_original_nothing_is_compared(mixer: Mixer) -> None:
     expect(mixer.part("original")).to_be_hidden()
     mixer.page.keyboard.press("b")
     expect(mixer.root).not_to_have_attribute("data-original-heard", "")
+
+
+def test_what_is_nothing_is_not_exported_and_what_may_clip_is_told(mixer: Mixer) -> None:
+    page, address, note = mixer.page, mixer.page.url, mixer.part("export-note")
+    for stem in STEMS:
+        mixer.lane(stem, "mute").click()
+    mixer.export("This mix").click()
+    expect(note).to_have_text("Every stem is silent: there is nothing to export.")
+    for stem in STEMS:
+        mixer.part("exports").get_by_label(stem.capitalize()).uncheck()
+    mixer.export("These stems in one file").click()
+    expect(note).to_have_text("Choose one stem at least.")
+    assert page.url == address
+    full = {stem: b64encode(bytes([255] * 4)).decode() for stem in STEMS}
+    page.route("**/peaks", lambda route: route.fulfill(json={"stems": full}))
+    page.reload()
+    mixer.expect("ready")
+    mixer.part("preset").select_option("a cappella")
+    mixer.lane("vocals", "volume").fill("125")
+    with page.expect_download() as download:
+        mixer.export("This mix").click()
+    download.value.delete()
+    expect(note).to_contain_text("up to 1.9 dB above full scale")

@@ -87,6 +87,25 @@ def test_chunks_join_to_the_frame(
     assert np.abs(end[-1000:-50] - known("vocals", 5, whole)[-1000:-50] / 32768).max() < 0.05 * AMPLITUDE / 32768
 
 
+def test_a_page_that_sees_its_song_done_waits_for_them(
+    previewing: Server, listener: Visitor, open_page: Callable[..., Page]
+) -> None:
+    previewing.hold()
+    job_id = listener.upload("song.wav", silence(SECONDS), stems=5)
+    page = open_page(previewing, listener)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/songs/{job_id}")
+    expect(page.get_by_text("Separating:")).to_be_visible()
+    previewing.release()
+    mixer = Mixer(page)
+    mixer.expect("ready")
+    expect(mixer.part("original")).to_be_visible()
+    expect(mixer.part("status")).to_be_empty()
+    assert not [url for url in asked if "/stems/" in url]
+    listener.delete(job_id)
+
+
 def test_a_home_line_hears_five_stems_at_once_and_without_a_stall(
     previewing: Server, listener: Visitor, song: str, open_page: Callable[..., Page]
 ) -> None:

@@ -66,27 +66,34 @@ RENDER = """async ({ stretch, stems, blocks, first, seconds, isSum }) => {
 }"""
 
 
-@pytest.fixture
-def render(known_server: Server, open_page: Callable[..., Page]) -> Callable[..., dict[str, Any]]:
-    """Return what renders stems, each a constant and tones, in a page under the site's own policy."""
+def renderer(evaluate: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return what renders stems, each a constant and tones; `evaluate` calls a function in a fresh page of the site."""
 
     def rendered(tempo: float, semitones: int, *stems: dict[str, Any], is_sum: bool = False) -> dict[str, Any]:
-        page = open_page(known_server)
-        page.goto("/login")
-        answer = page.evaluate(
-            RENDER,
-            {
-                "stretch": {"tempo": tempo, "semitones": semitones},
-                "stems": [{"level": 0, "tones": [], "factor": 1} | stem for stem in stems],
-                "blocks": BLOCKS,
-                "first": FIRST_FRAME,
-                "seconds": (FIRST_FRAME + sum(BLOCKS)) / tempo / RATE_HZ + 0.5,
-                "isSum": is_sum,
-            },
-        )
+        wanted = {
+            "stretch": {"tempo": tempo, "semitones": semitones},
+            "stems": [{"level": 0, "tones": [], "factor": 1} | stem for stem in stems],
+            "blocks": BLOCKS,
+            "first": FIRST_FRAME,
+            "seconds": (FIRST_FRAME + sum(BLOCKS)) / tempo / RATE_HZ + 0.5,
+            "isSum": is_sum,
+        }
+        answer = evaluate(RENDER, wanted)
         return answer | {"pcm": np.frombuffer(b64decode(answer["pcm"]), np.float32)}
 
     return rendered
+
+
+@pytest.fixture
+def render(known_server: Server, open_page: Callable[..., Page]) -> Callable[..., dict[str, Any]]:
+    """Return what renders stems in a page under the site's own policy."""
+
+    def evaluate(function: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        page = open_page(known_server)
+        page.goto("/login")
+        return page.evaluate(function, wanted)
+
+    return renderer(evaluate)
 
 
 def heard_hz(pcm: np.ndarray, near_hz: float) -> float:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.visitors import Visitor
@@ -14,7 +15,11 @@ window.notices = [];
 window.Notification = class extends EventTarget {
   static permission = "default";
   static requestPermission() { return Promise.resolve((Notification.permission = "granted")); }
-  constructor(title, { body, tag }) { super(); window.notices.push([title, body, tag]); }
+  constructor(title, { body, tag }) {
+    super();
+    window.notices.push([title, body, tag]);
+    document.documentElement.dataset.noticed = "";
+  }
 };
 """
 
@@ -50,6 +55,34 @@ def test_the_title_tells_how_far_songs_are_and_a_notice_that_one_is_done(
         expect(page.get_by_role("article").filter(has_text="second.wav")).to_contain_text("The file is broken.")
     assert len(upload.evaluate("window.notices")) == 1, "whoever switched it off again is left alone"
     assert songs.evaluate("window.notices") == []
+
+
+STORAGES = {
+    "denied": "get localStorage() { throw new DOMException('denied', 'SecurityError'); }",
+    "full": "localStorage: { getItem: () => null, setItem() { throw new Error('full'); } }",
+}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_browser_that_keeps_nothing_still_follows_songs_and_gives_notice(
+    server: Server, open_context: Callable[..., BrowserContext], storage: str
+) -> None:
+    visitor = Visitor(server, f"{storage}@example.com")
+    server.hold()
+    song = visitor.upload("song.wav")
+    context = open_context(server, visitor)
+    instead = f"Object.getOwnPropertyDescriptors({{{STORAGES[storage]}}})"
+    context.add_init_script(f"{KEEP_NOTICES}Object.defineProperties(window, {instead});")
+    pages = [context.new_page() for _ in range(3)]
+    for page, path in zip(pages, ("/upload", "/songs", f"/songs/{song}"), strict=True):
+        page.goto(path)
+        button = page.get_by_role("button", name="Tell me when done")
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+    (server.instance / f"let-{song}").touch()
+    for page in pages:
+        expect(page.locator("html")).to_have_attribute("data-noticed", "")
+        assert page.evaluate("window.notices") == [["song.wav", "Done", song]]
 
 
 def test_notices_are_offered_only_where_they_may_be_shown(

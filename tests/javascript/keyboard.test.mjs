@@ -20,6 +20,9 @@ test("every key of the help", () => {
   for (const [key, by] of [["[", { percent: -5 }], ["]", { percent: 5 }], [",", { semitones: -1 }], [".", { semitones: 1 }]]) {
     assert.deepEqual(press(key), { do: "stretch", by });
   }
+  for (const [key, beats] of [["c", "click"], ["N", "count-in"], ["t", "tap"], ["d", "beat-one"], ["g", "snap"]]) {
+    assert.deepEqual(press(key), { do: "beats", beats });
+  }
   assert.deepEqual(press("Home"), { do: "toStart" });
   assert.deepEqual(press("End"), { do: "toEnd" });
   assert.deepEqual(press("?"), { do: "help" });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { interleave } from "../../ezstems/static/mixer/decoded.js";
-import { fieldsOf } from "../../ezstems/static/mixer/export.js";
+import { excessDb, fieldsOf } from "../../ezstems/static/mixer/export.js";
 import { gainsOf } from "../../ezstems/static/mixer/gains.js";
 import { Graph } from "../../ezstems/static/mixer/graph.js";
 import { meterOf } from "../../ezstems/static/mixer/lane.js";
@@ -29,6 +29,16 @@ test("an export's fields say the mix, and tempo and key where they were changed"
   assert.deepEqual(fieldsOf(["vocals", "bass"], [0.7, 0], { tempo: 1, semitones: 0 }), gains);
   const changed = fieldsOf(["vocals", "bass"], [0.7, 0], { tempo: 1.1 - 0.2, semitones: -3 });
   assert.deepEqual(changed, [...gains, ["tempo", "0.9"], ["semitones", "-3"]]);
+});
+
+test("a mix may be as far above full scale as its stems' peaks are together, where one is made louder", () => {
+  const stems = [Uint8Array.of(255, 100, 0), Uint8Array.of(51, 155, 204)];
+  const rounded = (...of) => Number(excessDb(...of).toFixed(3));
+  assert.equal(rounded(stems, [1, 1]), 0, "as they are, they are the song");
+  assert.equal(rounded(stems, [1.5, 0.5]), 4.082); // 1.5 + 0.1
+  assert.equal(rounded(stems, [0, 1.25]), 0); // 204 of 255 times that
+  assert.equal(rounded(stems, [0, 1.5]), 1.584);
+  assert.equal(rounded([new Uint8Array(), new Uint8Array()], [1.5, 1]), 0, "an older song's are unknown");
 });
 
 test("what sounds is the samples, of both kinds at their full scale", () => {

@@ -150,6 +150,22 @@ test("late data costs a pause of all stems, no frame", async () => {
   assert.deepEqual(states, ["buffering", "playing", "buffering", "playing"]);
 });
 
+test("where the clock stands still while the page works, what that takes is counted", async () => {
+  const start = output.start.bind(output);
+  output.start = (pieces, at) => {
+    nowMs += 200;
+    return start(pieces, at);
+  };
+  await transport.play();
+  for (let turns = 0; turns < 4; turns += 1) await settle();
+  const begun = output.started.filter(({ until }) => until > 0);
+  const lates = output.started.length - begun.length;
+  assert.ok(lates >= 2, "a lead of less than 200 ms is too late");
+  assert.ok(begun[0].at >= output.frame + 0.2 * (lates + 1) * RATE_HZ);
+  await run(20);
+  assert.equal(output.heard().length, 1, "and what follows, follows");
+});
+
 test("stems that would have begun apart are scheduled once more", async () => {
   const start = output.start.bind(output);
   let isBusy = true;

@@ -111,6 +111,18 @@ def test_children_run_in_batches_but_those_that_a_request_awaits() -> None:
     cpu.use_batch_scheduling(child.process.pid)  # it has ended: nothing to do
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody has what others leave")
+def test_threads_that_a_child_has_already_are_scheduled_too() -> None:
+    starting = "[threading.Thread(target=time.sleep, args=(60,)).start() for _ in '123']"
+    program = f"import threading, time; {starting}; print(flush=True)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdout and child.stdout.readline()
+        cpu.use_idle_scheduling(child.pid)
+        threads = [int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()]
+        assert [os.sched_getscheduler(thread) for thread in threads] == 4 * [os.SCHED_IDLE]
+        child.kill()
+
+
 def test_the_file_is_read_once(cpuinfo: Path) -> None:
     cpuinfo.write_text(X86.format(" amx_bf16"))
     assert cpu.has_bfloat16()

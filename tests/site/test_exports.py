@@ -1,8 +1,11 @@
 """A song's exports: the very samples of its stems, in every format, under its name, and nothing left behind."""
 
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,10 +17,11 @@ from werkzeug.test import TestResponse
 
 from ezstems.audio import mixing, stem_file
 from ezstems.audio.ffmpeg import Child
-from ezstems.errors import EncodingFailed
+from ezstems.errors import Interrupted
 from ezstems.jobs import Desk, exports
 from ezstems.jobs.zip_entry import ZipEntry
 from ezstems.models import Job
+from ezstems.network import cpu
 from tests.support import audio_files
 from tests.support.multipart import error_of
 from tests.support.separators import SAMPLES
@@ -159,6 +163,8 @@ def test_a_client_that_goes_away_leaves_no_child_and_no_place(
     assert error_of(busy, 500)
     assert int(busy.headers["Retry-After"]) == exports.RETRY_AFTER_SECONDS
     assert all(child.process.poll() is None for child in children)
+    if sys.platform == "linux":  # they are no reason for a separation to wait
+        assert {os.getpriority(os.PRIO_PROCESS, child.process.pid) for child in children} == {cpu.BEHIND_NICENESS}
     for answer in held:
         assert next(iter(answer.response))
         answer.close()
@@ -203,6 +209,7 @@ def test_damaged_stems_begin_no_mix(app: Flask, get: Any, done: Any, instance: P
 def test_a_look_at_the_headers_mixes_nothing(session: FlaskClient, done: Any, children: list[Child]) -> None:
     answer = session.head(f"/songs/{done().id}/export?format=flac")
     assert (answer.status_code, answer.headers["Content-Type"], children) == (200, "audio/flac", [])
+    assert "Content-Length" not in answer.headers, "it isn't empty"
 
 
 def test_a_file_for_djs(get: Any, done: Any, instance: Path, children: list[Child]) -> None:
@@ -217,13 +224,17 @@ def test_a_file_for_djs(get: Any, done: Any, instance: Path, children: list[Chil
 
 
 def test_nobody_waits_for_a_file_for_djs(
-    get: Any, done: Any, children: list[Child], desk: Desk, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    get: Any, done: Any, children: list[Child], desk: Desk, app: Flask, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     job = done(stems="4")
-    monkeypatch.setattr(job, "samples", 100_000_000)
-    with pytest.raises(EncodingFailed):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(job, "samples", 100_000_000)
         desk.exports.stem_file(job, STEMS[4], lambda: False)
     assert [child.process.returncode for child in children] == [-9]
+    gone = SimpleNamespace(has_hung_up=lambda: True, trust=lambda _known: None)
+    assert error_of(get(job, "stems.mp4", environ_overrides={"gunicorn.socket": gone}), 400)
+    assert caplog.text == "", "no fault of the server's"
     assert get(job, "stems.mp4").status_code == 200
 
 

@@ -1,6 +1,7 @@
 """A song's previews from the session: what there are, and their chunks."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from flask.testing import FlaskClient
 
 from ezstems.jobs import current_desk
 from ezstems.jobs.preview_maker import PreviewMaker
+from ezstems.web.site import previews
 from tests.conftest import Account
 from tests.support.multipart import error_of
 from tests.support.sessions import log_in
@@ -17,18 +19,26 @@ JSON = {"Accept": "application/json"}
 
 
 def test_previews(
-    app: Flask, client: FlaskClient, account: Account, done: Any, make_account: Callable[..., Account]
-) -> None:
+    app: Flask, client: FlaskClient, account: Account, done: Any, make_account: Callable[..., Account],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     assert log_in(client, account.email).status_code == 302
     job = done()
     url = f"/songs/{job.id}/previews"
     none_yet = client.get(url, headers=JSON)
-    assert (none_yet.status_code, none_yet.json) == (200, {"success": True, "data": None})
+    assert (none_yet.status_code, none_yet.json["data"]) == (200, {"contents": None, "soon": False}), "none are made"
+    app.config["EZSTEMS_PREVIEWS"] = "on"
+    assert client.get(url, headers=JSON).json["data"] == {"contents": None, "soon": True}
+    monkeypatch.setattr(previews, "AWAITED_FOR", timedelta())
+    assert client.get(url, headers=JSON).json["data"] == {"contents": None, "soon": False}
+    monkeypatch.undo()
     assert error_of(client.get(f"{url}/vocals/0", headers=JSON), 404)
     with app.app_context():
         archive = current_desk()._archive
     PreviewMaker(app, archive, lambda: True, lambda: False).make(job.number)
-    sounds = client.get(url, headers=JSON).json["data"]["sounds"]
+    data = client.get(url, headers=JSON).json["data"]
+    sounds = data["contents"]["sounds"]
+    assert not data["soon"]
     assert list(sounds) == ["vocals", "accompaniment", "original"]
     for name in sounds:
         chunk = client.get(f"{url}/{name}/0")

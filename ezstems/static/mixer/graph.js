@@ -4,12 +4,16 @@
 // All frames are the song's: where its tempo is changed, the clock runs by it.
 
 import { Clock } from "./clock.js";
+import { resampled } from "./resample.js";
 import { kindOf } from "./samples.js";
 import { isPlain, makeShifter, PLAIN, shiftOf } from "./stretch.js";
 import { RATE_HZ } from "./time.js";
 
-const FADE_SECONDS = 0.008; // no click where the sound is cut
-const RAMP_SECONDS = 0.015; // nor where a gain changes
+// No click where the sound is cut, nor where a gain changes: it nears its new value by the e-th part in this time.
+const EASE_SECONDS = 0.003;
+const FADE_SECONDS = 6 * EASE_SECONDS; // then 52 dB are gone
+// The card is ahead of the clock that the page reads: in Firefox by 20 ms. What begins earlier would begin with a jump.
+const AHEAD_SECONDS = 0.03;
 const FADE_TURN_MS = 10; // to look whether a fade is over; a card that stands still isn't waited for any longer
 const FADE_TURNS = 30;
 const REST_MS = 1000; // after a pause the sound card is let go
@@ -153,18 +157,17 @@ export class Graph {
 
   /** Play one buffer a stem from a frame of the clock on; `ended` is called when they are over. */
   start(buffers, at, ended = () => {}) {
-    // Begin and end are whole frames of the card, which the next one joins; the rate is as near to the tempo as it can.
+    // Begin and end are whole frames of the card, which the next one joins; the sound is made to last just that.
     const begin = this.#clock.cardFrame(at);
     const end = this.#clock.cardFrame(at + buffers[0].length);
     const nodes = buffers.map((buffer, stem) => {
-      const playbackRate = buffer.length / (end - begin);
-      const node = new AudioBufferSourceNode(this.#context, { buffer, playbackRate });
+      const node = new AudioBufferSourceNode(this.#context, { buffer: resampled(buffer, end - begin) });
       node.connect(this.#stems[stem].gain);
       return node;
     });
     for (const node of nodes) {
       node.start(begin / RATE_HZ);
-      node.stop(end / RATE_HZ); // browsers round rates, and would play a frame more, on top of what follows
+      node.stop(end / RATE_HZ); // even if it begins late
     }
     nodes[0].onended = ended;
     return {
@@ -178,13 +181,12 @@ export class Graph {
   /** Silence what plays; return the frame from which it is silent. */
   fadeOut() {
     if (!this.#context) return 0;
+    const from = this.#context.currentTime + AHEAD_SECONDS;
     const { gain } = this.#fader;
-    const now = this.#context.currentTime;
-    gain.cancelScheduledValues(now);
-    gain.setValueAtTime(gain.value, now);
-    gain.linearRampToValueAtTime(0, now + FADE_SECONDS);
-    this.#silentSeconds = now + FADE_SECONDS;
-    return Math.ceil(this.#clock.at((now + FADE_SECONDS) * RATE_HZ));
+    gain.cancelScheduledValues(from);
+    gain.setTargetAtTime(0, from, EASE_SECONDS);
+    this.#silentSeconds = from + FADE_SECONDS;
+    return Math.ceil(this.#clock.at(this.#silentSeconds * RATE_HZ));
   }
 
   /** Let sound what begins at a frame. */
@@ -192,17 +194,14 @@ export class Graph {
     const { gain } = this.#fader;
     const seconds = this.#time(at) + this.#latencySeconds; // until then, the end of what was before comes out
     gain.setValueAtTime(0, seconds);
-    gain.linearRampToValueAtTime(1, seconds + FADE_SECONDS);
+    gain.setTargetAtTime(1, seconds, EASE_SECONDS);
   }
 
   /** Set each stem's gain. */
   setGains(gains) {
     this.#gains = gains;
     this.#stems.forEach(({ gain: { gain } }, stem) => {
-      const now = this.#context.currentTime;
-      gain.cancelScheduledValues(now);
-      gain.setValueAtTime(gain.value, now);
-      gain.linearRampToValueAtTime(gains[stem], now + RAMP_SECONDS);
+      gain.setTargetAtTime(gains[stem], this.#context.currentTime + AHEAD_SECONDS, EASE_SECONDS);
     });
   }
 

@@ -4,6 +4,7 @@ const STEP_SECONDS = 5;
 const SMALL_STEP_SECONDS = 1;
 const LETTERS = { m: "mute", s: "solo", l: "loop", i: "loopIn", o: "loopOut", b: "original" };
 const STRETCHES = { "[": { percent: -5 }, "]": { percent: 5 }, ",": { semitones: -1 }, ".": { semitones: 1 } };
+const BEATS = { c: "click", n: "count-in", t: "tap", d: "beat-one", g: "snap" };
 const PRESETS = { k: "karaoke", a: "a cappella", p: "practise", 0: "everything" };
 
 /** Return what a key event asks for, or null; `place` says what has the focus: text, range, control or page. */
@@ -15,6 +16,8 @@ export function commandOf({ key, shiftKey, ctrlKey, altKey, metaKey, repeat }, p
   if (letter) return repeat ? null : { do: letter };
   const preset = PRESETS[key.toLowerCase()];
   if (preset) return repeat ? null : { do: "preset", preset };
+  const beats = BEATS[key.toLowerCase()];
+  if (beats) return repeat ? null : { do: "beats", beats };
   if (Object.hasOwn(STRETCHES, key)) return { do: "stretch", by: STRETCHES[key] };
   // A button keeps its space bar.
   if (key === " ") return repeat || place === "control" ? null : { do: "toggle" };

@@ -9,6 +9,7 @@ const QUIETEST_DB = 60; // below this the meter is empty
 export class Lane {
   /** `changed` is called whenever a button or the slider was used; the mixer sets it. */
   changed = () => {};
+  peaks = new Uint8Array(); // none
 
   constructor(element) {
     this.element = element;

@@ -1,90 +1,66 @@
 // The mixer of one song: lanes, transport and controls put together.
 
-import { outlast } from "../http.js";
 import { announce, showProblem } from "../page.js";
+import { BeatsPanel } from "./beats_panel.js";
 import { Chunks } from "./chunks.js";
-import { fieldsOf, listenToExport } from "./export.js";
+import { Click, clicked } from "./click.js";
+import { Drag } from "./drag.js";
+import { listenToExports } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
 import { keepLoop, keepMix, restore } from "./kept.js";
 import { listenToKeys, rememberedSwitch, skipOf } from "./keyboard.js";
-import { FULL_VOLUME_PERCENT, Lane } from "./lane.js";
+import { FULL_VOLUME_PERCENT } from "./lane.js";
 import { Loop } from "./loop.js";
 import { measured } from "./loudness.js";
 import { Media } from "./media.js";
 import { Original } from "./original.js";
-import { openOriginal } from "./original_source.js";
 import { listenToPointer } from "./pointer.js";
 import { Presets } from "./presets.js";
-import { previewsOf } from "./preview_source.js";
+import { Pulse } from "./pulse.js";
 import { Scrubber } from "./scrub.js";
-import { Ruler } from "./ruler.js";
-import { openStems, showPeaks } from "./stems.js";
 import { Tempo } from "./tempo.js";
 import { RATE_HZ } from "./time.js";
 import { Transport } from "./transport.js";
 import { View } from "./view.js";
-import { onNewLook } from "./wave.js";
 
-const TICK_MS = 200;
-
-/** Open the mixer of a page's section: show its lanes, then make its controls work once the stems are there. */
-export async function openMixer(root) {
-  const lanes = [...root.querySelectorAll("[data-lane]")].map((element) => new Lane(element));
-  const ruler = new Ruler(root.querySelector('[data-part="ruler"]'));
-  onNewLook(() => [ruler, ...lanes.map((lane) => lane.wave)].forEach((wave) => wave.restyle()));
-  for (const part of root.querySelectorAll("[data-needs-scripts]")) part.hidden = false;
-  showPeaks(lanes, root.dataset.peaks).catch(() => {}); // flat lines are no reason not to play
-  try {
-    const { wav, previews } = root.dataset;
-    const open = async () => {
-      const contents = await previewsOf(previews);
-      return Promise.all([openStems(lanes, wav !== undefined, previews, contents), openOriginal(root, contents)]);
-    };
-    const [sources, original] = await outlast(open, { tell: showProblem });
-    showProblem(null);
-    new Mixer(root, { lanes, ruler, sources, original });
-    announce("The mixer is ready.");
-  } catch (problem) {
-    root.dataset.state = "failed";
-    lanes.forEach((lane) => lane.showLoading(1));
-    showProblem(problem);
-  }
-}
-
-class Mixer {
+export class Mixer {
   #root;
   #lanes;
-  #sources;
   #length;
   #transport;
   #loop;
-  #scrubber;
   #graph;
   #view;
   #presets;
   #original; // null where there is none
   #media;
+  #pulse;
   #tempo;
-  #drag = null; // while the pointer scrubs: {wasPlaying}
+  #click = new Click();
+  #beats;
+  #drag;
   #selected = 0;
-  #timer = null;
 
-  constructor(root, { lanes, ruler, sources, original }) {
+  constructor(root, { lanes, ruler, sources, original, music }) {
     this.#root = root;
     this.#lanes = lanes;
-    this.#sources = sources;
     this.#length = Math.max(...sources.map((source) => source.frames));
     this.#original = original && new Original(lanes.length);
     const heard = original ? [...sources, original] : sources;
-    this.#graph = new Graph(heard.length);
+    this.#graph = new Graph(heard.length + 1); // the last is the click
     const chunks = new Chunks(heard, this.#length);
     const read = original ? measured(chunks, this.#original.loudness) : chunks;
-    this.#transport = new Transport(read, this.#graph, this.#length, {
-      changed: () => this.#stateChanged(),
+    this.#transport = new Transport(clicked(read, this.#click), this.#graph, this.#length, {
+      changed: () => this.#pulse.follow(),
       failed: showProblem,
     });
-    this.#scrubber = new Scrubber(chunks, this.#graph, this.#length);
+    this.#drag = new Drag({
+      transport: this.#transport,
+      scrubber: new Scrubber(clicked(chunks, this.#click), this.#graph, this.#length),
+      seek: (frame) => this.#seek(frame),
+      play: () => this.#play(),
+    });
     this.#loop = new Loop(this.#transport, this.#length, () => this.#loopChanged());
     this.#view = new View(root, { lanes, ruler, transport: this.#transport, loop: this.#loop, length: this.#length });
     ruler.setLength(this.#length / RATE_HZ);
@@ -95,7 +71,16 @@ class Mixer {
       transport: this.#transport,
       act: (command) => this.#act(command),
     });
+    this.#pulse = new Pulse({ transport: this.#transport, graph: this.#graph, view: this.#view, media: this.#media });
     this.#tempo = new Tempo(root, this.#graph, this.#transport);
+    this.#beats = new BeatsPanel(root, {
+      click: this.#click,
+      transport: this.#transport,
+      length: this.#length,
+      changed: () => this.#beatsChanged(),
+      snapping: () => this.#loop.isOn && this.#mark(this.#loop.fractions.start, this.#loop.fractions.end, true),
+    });
+    music.then((found) => this.#beats.guess(found));
     restore(root.dataset.song, lanes, this.#loop, this.#transport);
     this.#listenToLanes();
     this.#listenToWave(ruler.canvas, true);
@@ -126,6 +111,11 @@ class Mixer {
     keepMix(this.#root.dataset.song, this.#lanes);
   }
 
+  #beatsChanged() {
+    this.#transport.renew();
+    this.#setGains();
+  }
+
   #loopChanged() {
     this.#view.showLoop();
     keepLoop(this.#root.dataset.song, this.#loop);
@@ -147,7 +137,7 @@ class Mixer {
     const stems = gainsOf(this.#lanes);
     const gains = this.#original?.gains(stems) ?? stems;
     this.#view.showOriginal(this.#original?.isOn ?? false);
-    this.#graph.setGains(gains);
+    this.#graph.setGains([...gains, this.#beats.volume]);
     this.#lanes.forEach((lane, number) => lane.showGain(gains[number]));
   }
 
@@ -162,11 +152,22 @@ class Mixer {
   #listenToWave(canvas, isRuler) {
     listenToPointer(canvas, {
       isRuler,
-      scrub: (fraction) => this.#scrub(fraction * this.#length),
-      drop: (fraction) => this.#drop(fraction * this.#length),
-      cancel: () => this.#drop(this.#transport.position),
-      mark: (one, other, isDone) => this.#loop.mark(one, other, isDone),
+      scrub: (fraction) => this.#drag.move(fraction * this.#length),
+      drop: (fraction) => this.#drag.drop(fraction * this.#length),
+      cancel: () => this.#drag.drop(this.#transport.position),
+      mark: (one, other, isDone) => this.#mark(one, other, isDone),
     });
+  }
+
+  /** Make a loop of two fractions of the song, on beats where loops are. */
+  #mark(one, other, isDone) {
+    const [start, end] = [one, other].map((fraction) => this.snap(fraction * this.#length) / this.#length);
+    this.#loop.mark(start, end, isDone);
+  }
+
+  /** Return where a loop's edge that is put at a frame lies: there, or, where loops are on beats, on the nearest. */
+  snap(frame) {
+    return this.#beats.snapped(frame);
   }
 
   #listenToControls() {
@@ -184,22 +185,22 @@ class Mixer {
       this.#act({ do: "skip", seconds });
     });
     listenToKeys((command) => this.#act(command), rememberedSwitch(this.#part("shortcuts")));
-    const stems = this.#lanes.map((lane) => lane.stem);
-    listenToExport(this.#part("export"), () => fieldsOf(stems, gainsOf(this.#lanes), this.#tempo.value));
+    listenToExports(this.#part("exports"), this.#lanes, () => this.#tempo.value);
+    this.#part("click-volume").addEventListener("input", () => this.#setGains());
   }
 
   #act(command) {
     const transport = this.#transport;
     const lane = this.#lanes[command.lane ?? this.#selected];
     const acts = {
-      toggle: () => (transport.isPlaying ? transport.pause() : this.#play()),
+      toggle: () => (transport.isPlaying ? transport.pause() : this.#play((frame) => this.#countIn(frame))),
       skip: () => this.#seek(transport.position + command.seconds * RATE_HZ),
       seek: () => this.#seek(command.seconds * RATE_HZ),
       toStart: () => this.#seek(0),
       toEnd: () => this.#seek(this.#length),
       loop: () => this.#loop.toggle(),
-      loopIn: () => this.#loop.setStart(transport.position),
-      loopOut: () => this.#loop.setEnd(transport.position),
+      loopIn: () => this.#loop.setStart(this.snap(transport.position)),
+      loopOut: () => this.#loop.setEnd(this.snap(transport.position)),
       mute: () => announce(lane.toggle("muted")),
       solo: () => announce(lane.toggle("solo")),
       soloLane: () => lane && announce(lane.toggle("solo")),
@@ -208,14 +209,19 @@ class Mixer {
       preset: () => announce(this.#presets.apply(command.preset, lane)),
       reset: () => announce(this.#reset()),
       stretch: () => announce(this.#tempo.step(command.by)),
+      beats: () => announce(this.#beats.act(command.beats)),
       help: () => this.#part("help").showModal(),
     };
     acts[command.do]();
   }
 
-  #play() {
+  #play(leadTo) {
     showProblem(null);
-    this.#transport.play();
+    this.#transport.play(leadTo);
+  }
+
+  #countIn(frame) {
+    return this.#click.countIn(frame, this.#lanes.length + (this.#original ? 1 : 0));
   }
 
   #seek(frame) {
@@ -228,45 +234,5 @@ class Mixer {
     this.#selected = Math.max(0, Math.min(this.#lanes.length - 1, number));
     this.#lanes.forEach((lane, other) => lane.select(other === this.#selected));
     return this.#lanes[this.#selected];
-  }
-
-  #scrub(frame) {
-    if (!this.#drag) {
-      this.#drag = { wasPlaying: this.#transport.isPlaying };
-      this.#transport.pause();
-    }
-    this.#seek(frame);
-    this.#scrubber.move(frame);
-  }
-
-  /** End a drag, or a click, at a frame. */
-  #drop(frame) {
-    const drag = this.#drag;
-    this.#drag = null;
-    if (drag) this.#scrubber.end();
-    this.#seek(frame);
-    if (drag?.wasPlaying) this.#play();
-  }
-
-  #stateChanged() {
-    this.#view.showState(this.#transport.state);
-    if (this.#transport.isPlaying && this.#timer === null) {
-      this.#timer = setInterval(() => this.#tick(), TICK_MS);
-      this.#view.animate();
-    }
-    if (!this.#transport.isPlaying) {
-      clearInterval(this.#timer);
-      this.#timer = null;
-      this.#view.showLevels({ stems: this.#lanes.map(() => 0), mix: 0 });
-    }
-    this.#view.showPosition();
-    this.#media.show();
-  }
-
-  #tick() {
-    this.#transport.tick();
-    if (this.#timer === null) return; // the song has just ended
-    this.#view.showLevels(this.#graph.levels());
-    this.#view.showPosition();
   }
 }

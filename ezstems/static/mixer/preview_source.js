@@ -8,6 +8,11 @@ import { RATE_HZ } from "./time.js";
 const TYPE = 'audio/ogg; codecs="opus"';
 // Of the frames that a decoder brings to our rate, one at the end may be missing, or be one too many.
 const SLACK_FRAMES = 2;
+// Firefox leaves what the file says to cut off at its end: less than a packet of Opus.
+const PACKET_FRAMES = 882;
+
+const MAKING = "Getting ready to play…";
+const AGAIN_MS = 500;
 
 let probing = null; // whether this browser decodes a chunk to the frames that are in it
 
@@ -51,14 +56,22 @@ export class PreviewSource {
   }
 }
 
-/** Return the previews' contents as the server tells of them; null where there are none for this browser. */
-export async function previewsOf(url) {
+/** Return the previews' contents as the server tells of them, null where there are none for this browser; `tell` gets
+ * words while they are being made. */
+export async function previewsOf(url, tell = () => {}) {
   if (!url || !new Audio().canPlayType(TYPE)) return null;
   try {
-    return await askJson(url);
+    for (;;) {
+      const { contents, soon } = await askJson(url);
+      if (!soon) return contents;
+      tell(MAKING);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   } catch (error) {
     if (error instanceof Offline || error instanceof SessionEnded) throw error;
     return null; // what isn't there is no reason not to play
+  } finally {
+    tell("");
   }
 }
 
@@ -86,10 +99,10 @@ async function decode(bytes, { chunk_frames: chunkFrames, lead_in_frames: leadIn
   } catch {
     throw new Problem("This browser can't decode the stems' previews.");
   }
-  const difference = audio.length - (leadIn + chunkFrames + leadIn);
-  // One that knows nothing of what is to be skipped is as many frames too late.
-  if (Math.abs(difference) > SLACK_FRAMES) throw new Problem("This browser doesn't decode the previews exactly.");
-  return audio;
+  const surplus = audio.length - (leadIn + chunkFrames + leadIn);
+  // One that knows nothing of what is to be skipped at the start is late by that: seven packets, and some.
+  if (surplus >= -SLACK_FRAMES && surplus <= PACKET_FRAMES) return audio;
+  throw new Problem("This browser doesn't decode the previews exactly.");
 }
 
 /** Copy frames of an AudioBuffer; integers are rounded, and clipped as the stems were. */

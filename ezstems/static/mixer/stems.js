@@ -39,10 +39,13 @@ async function openExact(lanes, areWav) {
   return sources;
 }
 
-/** Draw the lanes' waveforms; songs of before there were any keep a flat line. */
+/** Draw the lanes' waveforms; return tempo and key. Songs of before there were any keep a flat line, or are without. */
 export async function showPeaks(lanes, url) {
-  const { stems } = await (await request(url)).json();
+  const { stems, ...music } = await (await request(url)).json();
   for (const lane of lanes) {
-    if (stems[lane.stem]) lane.wave.setPeaks(decodePeaks(stems[lane.stem]));
+    if (!stems[lane.stem]) continue;
+    lane.peaks = decodePeaks(stems[lane.stem]);
+    lane.wave.setPeaks(lane.peaks);
   }
+  return music;
 }

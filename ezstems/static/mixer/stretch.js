@@ -34,6 +34,10 @@ export async function makeShifter(context) {
     make.moduleUrl = MODULE;
     const node = await make(context, { numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [2] });
     const latencySeconds = await node.latency();
+    // Without a source Firefox gives a node no input at all, and this one would drop the end that is still in it.
+    const silence = new ConstantSourceNode(context, { offset: 0 });
+    silence.connect(node);
+    silence.start();
     // By its default it moves the treble less than the rest, which would be out of tune with it at another tempo.
     const tonalityHz = 0; // no bound
     return { node, latencySeconds, shift: (semitones) => node.schedule({ active: true, semitones, tonalityHz }) };

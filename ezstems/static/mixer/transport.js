@@ -39,6 +39,7 @@ export class Transport {
   #now;
   #clock = { frame: 0, readMs: 0, stillMs: 0 }; // the output's, as it was when it was last looked at
   #isCutOff = false; // that the server can't be reached
+  #countedIn = -Infinity; // the clock's frame after what was counted in
 
   /**
    * `changed` is called on every new state; `failed` with the Problem that stopped the playing, or that holds it up
@@ -74,8 +75,8 @@ export class Transport {
     return this.#timeline.frameAt(this.#output.heardFrame);
   }
 
-  /** Play on, from the start if the end was reached. */
-  async play() {
+  /** Play on, from the start if the end was reached; `leadTo` returns what goes before a frame, {frames, stems}, or null. */
+  async play(leadTo = () => null) {
     if (this.#isWanted) return;
     this.#isWanted = true;
     if (this.#rest >= this.#length) this.#rest = 0;
@@ -88,7 +89,7 @@ export class Transport {
       if (generation === this.#generation) this.#stopFor(new Problem(NO_SOUND));
       return;
     }
-    if (generation === this.#generation) this.#begin(this.#rest);
+    if (generation === this.#generation) this.#begin(this.#rest, leadTo(this.#rest));
   }
 
   pause() {
@@ -114,6 +115,11 @@ export class Transport {
   /** Repeat a part of the song from now on, or, with null, none. */
   setLoop(loop) {
     this.#loop = loop;
+    this.renew();
+  }
+
+  /** Read anew what is heard from about now on: something has changed in it. */
+  renew() {
     if (this.#timeline) this.#replan();
   }
 
@@ -145,10 +151,16 @@ export class Transport {
     return stillMs >= PATIENCE_MS;
   }
 
-  #begin(frame) {
+  #begin(frame, lead = null) {
     this.#rest = frame;
     this.#timeline = new Timeline();
     this.#cursor = frame < this.#length ? frame : null;
+    if (lead) {
+      // A piece of no length: the song stands still while the lead is heard.
+      const block = { pieces: [{ start: frame, end: frame }], frames: lead.frames, next: this.#cursor };
+      this.#schedule(block, this.#output.prepare(lead.stems));
+    }
+    this.#countedIn = lead ? this.#timeline.end : -Infinity;
     this.tick();
   }
 
@@ -172,7 +184,7 @@ export class Transport {
     this.#generation += 1;
     this.#rest = this.position;
     const from = this.#timeline.isEmpty ? this.#rest : this.#timeline.frameAt(this.#output.frame);
-    this.#cursor = this.#timeline.cut(this.#output.frame + REPLAN_FRAMES) ?? this.#cursor;
+    this.#cursor = this.#timeline.cut(Math.max(this.#output.frame + REPLAN_FRAMES, this.#countedIn)) ?? this.#cursor;
     // A loop that ends before that is played a moment too far the first time, rather than missed or broken off.
     const passes = this.#loop && from < this.#loop.end && (this.#cursor ?? this.#length) >= this.#loop.end;
     if (passes) this.#cursor = this.#loop.start;
@@ -217,13 +229,17 @@ export class Transport {
   }
 
   #schedule({ pieces, frames, next }, buffers) {
+    const began = { frame: this.#output.frame, readMs: this.#now() };
+    // Firefox's clock stands still until the page's turn is over.
+    const passed = () => Math.round(((this.#now() - began.readMs) / 1000) * RATE_HZ);
+    const frame = () => Math.max(this.#output.frame, began.frame + passed());
     for (let lead = LEAD_FRAMES; ; lead *= 2) {
       const { end } = this.#timeline;
-      const follows = end >= this.#output.frame + MARGIN_FRAMES;
-      const at = follows ? end : this.#output.frame + lead;
+      const follows = end >= frame() + MARGIN_FRAMES;
+      const at = follows ? end : frame() + lead;
       const handle = this.#output.start(buffers, at, () => this.tick());
       // If the clock has passed the block's begin by now, some stems began in time and others did not: once more.
-      if (this.#output.frame < at) {
+      if (frame() < at) {
         if (!follows) this.#output.fadeIn(at);
         this.#timeline.add({ pieces, frames, at, handle });
         break;

@@ -106,4 +106,9 @@ export class View {
     this.#part("mix-level").value = meterOf(mix);
     this.#lanes.forEach((lane, number) => lane.showLevel(stems[number]));
   }
+
+  /** Show that nothing is heard. */
+  showSilence() {
+    this.showLevels({ stems: this.#lanes.map(() => 0), mix: 0 });
+  }
 }

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from flask_login import login_required
 
-from ezstems.errors import BadInput
+from ezstems.errors import BadInput, Interrupted, NotReady
 from ezstems.jobs import FORMATS, SAMPLE_RATE_HZ, STEMS, Export, Mix, current_desk
 from ezstems.models import Job
 from ezstems.web.api.download import require_completed
@@ -70,13 +70,17 @@ def stem_file(job_id: str) -> Response:
 
     def make() -> Export:
         exports = current_desk().exports
-        return exports.stem_file(job, STEMS[job.stems], lambda: client is None or not client.has_hung_up())
+        try:
+            return exports.stem_file(job, STEMS[job.stems], lambda: client is None or not client.has_hung_up())
+        except Interrupted as error:
+            raise NotReady(str(error)) from None  # which nobody reads
 
     return _sent(job, STEM_FILE_TYPE, STEM_FILE_NAME, make)
 
 
 def _sent(job: Job, media_type: str, what: str, make: Callable[[], Export]) -> Response:
     response = Response(mimetype=media_type)
+    response.automatically_set_content_length = False  # nobody knows it before the end, and a HEAD least of all
     if request.method == "GET":
         with files_of(job):
             made = make()
