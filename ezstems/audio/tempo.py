@@ -129,7 +129,7 @@ def _refined(onsets: np.ndarray, frames: np.ndarray) -> np.ndarray:
         rest = np.abs(times - line)
         line = _line(numbers, times, weights * (rest < max(3 * np.median(rest), 0.5)))
     rest = times - line
-    loud = weights > np.median(weights)
+    loud = weights > min(np.median(weights), 0.9 * weights.max())  # a machine's are all alike
     if np.quantile(np.abs(rest[loud]), 0.8) < _STEADY_SECONDS * FRAMES_PER_SECOND:
         return line
     return line + _smoothed(rest, weights)

@@ -17,7 +17,8 @@ export function buttonText(count) {
 
 /** Return why a file would be refused, in words, or null. */
 export function whyNot({ name, size }, { maxBytes, extensions }) {
-  const extension = /\.([^.]+)$/.exec(name)?.[1].toLowerCase();
+  const visible = name.replace(/[^\P{C}\u200c\u200d]/gu, "").trim();
+  const extension = /.\.([^.]+)$/u.exec(visible)?.[1].toLowerCase();
   if (!extensions.includes(extension)) {
     const known = extensions.map((each) => `.${each}`);
     return `Its name must end in ${known.slice(0, -1).join(", ")} or ${known.at(-1)}.`;

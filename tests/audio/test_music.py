@@ -120,6 +120,16 @@ def test_what_is_too_short_has_no_tempo(samples: int) -> None:
     assert listen(made_song("rock", beats_of(110.0, SECONDS), SECONDS, 2, "major")[:samples]).tempo is None
 
 
+@pytest.mark.parametrize(("period", "silent_seconds"), [(43, 0), (43, 180), (22, 0), (64, 60)])
+def test_beats_that_are_all_alike(period: int, silent_seconds: int) -> None:
+    envelope = np.zeros(round(60 * FRAMES_PER_SECOND), np.float32)
+    envelope[20::period] = 1.0
+    found = tempo_of(np.concatenate([envelope, np.zeros(round(silent_seconds * FRAMES_PER_SECOND), np.float32)]))
+    assert found is not None
+    ratio = found.bpm * period / (60 * FRAMES_PER_SECOND)
+    assert min(abs(ratio - octave) for octave in (0.5, 1, 2)) < 1e-3 and np.ptp(np.diff(found.beats)) < 1e-6
+
+
 def test_what_fails_costs_no_song(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(music, "tempo_of", lambda envelope: 1 / 0)
     assert Listener().music() == UNHEARD

@@ -68,6 +68,7 @@ def test_beats_are_guessed_corrected_and_clicked(server: Server, open_page: Call
 
     # Twice the tempo, then one's own, and a key; all of it is there on the next visit, and can be taken back.
     mixer.part("bpm-double").click()
+    expect(page.locator("[data-announce]")).to_have_text("191.6 BPM")
     expect(mixer.part("bpm")).to_have_value("191.6")
     mixer.part("bpm").fill("96")
     mixer.part("bpm").press("Enter")

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bars, Beats, correctionsOf, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
+import { bars, Beats, correctionsOf, guessOf, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
 import { tapped } from "../../ezstems/static/mixer/taps.js";
 import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
 
@@ -101,12 +101,38 @@ test("numbers and seconds are each other's inverse, between beats and beyond the
   near(swaying.secondOf(swaying.nearest(1.29)), 1.1);
 });
 
+const taps = (seconds, change = () => 0) => seconds.map((second, i) => ({ ms: 7e5 + 1000 * second, second: second + change(i) }));
+
 test("taps make a line, from the third on", () => {
-  assert.equal(tapped([1, 1.5]), null);
-  const { bpm, one } = tapped([1.02, 1.48, 2.01, 2.49, 3]);
+  assert.equal(tapped(taps([1, 1.5])), null);
+  const { bpm, one } = tapped(taps([1.02, 1.48, 2.01, 2.49, 3]));
   assert.ok(Math.abs(bpm - 120) < 1.5 && Math.abs(one - 1) < 0.02, `${bpm} ${one}`);
-  assert.equal(tapped([1, 1, 1]), null);
-  assert.equal(tapped([5, 3, 4]), null, "backwards, by a loop's jump");
+  assert.equal(tapped(taps([1, 1, 1])), null);
+});
+
+test("taps go on over a loop's jumps, at whatever tempo it plays", () => {
+  const times = Array.from({ length: 20 }, (_, i) => i / 2);
+  const { bpm, one } = tapped(taps(times, (i) => 10 - 2 * Math.floor(i / 4))); // round after round of four beats
+  near(bpm, 120);
+  near((one * 2) % 1, 0);
+  const moved = tapped(taps(times, (i) => (i < 15 ? 3 : 40.1)));
+  near(moved.bpm, 120);
+  near((moved.one * 2) % 1, 0.2, "the last taps say where the beats are");
+  const slow = tapped(times.map((time) => ({ ms: 1000 * time, second: 5.25 + 0.8 * time })), 0.8);
+  near(slow.bpm, 150);
+  near(slow.one, 5.25);
+});
+
+test("what no guess can be is none", () => {
+  const none = { tempo: null, key: null };
+  const bpm = 120;
+  for (const beats of ["abc", null, [], [1], [3, 2, 1], [1, 1, 1], [1, 1 + 1e-9], [null, null], ["1", "2"], [1, NaN]]) {
+    assert.deepEqual(guessOf({ tempo: { bpm, beats } }), none, String(beats));
+  }
+  for (const bpm of [null, "120", 0, 1e9, NaN]) assert.deepEqual(guessOf({ tempo: { bpm, beats: [1, 2] } }), none);
+  for (const broken of [undefined, null, 7, {}, { tempo: 5, key: "x" }, { key: { name: 7 } }]) assert.deepEqual(guessOf(broken), none);
+  assert.deepEqual(guessOf({ tempo: GUESS, key: { name: "E♭ minor" } }), { tempo: GUESS, key: { name: "E♭ minor" } });
+  assert.deepEqual(guessOf({ tempo: null, key: { name: "C major" } }).key, { name: "C major" });
 });
 
 test("what no correction can be is none", () => {

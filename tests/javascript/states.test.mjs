@@ -94,8 +94,8 @@ test("a screen reader hears of a quarter, not of each percent", () => {
 test("files are checked by the server's limits", () => {
   const limits = { maxBytes: 30 * 1024 ** 2, extensions: ["mp3", "wav", "m4a"] };
   const check = (name, size) => whyNot({ name, size }, limits);
-  for (const name of ["a.mp3", "a.b.WAV", "ü ?.m4A"]) assert.equal(check(name, 30 * 1024 ** 2), null);
-  for (const name of ["a.ogg", "mp3", "a.mp3.zip", "a."]) {
+  for (const name of ["a.mp3", "a.b.WAV", "ü ?.m4A", " a.mp3 ", "a.m\u200ep3", "..mp3"]) assert.equal(check(name, 30 * 1024 ** 2), null);
+  for (const name of ["a.ogg", "mp3", "a.mp3.zip", "a.", ".mp3", " .mp3"]) {
     assert.equal(check(name, 1), "Its name must end in .mp3, .wav or .m4a.");
   }
   assert.equal(check("a.mp3", 0), "It is empty.");

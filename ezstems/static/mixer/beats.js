@@ -10,6 +10,7 @@ export const KEYS = ["major", "minor"].flatMap((mode) => NAMES.map((name) => `${
 const FACTORS = [0.25, 0.5, 1, 2, 4];
 const LEAD_BEATS = Math.max(...BEATS_OF_BARS) + 1;
 const [MAX_SHIFT_SECONDS, MAX_SECONDS] = [60, 1e6];
+const LEAST_STEP_SECONDS = 0.05;
 const NEAR_BEATS = 0.25; // a beat so near is the one that is meant
 
 /** No correction: `factor` is of the guessed tempo, `shift` in seconds, `one` a second where a bar begins. */
@@ -26,6 +27,15 @@ export function correctionsOf(value) {
     perBar: BEATS_OF_BARS.includes(perBar) ? perBar : UNCORRECTED.perBar,
     key: KEYS.includes(key) ? key : null,
   };
+}
+
+/** Return the server's guess as far as it is one: `tempo` and `key`, each null where it isn't. */
+export function guessOf(value) {
+  const { tempo, key } = Object(value);
+  const { bpm, beats } = Object(tempo);
+  const follows = (beat, i) => isWithin(beat, MAX_SECONDS) && (i === 0 || beat >= beats[i - 1] + LEAST_STEP_SECONDS);
+  const isTempo = isBpm(bpm) && Array.isArray(beats) && beats.length > 1 && beats.every(follows);
+  return { tempo: isTempo ? tempo : null, key: KEYS.includes(key?.name) ? key : null };
 }
 
 function isWithin(value, bound) {
@@ -53,7 +63,7 @@ export class Beats {
 
   /** `guess` is the server's: `bpm` and `beats`; null where it found none. */
   constructor(lengthSeconds, guess = null, corrections = UNCORRECTED) {
-    this.#guess = guess?.beats?.length > 1 ? guess : null;
+    this.#guess = guess;
     this.#lengthSeconds = lengthSeconds;
     this.corrections = corrections;
     const { bpm, one, shift } = corrections;

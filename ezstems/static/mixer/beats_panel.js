@@ -1,12 +1,14 @@
 // The controls of beats, click and count-in: the server's guess, and what somebody makes of it.
 
 import { announce } from "../page.js";
-import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, isBpm, KEYS, SLOWEST_BPM, UNCORRECTED } from "./beats.js";
+import { Beats, BEATS_OF_BARS, correctionsOf, FASTEST_BPM, guessOf, isBpm, KEYS, SLOWEST_BPM, UNCORRECTED } from "./beats.js";
 import { recall, remember } from "./memory.js";
 import { tapped } from "./taps.js";
 import { RATE_HZ } from "./time.js";
 
 const TAP_PATIENCE_MS = 2500; // a tap after that begins anew
+const BOUNDS = `A tempo is ${SLOWEST_BPM} to ${FASTEST_BPM} BPM`;
+const UNKNOWN = "The song's tempo isn't known yet: set or tap it first";
 const SWITCHES = { click: "isOn", "count-in": "countsIn", snap: "snaps" };
 
 export class BeatsPanel {
@@ -14,18 +16,20 @@ export class BeatsPanel {
   #click;
   #transport;
   #length;
+  #rate;
   #changed;
   #snapping;
   #guess = { tempo: null, key: null };
-  #taps = []; // {ms, second}
+  #taps = []; // {ms, second, isPlaying}
   beats;
   snaps = false;
   volume = 0.5;
 
-  /** `changed` is called after every change but the volume's, `snapping` when loops are to be on beats from now on. */
-  constructor(root, { click, transport, length, changed, snapping }) {
+  /** `rate` returns how fast the song plays; `changed` is called after every change but the volume's, `snapping` when loops are to be on beats from now on. */
+  constructor(root, { click, transport, length, rate, changed, snapping }) {
     this.#root = root;
     this.#length = length;
+    this.#rate = rate;
     this.#snapping = snapping;
     this.#click = click;
     this.#transport = transport;
@@ -53,8 +57,8 @@ export class BeatsPanel {
 
   #listen() {
     this.#part("bpm").addEventListener("change", ({ target }) => this.#setBpm(target));
-    this.#part("bpm-half").addEventListener("click", () => this.#set(this.beats.scaled(0.5)));
-    this.#part("bpm-double").addEventListener("click", () => this.#set(this.beats.scaled(2)));
+    this.#part("bpm-half").addEventListener("click", () => announce(this.#scale(0.5)));
+    this.#part("bpm-double").addEventListener("click", () => announce(this.#scale(2)));
     this.#part("tap").addEventListener("click", () => this.act("tap"));
     this.#part("beat-one").addEventListener("click", () => announce(this.act("beat-one")));
     this.#part("bar-beats").addEventListener("change", ({ target }) => this.#correct({ perBar: Number(target.value) }));
@@ -72,9 +76,9 @@ export class BeatsPanel {
     });
   }
 
-  /** Take the server's guess, `tempo` and `key`, each null where it has none. */
-  guess({ tempo = null, key = null }) {
-    this.#guess = { tempo, key };
+  /** Take the server's guess, `tempo` and `key`, if it has any. */
+  guess(found) {
+    this.#guess = guessOf(found);
     this.#take(this.beats.corrections);
     this.#changed();
   }
@@ -87,7 +91,7 @@ export class BeatsPanel {
     if (isOn && !this.beats.isKnown) {
       this.#part("beats").open = true; // it says so, too
       this.#part("beats-note").scrollIntoView({ block: "nearest" });
-      return "The song's tempo isn't known yet: set or tap it first";
+      return UNKNOWN;
     }
     if (name === "beat-one") {
       this.#set(this.beats.beginAt(this.#transport.position / RATE_HZ));
@@ -108,17 +112,25 @@ export class BeatsPanel {
   #setBpm(field) {
     const bpm = field.valueAsNumber;
     if (isBpm(bpm)) this.#correct({ bpm });
-    else announce(`A tempo is ${SLOWEST_BPM} to ${FASTEST_BPM} BPM`);
+    else announce(BOUNDS);
     this.#show(); // what it is, where that wasn't one
+  }
+
+  #scale(factor) {
+    if (!this.beats.isKnown) return UNKNOWN;
+    const before = this.beats.bpm;
+    this.#set(this.beats.scaled(factor));
+    return this.beats.bpm === before ? BOUNDS : `${Math.round(10 * this.beats.bpm) / 10} BPM`;
   }
 
   #tap() {
     const ms = performance.now();
-    if (ms - this.#taps.at(-1)?.ms > TAP_PATIENCE_MS) this.#taps = [];
-    this.#taps.push({ ms, second: this.#transport.position / RATE_HZ });
+    const { isPlaying, position } = this.#transport;
+    const last = this.#taps.at(-1);
+    if (last && (ms - last.ms > TAP_PATIENCE_MS || isPlaying !== last.isPlaying)) this.#taps = [];
+    this.#taps.push({ ms, second: position / RATE_HZ, isPlaying });
     // While it plays, the taps say where its beats are, too, whatever tempo it is played at.
-    const { isPlaying } = this.#transport;
-    const line = tapped(this.#taps.map(({ ms, second }) => (isPlaying ? second : ms / 1000)));
+    const line = tapped(this.#taps, isPlaying ? this.#rate() : 1);
     if (!line) return "Tap on";
     const rounded = Math.round(10 * line.bpm) / 10;
     this.#correct({ bpm: rounded, shift: 0, ...(isPlaying ? { one: line.one } : {}) });

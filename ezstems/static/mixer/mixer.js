@@ -89,6 +89,7 @@ export class Mixer {
       click: this.#click,
       transport: this.#transport,
       length: this.#length,
+      rate: () => this.#tempo.value.tempo,
       changed: () => this.#beatsChanged(),
       snapping: () => this.#loop.isOn && this.#mark(this.#loop.region.start, this.#loop.region.end, true),
     });

@@ -2,13 +2,26 @@
 
 import { isBpm } from "./beats.js";
 
-/** Return the line through the seconds at which somebody tapped: `bpm`, and `one`, the second of a beat; or null. */
-export function tapped(seconds) {
-  if (seconds.length < 3) return null;
-  const middle = (seconds.length - 1) / 2;
-  const mean = seconds.reduce((sum, second) => sum + second, 0) / seconds.length;
-  const spread = seconds.reduce((sum, _, i) => sum + (i - middle) ** 2, 0);
-  const step = seconds.reduce((sum, second, i) => sum + (i - middle) * (second - mean), 0) / spread;
+const JUMP_SECONDS = 0.2; // by which a song that plays gets out of step with the clock: it was sought, or looped
+
+/**
+ * Return the line through taps, {ms, second}, of the clock and of the song: `bpm`, and `one`, a beat's second; or null.
+ * `rate` is how many of the song's seconds pass in one of the clock's. A loop's jump changes where beats are, as the last
+ * taps say, and not how fast they come.
+ */
+export function tapped(taps, rate = 1) {
+  if (taps.length < 3) return null;
+  const times = taps.map(({ ms }) => (ms / 1000) * rate);
+  const middle = (times.length - 1) / 2;
+  const spread = times.reduce((sum, _, i) => sum + (i - middle) ** 2, 0);
+  const step = times.reduce((sum, time, i) => sum + (i - middle) * (time - mean(times)), 0) / spread;
   const bpm = 60 / step;
-  return isBpm(bpm) ? { bpm, one: mean - middle * step } : null;
+  if (!isBpm(bpm)) return null;
+  const ahead = taps.map(({ second }, i) => second - times[i]);
+  const since = ahead.filter((each) => Math.abs(each - ahead.at(-1)) < JUMP_SECONDS);
+  return { bpm, one: mean(times) - middle * step + mean(since) };
+}
+
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
