@@ -17,6 +17,7 @@ test("every key of the help", () => {
   for (const [key, command] of [["m", "mute"], ["S", "solo"], ["l", "loop"], ["i", "loopIn"], ["O", "loopOut"]]) {
     assert.deepEqual(press(key), { do: command });
   }
+  for (const [key, zoom] of [["+", "in"], ["=", "in"], ["-", "out"], ["z", "whole"]]) assert.deepEqual(press(key), { do: "zoom", zoom });
   for (const [key, by] of [["[", { percent: -5 }], ["]", { percent: 5 }], [",", { semitones: -1 }], [".", { semitones: 1 }]]) {
     assert.deepEqual(press(key), { do: "stretch", by });
   }

@@ -9,8 +9,7 @@ import { gainsOf } from "../../ezstems/static/mixer/gains.js";
 import { Graph } from "../../ezstems/static/mixer/graph.js";
 import { meterOf } from "../../ezstems/static/mixer/lane.js";
 import { BlobSource } from "../../ezstems/static/mixer/pcm.js";
-import { columnsOf, decodePeaks } from "../../ezstems/static/mixer/peaks.js";
-import { stepOf } from "../../ezstems/static/mixer/ruler.js";
+import { barStepOf, stepOf } from "../../ezstems/static/mixer/ruler.js";
 import { GRAIN_FRAMES, windowed } from "../../ezstems/static/mixer/scrub.js";
 
 const lane = (changes) => ({ muted: false, solo: false, volume: 100, ...changes });
@@ -67,18 +66,13 @@ test("a Blob is read by frames", async () => {
   assert.deepEqual([...(await source.read(2, 4))], [4, 5, 6, 7]);
 });
 
-test("peaks: a byte each, the loudest of a column, a flat line without any", () => {
-  const peaks = decodePeaks(btoa(String.fromCharCode(0, 51, 255, 102)));
-  assert.deepEqual([...peaks], [0, 51, 255, 102]);
-  const rounded = (columns) => [...columnsOf(peaks, columns)].map((value) => Number(value.toFixed(2)));
-  assert.deepEqual(rounded(2), [0.2, 1]);
-  assert.deepEqual(rounded(3), [0, 0.2, 1]);
-  assert.deepEqual(rounded(8), [0, 0, 0.2, 0.2, 1, 1, 0.4, 0.4]);
-  assert.deepEqual([...columnsOf(new Uint8Array(), 3)], [0, 0, 0]);
+test("the ruler's labels don't touch", () => {
+  assert.deepEqual([[1, 840], [1, 340], [3, 300]].map((of) => stepOf(...of)), [0.1, 0.2, 1]);
+  assert.deepEqual([[20, 900], [20, 300], [180, 900], [600, 300], [7200, 300], [36_000, 300]].map((of) => stepOf(...of)), [2, 5, 15, 300, 1800, 10_800]);
 });
 
-test("the ruler's labels don't touch", () => {
-  assert.deepEqual([[20, 900], [20, 300], [180, 900], [600, 300], [7200, 300], [36_000, 300]].map((of) => stepOf(...of)), [2, 5, 15, 300, 1800, 10_800]);
+test("bars are drawn, and numbered, as far as there is room", () => {
+  assert.deepEqual([200, 40, 36, 35, 9, 4, 0.5].map((pixels) => barStepOf(pixels, 36)), [1, 1, 1, 2, 4, 16, 128]);
 });
 
 test("grains that overlap by half add up to the song", () => {

@@ -1,13 +1,16 @@
-"""The container's files: they name what is there, and give away nothing. `tests/container.sh` builds and runs it."""
+"""The container's files: they name what is there, and give away nothing. `container.py` builds and runs it."""
 
 import ast
 import json
+import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, requires
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -119,6 +122,22 @@ def test_what_it_copies_is_in_the_repository(service: dict[str, Any]) -> None:
                 assert tracked.stdout, source
 
 
+def test_no_file_of_an_operator_comes_into_a_layer() -> None:
+    """The last rule that matches a path decides, and a folder's rule is its content's."""
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+
+    def sent(path: str) -> bool:
+        parents = [str(PurePath(path)), *map(str, PurePath(path).parents)]
+        matching = [rule for rule in rules if any(fnmatch(one, rule.lstrip("!")) for one in parents if one != ".")]
+        return matching[-1].startswith("!")
+
+    copied = [word for line in arguments("COPY") if not line.startswith("--from=") for word in line.split()[:-1]]
+    assert {"ezstems", "requirements.txt", "ezstems/deploy/cluster.txt"} <= set(copied)
+    assert all(sent(name) for name in (*copied, "ezstems/cli.py", "ezstems/builtin/MODEL.md"))
+    for name in ("ezstems/deploy/cluster.env", "ezstems/deploy/mine.yaml", "instance/secret_key", ".git/config"):
+        assert not sent(name), name
+
+
 def test_the_health_check_tells_a_server_that_takes_work(service: dict[str, Any], instance: Path) -> None:
     kind, *check = service["healthcheck"]["test"]
     (told,) = arguments("HEALTHCHECK")
@@ -162,10 +181,10 @@ def test_nothing_that_it_installs_needs_what_it_leaves_out() -> None:
 
 def test_a_cluster_is_two_boxes_of_a_kind_behind_the_shipped_site() -> None:
     assert set(SERVICES) - set(CLUSTER) == {"server"}
-    assert set(CLUSTER) == {"web", "worker", "nginx", "postgres", "redis", "store"}
+    assert set(CLUSTER) == {"web", "worker", "nginx", "postgres", "redis", "store", "bucket"}
     for name in ("web", "worker"):
         assert CLUSTER[name]["deploy"] == {"replicas": 2} and "ports" not in CLUSTER[name]
-        assert set(CLUSTER[name]["depends_on"]) == {"postgres", "redis", "store"}
+        assert set(CLUSTER[name]["depends_on"]) == {"postgres", "redis", "bucket"}
     # One address is reached, from this machine alone, and by it everything that the shipped site lets through.
     assert [service["ports"] for service in CLUSTER.values() if "ports" in service] == [["127.0.0.1:8080:80"]]
     (shell,) = [word for word in CLUSTER["nginx"]["command"] if "sed" in word]
@@ -196,8 +215,32 @@ def test_what_a_cluster_starts_is_what_the_tests_start(
         program, *words = CLUSTER[name]["command"]
         assert Path(backend.arguments()[0]).name == program
         assert set(words) <= {*backend.arguments()}, name
+    # What the database's image starts while it makes the database listens at a socket alone.
+    assert CLUSTER["postgres"]["healthcheck"]["test"][1:3] == ["pg_isready", "-h"]
+    # The store's image asks for the contrary, by a word before ours.
+    assert "-master.volumePreallocate=false" in CLUSTER["store"]["command"]
     tried = {word.partition("=")[0] for word in object_store.arguments()}
     assert {word.partition("=")[0] for word in CLUSTER["store"]["command"]} <= tried
+
+
+def test_a_clusters_store_has_a_bucket_before_a_box_starts(object_store: ObjectStore) -> None:
+    """A box asks for the bucket before it puts anything; SeaweedFS makes one for an object alone."""
+    bucket, name = CLUSTER["bucket"], CLUSTER["web"]["environment"]["EZSTEMS_STORAGE_URL"].removeprefix("s3://")
+    assert CLUSTER["web"]["depends_on"]["bucket"] == {"condition": "service_completed_successfully"}
+    assert bucket["depends_on"] == {"store": {"condition": "service_healthy"}} and bucket["restart"] == "no"
+    *shell, script = bucket["entrypoint"]
+    store = f"{object_store.address}:{object_store.ports[1]}.{object_store.ports[4]}"
+    other = f"test-{secrets.token_hex(6)}"
+    assert "-master=store:9333 " in script and f"create -name {name}'" in script
+    script = script.replace("store:9333", store).replace(name, other)
+    path = f"{Path(object_store.arguments()[0]).parent}:{os.environ['PATH']}"
+    # The second time it is there already.
+    for said in (f"created bucket {other}", f"bucket {other} already exists"):
+        command, environ = [*shell, script], os.environ | {"PATH": path}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and said in done.stderr, done.stderr
+    command = [*shell, script.replace(other, "No_Bucket")]
+    assert subprocess.run(command, env=environ, capture_output=True, timeout=60).returncode != 0
 
 
 def test_every_setting_of_a_cluster_makes_a_whole_one() -> None:

@@ -25,11 +25,12 @@ def tracked(*folders: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of what git keeps: a build leaves things behind."""
+    """Build the wheel from a copy of what git keeps, with an operator's secrets: a build leaves things behind."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in tracked():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
+    (source / "ezstems/deploy/cluster.env").write_text("POSTGRES_PASSWORD=secret\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-index"]
     command = [*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", str(target), str(source)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

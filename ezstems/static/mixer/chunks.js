@@ -29,6 +29,10 @@ export class Lru {
     if (this.#entries.size > this.#capacity) this.#entries.delete(this.#entries.keys().next().value);
   }
 
+  has(key) {
+    return this.#entries.has(key);
+  }
+
   delete(key) {
     this.#entries.delete(key);
   }
@@ -65,6 +69,14 @@ export class Chunks {
     const isOneChunk = end <= (number + 1) * CHUNK_FRAMES;
     if (isOneChunk && this.#rows.get(number)?.ready) return (await this.read([{ start, end }])).map(([pcm]) => pcm);
     return readAll(this.#sources, start, end);
+  }
+
+  /** Return a chunk of the first stems to look at: as it is kept for playing, or on its way; else it isn't kept. */
+  async readAside(number, count, signal) {
+    const kept = await this.#rows.get(number)?.stems.catch(() => null); // somebody jumped elsewhere
+    if (kept) return kept.slice(0, count);
+    const start = number * CHUNK_FRAMES;
+    return readAll(this.#sources.slice(0, count), start, Math.min(this.#length, start + CHUNK_FRAMES), signal);
   }
 
   /** Stop fetching, but for the chunk that holds a frame: somebody jumped there. */

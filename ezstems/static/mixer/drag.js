@@ -6,6 +6,7 @@ export class Drag {
   #seek;
   #play;
   #wasPlaying = null; // null while nothing is dragged
+  #from = 0; // where the song was before
 
   /** `seek` goes to a frame and shows it, `play` plays on. */
   constructor({ transport, scrubber, seek, play }) {
@@ -19,10 +20,16 @@ export class Drag {
   move(frame) {
     if (this.#wasPlaying === null) {
       this.#wasPlaying = this.#transport.isPlaying;
+      this.#from = this.#transport.position;
       this.#transport.pause();
     }
     this.#seek(frame);
     this.#scrubber.move(frame);
+  }
+
+  /** End a drag where it began. */
+  cancel() {
+    this.drop(this.#from);
   }
 
   /** End a drag, or a click, at a frame. */

@@ -5,6 +5,7 @@ const SMALL_STEP_SECONDS = 1;
 const LETTERS = { m: "mute", s: "solo", l: "loop", i: "loopIn", o: "loopOut", b: "original" };
 const STRETCHES = { "[": { percent: -5 }, "]": { percent: 5 }, ",": { semitones: -1 }, ".": { semitones: 1 } };
 const BEATS = { c: "click", n: "count-in", t: "tap", d: "beat-one", g: "snap" };
+const ZOOMS = { "+": "in", "=": "in", "-": "out", z: "whole" };
 const PRESETS = { k: "karaoke", a: "a cappella", p: "practise", 0: "everything" };
 
 /** Return what a key event asks for, or null; `place` says what has the focus: text, range, control or page. */
@@ -18,6 +19,8 @@ export function commandOf({ key, shiftKey, ctrlKey, altKey, metaKey, repeat }, p
   if (preset) return repeat ? null : { do: "preset", preset };
   const beats = BEATS[key.toLowerCase()];
   if (beats) return repeat ? null : { do: "beats", beats };
+  const zoom = ZOOMS[key.toLowerCase()];
+  if (zoom) return { do: "zoom", zoom };
   if (Object.hasOwn(STRETCHES, key)) return { do: "stretch", by: STRETCHES[key] };
   // A button keeps its space bar.
   if (key === " ") return repeat || place === "control" ? null : { do: "toggle" };

@@ -1,6 +1,6 @@
 // The loop's controls: its two ends, whether it is on, and what that means for a song that is playing.
 
-import { loopOf } from "./plan.js";
+import { loopOf, MIN_LOOP_FRAMES } from "./plan.js";
 import { preciseText, RATE_HZ } from "./time.js";
 
 export class Loop {
@@ -9,6 +9,7 @@ export class Loop {
   #changed;
   #region = null;
   #isOn = false;
+  #before = null; // while one is being drawn: {region, isOn}
 
   /** `changed` is called after every change. */
   constructor(transport, length, changed) {
@@ -31,8 +32,33 @@ export class Loop {
   mark(one, other, isDone) {
     const region = loopOf(one * this.#length, other * this.#length, this.#length);
     if (!region) return;
-    this.#region = region;
-    this.#isOn = true;
+    this.#draw(region, true, isDone);
+  }
+
+  /** Move its `start` or its `end` to a frame, as near to the other as it may come; it stays on or off. */
+  move(edge, frame, isDone) {
+    const { least, most } = this.boundsOf(edge);
+    const bounded = Math.round(Math.max(least, Math.min(most, frame)));
+    this.#draw({ ...this.#region, [edge]: bounded }, this.#isOn, isDone);
+  }
+
+  /** Return the first and the last frame at which its `start` or its `end` may be. */
+  boundsOf(edge) {
+    const { start, end } = this.#region;
+    return edge === "start" ? { least: 0, most: end - MIN_LOOP_FRAMES } : { least: start + MIN_LOOP_FRAMES, most: this.#length };
+  }
+
+  /** Leave it as it was before it began to be drawn. */
+  cancel() {
+    if (!this.#before) return;
+    [this.#region, this.#isOn] = [this.#before.region, this.#before.isOn];
+    this.#before = null;
+    this.#changed();
+  }
+
+  #draw(region, isOn, isDone) {
+    this.#before = isDone ? null : (this.#before ?? { region: this.#region, isOn: this.#isOn });
+    [this.#region, this.#isOn] = [region, isOn];
     if (isDone) this.#apply();
     else this.#changed();
   }
@@ -71,7 +97,12 @@ export class Loop {
     return this.#isOn && this.#region !== null;
   }
 
-  /** The ends as fractions of the song, for the waveforms. */
+  /** The ends in frames, and whether it is on; null without any. */
+  get region() {
+    return this.#region && { ...this.#region, isOn: this.#isOn };
+  }
+
+  /** The ends as fractions of the song, to be kept. */
   get fractions() {
     if (!this.#region) return null;
     return { start: this.#region.start / this.#length, end: this.#region.end / this.#length, isOn: this.#isOn };

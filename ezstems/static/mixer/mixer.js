@@ -4,7 +4,9 @@ import { announce, showProblem } from "../page.js";
 import { BeatsPanel } from "./beats_panel.js";
 import { Chunks } from "./chunks.js";
 import { Click, clicked } from "./click.js";
+import { CloseUp } from "./close_up.js";
 import { Drag } from "./drag.js";
+import { Edges } from "./edges.js";
 import { listenToExports } from "./export.js";
 import { gainsOf } from "./gains.js";
 import { Graph } from "./graph.js";
@@ -23,15 +25,20 @@ import { Tempo } from "./tempo.js";
 import { RATE_HZ } from "./time.js";
 import { Transport } from "./transport.js";
 import { View } from "./view.js";
+import { Zoom } from "./zoom.js";
 
 export class Mixer {
   #root;
   #lanes;
+  #ruler;
   #length;
   #transport;
   #loop;
   #graph;
   #view;
+  #zoom;
+  #closeUp;
+  #edges;
   #presets;
   #original; // null where there is none
   #media;
@@ -45,6 +52,7 @@ export class Mixer {
   constructor(root, { lanes, ruler, sources, original, music }) {
     this.#root = root;
     this.#lanes = lanes;
+    this.#ruler = ruler;
     this.#length = Math.max(...sources.map((source) => source.frames));
     this.#original = original && new Original(lanes.length);
     const heard = original ? [...sources, original] : sources;
@@ -62,8 +70,12 @@ export class Mixer {
       play: () => this.#play(),
     });
     this.#loop = new Loop(this.#transport, this.#length, () => this.#loopChanged());
-    this.#view = new View(root, { lanes, ruler, transport: this.#transport, loop: this.#loop, length: this.#length });
-    ruler.setLength(this.#length / RATE_HZ);
+    const parts = { transport: this.#transport, loop: this.#loop, length: this.#length };
+    this.#zoom = new Zoom(root, { ...parts, changed: () => this.#sightChanged() });
+    this.#view = new View(root, { lanes, ruler, zoom: this.#zoom, ...parts });
+    this.#edges = new Edges(root, { ...parts, zoom: this.#zoom, snap: (frame) => this.snap(frame) });
+    const readChunk = (number, signal) => chunks.readAside(number, lanes.length, signal);
+    this.#closeUp = new CloseUp(lanes.map((lane) => lane.wave), { read: readChunk, ready: music });
     this.#presets = new Presets(this.#part("preset"), lanes);
     this.#media = new Media({
       name: root.dataset.name,
@@ -79,7 +91,7 @@ export class Mixer {
       length: this.#length,
       rate: () => this.#tempo.value.tempo,
       changed: () => this.#beatsChanged(),
-      snapping: () => this.#loop.isOn && this.#mark(this.#loop.fractions.start, this.#loop.fractions.end, true),
+      snapping: () => this.#loop.isOn && this.#mark(this.#loop.region.start, this.#loop.region.end, true),
     });
     music.then((found) => this.#beats.guess(found));
     restore(root.dataset.song, lanes, this.#loop, this.#transport);
@@ -89,6 +101,7 @@ export class Mixer {
     window.addEventListener("pagehide", () => {
       this.#transport.pause();
       chunks.abandon();
+      this.#closeUp.close();
       this.#graph.close();
       this.#media.close();
     });
@@ -115,11 +128,19 @@ export class Mixer {
   #beatsChanged() {
     this.#transport.renew();
     this.#setGains();
+    this.#ruler.setBeats(this.#beats.beats);
   }
 
   #loopChanged() {
     this.#view.showLoop();
+    this.#edges.show();
     keepLoop(this.#root.dataset.song, this.#loop);
+  }
+
+  #sightChanged() {
+    this.#view.showWaves();
+    this.#edges.show();
+    this.#closeUp.show(this.#zoom.window);
   }
 
   #reset() {
@@ -153,16 +174,18 @@ export class Mixer {
   #listenToWave(canvas, isRuler) {
     listenToPointer(canvas, {
       isRuler,
-      scrub: (fraction) => this.#drag.move(fraction * this.#length),
-      drop: (fraction) => this.#drag.drop(fraction * this.#length),
-      cancel: () => this.#drag.drop(this.#transport.position),
+      frameAt: (fraction) => this.#zoom.frameAt(fraction),
+      scrub: (frame) => this.#drag.move(frame),
+      drop: (frame) => this.#drag.drop(frame),
+      cancel: () => this.#drag.cancel(),
       mark: (one, other, isDone) => this.#mark(one, other, isDone),
+      unmark: () => this.#loop.cancel(),
     });
   }
 
-  /** Make a loop of two fractions of the song, on beats where loops are. */
+  /** Make a loop from one frame to another, on beats where loops are. */
   #mark(one, other, isDone) {
-    const [start, end] = [one, other].map((fraction) => this.snap(fraction * this.#length) / this.#length);
+    const [start, end] = [one, other].map((frame) => this.snap(frame) / this.#length);
     this.#loop.mark(start, end, isDone);
   }
 
@@ -177,6 +200,7 @@ export class Mixer {
     for (const [name, command] of Object.entries(commands)) {
       this.#part(name).addEventListener("click", () => this.#act({ do: command }));
     }
+    for (const zoom of ["in", "out", "whole"]) this.#part(`zoom-${zoom}`).addEventListener("click", () => this.#act({ do: "zoom", zoom }));
     const seek = this.#part("seek");
     seek.addEventListener("change", () => this.#seek(Number(seek.value) * RATE_HZ));
     seek.addEventListener("keydown", (event) => {
@@ -211,6 +235,7 @@ export class Mixer {
       reset: () => announce(this.#reset()),
       stretch: () => announce(this.#tempo.step(command.by)),
       beats: () => announce(this.#beats.act(command.beats)),
+      zoom: () => announce(this.#zoom.act(command.zoom)),
       help: () => this.#part("help").showModal(),
     };
     acts[command.do]();
@@ -218,6 +243,7 @@ export class Mixer {
 
   #play(leadTo) {
     showProblem(null);
+    this.#zoom.reveal(this.#transport.position);
     this.#transport.play(leadTo);
   }
 
@@ -227,6 +253,7 @@ export class Mixer {
 
   #seek(frame) {
     this.#transport.seek(frame);
+    this.#zoom.reveal(this.#transport.position);
     this.#view.showPosition();
     this.#media.show();
   }

@@ -41,11 +41,11 @@ async function openExact(lanes, areWav) {
 
 /** Draw the lanes' waveforms; return tempo and key. Songs of before there were any keep a flat line, or are without. */
 export async function showPeaks(lanes, url) {
-  const { stems, ...music } = await (await request(url)).json();
+  const { stems, samples, samples_per_peak: frames, ...music } = await (await request(url)).json();
   for (const lane of lanes) {
     if (!stems[lane.stem]) continue;
     lane.peaks = decodePeaks(stems[lane.stem]);
-    lane.wave.setPeaks(lane.peaks);
+    lane.wave.setPeaks(lane.peaks, frames, samples);
   }
   return music;
 }

@@ -229,14 +229,12 @@ export class Transport {
   }
 
   #schedule({ pieces, frames, next }, buffers) {
-    const began = { frame: this.#output.frame, readMs: this.#now() };
+    const [beganFrame, beganMs] = [this.#output.frame, this.#now()];
     // Firefox's clock stands still until the page's turn is over.
-    const passed = () => Math.round(((this.#now() - began.readMs) / 1000) * RATE_HZ);
-    const frame = () => Math.max(this.#output.frame, began.frame + passed());
+    const frame = () => Math.max(this.#output.frame, beganFrame + Math.round(((this.#now() - beganMs) / 1000) * RATE_HZ));
     for (let lead = LEAD_FRAMES; ; lead *= 2) {
-      const { end } = this.#timeline;
-      const follows = end >= frame() + MARGIN_FRAMES;
-      const at = follows ? end : frame() + lead;
+      const follows = this.#timeline.end >= frame() + MARGIN_FRAMES;
+      const at = follows ? this.#timeline.end : frame() + lead;
       const handle = this.#output.start(buffers, at, () => this.tick());
       // If the clock has passed the block's begin by now, some stems began in time and others did not: once more.
       if (frame() < at) {

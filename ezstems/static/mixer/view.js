@@ -11,16 +11,18 @@ export class View {
   #ruler;
   #transport;
   #loop;
+  #zoom;
   #length;
   #isSliding = false; // that the slider is held
   #frame = 0;
 
-  constructor(root, { lanes, ruler, transport, loop, length }) {
+  constructor(root, { lanes, ruler, transport, loop, zoom, length }) {
     this.#root = root;
     this.#lanes = lanes;
     this.#ruler = ruler;
     this.#transport = transport;
     this.#loop = loop;
+    this.#zoom = zoom;
     this.#length = length;
     const seek = this.#part("seek");
     seek.max = length / RATE_HZ;
@@ -67,19 +69,26 @@ export class View {
     if (!this.#transport.isPlaying || document.activeElement !== seek) {
       seek.setAttribute("aria-valuetext", spokenTime(seconds, total));
     }
-    this.#showWaves();
+    this.#follow();
+    this.showWaves();
   }
 
-  #showWaves() {
-    const position = (this.#seconds * RATE_HZ) / this.#length;
-    const loop = this.#loop.fractions;
-    for (const wave of [this.#ruler, ...this.#lanes.map((lane) => lane.wave)]) wave.show({ position, loop });
+  #follow() {
+    if (this.#isSliding) this.#zoom.reveal(this.#seconds * RATE_HZ);
+    else if (this.#transport.isPlaying) this.#zoom.follow(this.#transport.position);
+  }
+
+  /** Draw what is in sight of the song: on the ruler and on every lane. */
+  showWaves(isAnimated = false) {
+    const view = { window: this.#zoom.window, position: this.#seconds * RATE_HZ, loop: this.#loop.region, isAnimated };
+    for (const wave of [this.#ruler, ...this.#lanes.map((lane) => lane.wave)]) wave.show(view);
   }
 
   /** Move the playheads with the screen, as long as it plays. */
   animate() {
     cancelAnimationFrame(this.#frame);
-    this.#showWaves();
+    this.#follow();
+    this.showWaves(true);
     if (this.#transport.isPlaying) this.#frame = requestAnimationFrame(() => this.animate());
   }
 

@@ -56,7 +56,7 @@ class ObjectStore(Backend):
         return [
             self._weed, "server", f"-dir={self.data}", f"-ip={self.address}", f"-ip.bind={self.address}",
             f"-master.port={master}", f"-master.port.grpc={grpc[0]}", "-master.telemetry=false",
-            "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=1024",
+            "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=1024", "-master.volumePreallocate=false",
             f"-volume.port={volume}", f"-volume.port.grpc={grpc[1]}", "-volume.max=20",
             "-volume.preStopSeconds=0",
             f"-filer.port={filer}", f"-filer.port.grpc={grpc[2]}", f"-filer.localSocket={self.folder / 'filer.sock'}",
