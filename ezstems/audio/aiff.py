@@ -8,8 +8,10 @@ MOST_CHUNKS = 64  # a name, comments, markers, an instrument: more of them are n
 _COMM_BYTES, _COMPRESSION_BYTES, _SSND_BYTES = 18, 4, 8
 _EXPONENT_OF_ONE, _MANTISSA_BITS = 16383, 63  # of the 80-bit number that a rate is
 _MOST_RATE_HZ = 1 << 20
-# By bits that count: what `sowt`, that is little-endian, holds. ffmpeg takes all of it for 16 bits.
-_LITTLE = {8: "s8", 24: "s24le", 32: "s32le"}
+# The headerless formats, by compression and a sample's bits: `sowt` is little-endian.
+_BIG = {8: "s8", 16: "s16be", 24: "s24be", 32: "s32be"}
+_LITTLE = {8: "s8", 16: "s16le", 24: "s24le", 32: "s32le"}
+_RAW = {b"": _BIG, b"NONE": _BIG, b"twos": _BIG, b"sowt": _LITTLE, b"fl32": {32: "f32be"}, b"FL32": {32: "f32be"}}
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,18 @@ class Form:
     channels: int
     bits: int  # of a sample in its container
     rate_hz: int
-    is_little_endian: bool
+    compression: bytes
     data_start: int
     data_end: int
+    is_unfinished: bool  # the length of the samples was never written: they go on to the file's end
 
     @property
     def raw_format(self) -> str | None:
         """Name the headerless format that the samples are to be read as; None where ffmpeg reads them right."""
         is_sane = 0 < self.channels <= 64 and 0 < self.rate_hz <= _MOST_RATE_HZ and self.data_end > self.data_start
-        return _LITTLE.get(self.bits) if self.is_little_endian and is_sane else None
+        # ffmpeg takes all little-endian samples for 16 bits, and reads none where there are said to be none.
+        is_misread = self.is_unfinished or (self.compression == b"sowt" and self.bits != 16)
+        return _RAW.get(self.compression, {}).get(self.bits) if is_misread and is_sane else None
 
 
 def _rate_hz(number: bytes) -> int:
@@ -39,7 +44,7 @@ def _rate_hz(number: bytes) -> int:
 
 def read(path: Path) -> Form | None:
     """Read the headers of an AIFF file; None where they are damaged, or lack the samples or their kind."""
-    common, sound = None, None
+    common, sound, is_unfinished = None, None, False
     with path.open("rb") as file:
         file.seek(12)
         for _ in range(MOST_CHUNKS):
@@ -51,12 +56,16 @@ def read(path: Path) -> Form | None:
             body = file.read(min(size_bytes, _COMM_BYTES + _COMPRESSION_BYTES))
             if name == b"COMM" and len(body) >= _COMM_BYTES:
                 common = body
-            elif name == b"SSND" and len(body) >= _SSND_BYTES:
-                offset = struct.unpack_from(">I", body)[0]
-                sound = position + _SSND_BYTES + offset, position + size_bytes
+            elif name == b"SSND":
+                sound = position + _SSND_BYTES + int.from_bytes(body[:4], "big"), position + size_bytes
+                is_unfinished = not size_bytes
             file.seek(position + size_bytes + size_bytes % 2)
     if common is None or sound is None:
         return None
+    data_start, data_end = sound
+    if is_unfinished:
+        data_end = path.stat().st_size
     channels, _, bits, rate = struct.unpack_from(">HIH10s", common)
     compression = common[_COMM_BYTES:]
-    return Form(channels, -(-bits // 8) * 8, _rate_hz(rate), compression == b"sowt", *sound)
+    bits = -(-bits // 8) * 8
+    return Form(channels, bits, _rate_hz(rate), compression, data_start, data_end, is_unfinished)

@@ -137,6 +137,28 @@ def test_little_endian_aiff_of_every_width(bits: int, channels: int, tmp_path: P
         assert np.abs(results[0] - wanted).max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "bits"),
+    [
+        ("u.aiff", "pcm_s16be", 16),
+        ("u24.aiff", "pcm_s24be", 24),
+        ("u.aifc", "pcm_s16le", 16),
+        ("float.aifc", "pcm_f32be", 24),
+    ],
+)
+def test_an_aiff_whose_length_was_never_written(name: str, codec: str, bits: int, source: Path) -> None:
+    path = convert(source, name, "-c:a", codec, "-f", "aiff")
+    content = bytearray(path.read_bytes())
+    for number in (4, content.index(b"COMM") + 10, content.index(b"SSND") + 4):  # of all bytes, frames, and their bytes
+        content[number : number + 4] = bytes(4)
+    path.write_bytes(content)
+    check(path, path.suffix)
+    refuse_longer(path, 1)
+    audio = decoded(path)
+    assert len(audio) == SAMPLES
+    assert np.abs(audio - song(SAMPLES)).max() < 2.0 ** (2 - bits)
+
+
 @pytest.mark.parametrize("name", ["flagged.flac", "flagged.mov", "float.mov", "flagged.aiff"])
 def test_one_channel_keeps_its_level_whatever_place_it_is_given(name: str, source: Path) -> None:
     codec = {"flagged.mov": ("-c:a", "pcm_s24le"), "float.mov": ("-c:a", "pcm_f32le")}.get(name, ())
