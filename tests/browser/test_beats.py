@@ -75,6 +75,7 @@ def test_beats_are_guessed_corrected_and_clicked(server: Server, open_page: Call
     mixer.part("bpm").fill("900")
     mixer.part("bpm").press("Enter")
     expect(mixer.part("bpm")).to_have_value("96")
+    expect(mixer.part("beats-note")).to_have_text("A tempo is 30 to 300 BPM.")
     mixer.part("song-key").select_option("A minor")
     mixer.part("click").click()
     mixer.part("count-in").click()

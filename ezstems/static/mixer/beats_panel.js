@@ -112,15 +112,21 @@ export class BeatsPanel {
   #setBpm(field) {
     const bpm = field.valueAsNumber;
     if (isBpm(bpm)) this.#correct({ bpm });
-    else announce(BOUNDS);
-    this.#show(); // what it is, where that wasn't one
+    else announce(this.#refuse());
+  }
+
+  /** Show what the tempo is, and what it can be; return that. */
+  #refuse() {
+    this.#show();
+    this.#part("beats-note").textContent = `${BOUNDS}.`;
+    return BOUNDS;
   }
 
   #scale(factor) {
     if (!this.beats.isKnown) return UNKNOWN;
     const before = this.beats.bpm;
     this.#set(this.beats.scaled(factor));
-    return this.beats.bpm === before ? BOUNDS : `${Math.round(10 * this.beats.bpm) / 10} BPM`;
+    return this.beats.bpm === before ? this.#refuse() : `${Math.round(10 * this.beats.bpm) / 10} BPM`;
   }
 
   #tap() {
