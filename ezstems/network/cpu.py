@@ -51,11 +51,12 @@ def lower_priority(task: int | None = None, niceness: int = NICENESS) -> None:
 
 def _schedule(child: int, policy: int) -> None:
     """Have the kernel schedule a child's threads by a policy: its first one's is what later ones begin with."""
-    with suppress(OSError):  # the child has ended, or a sandbox forbids it
-        os.sched_setscheduler(child, policy, os.sched_param(0))
-        for thread in Path(f"/proc/{child}/task").iterdir():
-            with suppress(ProcessLookupError):
-                os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
+    if sys.platform == "linux":
+        with suppress(OSError):  # the child has ended, or a sandbox forbids it
+            os.sched_setscheduler(child, policy, os.sched_param(0))
+            for thread in Path(f"/proc/{child}/task").iterdir():
+                with suppress(ProcessLookupError):
+                    os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
 
 
 def use_batch_scheduling(child: int) -> None:
