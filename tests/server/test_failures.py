@@ -20,3 +20,4 @@ def test_only_what_the_parser_refused_is_the_clients(req: Any, error: Exception,
         GunicornWorker.handle_error(GunicornWorker.__new__(GunicornWorker), req, ours, ("127.0.0.1", 1), error)
         head, _, body = theirs.recv(65536).decode().partition("\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ") and set(json.loads(body)) == {"error", "message"}
+    assert ("\r\nRetry-After: 10" in head) == (status == 500)

@@ -245,7 +245,7 @@ def test_the_peaks(app: Flask, get: Any, done: Any) -> None:
     job = done(stems="5")
     answer = get(job, "peaks")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
-    assert list(answer.json) == ["samples", "sample_rate", "samples_per_peak", "stems"]
+    assert list(answer.json) == ["samples", "sample_rate", "samples_per_peak", "stems", "tempo", "key"]
     assert (answer.json["samples"], answer.json["sample_rate"]) == (SAMPLES, 44_100)
     assert tuple(answer.json["stems"]) == STEMS[5]
     count = -(-SAMPLES // answer.json["samples_per_peak"])
