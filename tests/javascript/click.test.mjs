@@ -7,11 +7,10 @@ import { Beats, UNCORRECTED } from "../../ezstems/static/mixer/beats.js";
 import { Click, clicked, clicksOf } from "../../ezstems/static/mixer/click.js";
 import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
 import { Transport } from "../../ezstems/static/mixer/transport.js";
-import { Output } from "./output.mjs";
+import { Output, settle } from "./output.mjs";
 
 const LENGTH = 60 * RATE_HZ;
 const GUESS = { bpm: 97.3, beats: Array.from({ length: 90 }, (_, i) => 0.3 + (i * 60) / 97.3) };
-const settle = () => new Promise((resolve) => setTimeout(resolve));
 let output, click, transport;
 
 /** Keep every stem's samples as they were played: the song's frames of the first, the clicks of the last. */
@@ -35,13 +34,7 @@ class Card extends Output {
   }
 }
 
-async function run(seconds) {
-  for (let i = 0; i < 5 * seconds; i += 1) {
-    output.frame += RATE_HZ / 5;
-    transport.tick();
-    await settle();
-  }
-}
+const run = (...how) => output.run(transport, ...how);
 
 beforeEach(() => {
   output = new Card();

@@ -11,15 +11,7 @@ import { Output } from "./output.mjs";
 const LENGTH = 60 * RATE_HZ;
 let output, transport, loop;
 
-const settle = () => new Promise((resolve) => setTimeout(resolve));
-
-async function run(seconds) {
-  for (let i = 0; i < 5 * seconds; i += 1) {
-    output.frame += RATE_HZ / 5;
-    transport.tick();
-    await settle();
-  }
-}
+const run = (...how) => output.run(transport, ...how);
 
 beforeEach(() => {
   output = new Output();

@@ -1,5 +1,8 @@
 // The graph's stand-in: a clock that a test turns, and notes of what would be heard.
 
+/** Wait until what was promised by now is done. */
+export const settle = () => new Promise((resolve) => setTimeout(resolve));
+
 /** Stand for the graph: note what is scheduled, as the song's frames of every frame of the clock. */
 export class Output {
   frame = 1000;
@@ -24,6 +27,16 @@ export class Output {
   }
   fadeOut() {
     return this.frame;
+  }
+
+  /** Turn the clock for so many seconds, in which a transport looks at it every so often. */
+  async run(transport, seconds, tickSeconds = 0.2) {
+    const end = this.frame + Math.round(seconds * 44_100);
+    while (this.frame < end) {
+      this.frame = Math.min(end, this.frame + Math.round(tickSeconds * 44_100));
+      transport.tick();
+      await settle();
+    }
   }
 
   /** Return what was heard in a span of the clock: [clock frame, song frame, frames] where either jumps. */

@@ -7,22 +7,12 @@ import { Offline } from "../../ezstems/static/http.js";
 import { CHUNK_FRAMES } from "../../ezstems/static/mixer/plan.js";
 import { RATE_HZ } from "../../ezstems/static/mixer/time.js";
 import { NO_SOUND, Transport } from "../../ezstems/static/mixer/transport.js";
-import { Output } from "./output.mjs";
+import { Output, settle } from "./output.mjs";
 
 const LENGTH = 60 * RATE_HZ + 17;
 let output, chunks, transport, states, problems, nowMs;
 
-const settle = () => new Promise((resolve) => setTimeout(resolve));
-
-/** Let the clock run for seconds, ticking several times in each. */
-async function run(seconds, tickSeconds = 0.2) {
-  const end = output.frame + Math.round(seconds * RATE_HZ);
-  while (output.frame < end) {
-    output.frame = Math.min(end, output.frame + Math.round(tickSeconds * RATE_HZ));
-    transport.tick();
-    await settle();
-  }
-}
+const run = (...how) => output.run(transport, ...how);
 
 beforeEach(() => {
   [output, states, problems, nowMs] = [new Output(), [], [], 0];
