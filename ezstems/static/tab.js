@@ -1,10 +1,10 @@
 // What is seen of the songs from outside the page: the tab's title, and a notice when one is done, for who wants it.
 
+import { Choice } from "./choice.js";
 import { isActive, stateText } from "./states.js";
 
-const KEY = "notices";
+const notices = new Choice("notices", false);
 const active = new Set(); // ids of songs that were under way in the last answer
-let unkept = null; // the choice that the storage doesn't take holds for this visit
 let title = null; // the page's own
 
 /** Put how far the songs are before a page's title. */
@@ -32,24 +32,7 @@ export function giveNotices(items) {
 }
 
 function isOn() {
-  return (unkept ?? kept()) === "on" && globalThis.Notification?.permission === "granted";
-}
-
-function kept() {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    return null; // the storage isn't ours to use
-  }
-}
-
-function keep(value) {
-  try {
-    localStorage.setItem(KEY, value);
-    unkept = null;
-  } catch {
-    unkept = value;
-  }
+  return notices.isOn && globalThis.Notification?.permission === "granted";
 }
 
 function tell(item) {
@@ -75,7 +58,7 @@ export function offerNotices() {
   button.addEventListener("click", async () => {
     const wanted = !isOn();
     if (wanted && (await Notification.requestPermission()) === "denied") button.hidden = true;
-    keep(wanted ? "on" : "off");
+    notices.isOn = wanted;
     show();
   });
 }

@@ -1,5 +1,7 @@
 // The mixer's keys: which key means what, and where it is left alone.
 
+import { Choice } from "../choice.js";
+
 const STEP_SECONDS = 5;
 const SMALL_STEP_SECONDS = 1;
 const LETTERS = { m: "mute", s: "solo", l: "loop", i: "loopIn", o: "loopOut", b: "original" };
@@ -52,18 +54,9 @@ export function placeOf(element, clicked = null) {
 
 /** Set the keys' switch as it was left in this browser; return what tells whether it is on. */
 export function rememberedSwitch(checkbox) {
-  try {
-    checkbox.checked = localStorage.getItem("shortcuts") !== "off";
-  } catch {
-    // The storage isn't ours to use.
-  }
-  checkbox.addEventListener("change", () => {
-    try {
-      localStorage.setItem("shortcuts", checkbox.checked ? "on" : "off");
-    } catch {
-      // It holds for this visit.
-    }
-  });
+  const choice = new Choice("shortcuts", true);
+  checkbox.checked = choice.isOn;
+  checkbox.addEventListener("change", () => (choice.isOn = checkbox.checked));
   return () => checkbox.checked;
 }
 

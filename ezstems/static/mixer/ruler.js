@@ -1,6 +1,7 @@
 // The ruler above the lanes: the time of what is in sight, the bars where they are known, the loop, which is drawn on
 // it, and where the song is.
 
+import { fitted } from "./canvas.js";
 import { clockText, preciseText, RATE_HZ } from "./time.js";
 import { fractionOf } from "./window.js";
 
@@ -50,15 +51,7 @@ export class Ruler {
 
   /** Draw anew: the size, the screen or the colours have changed. */
   restyle() {
-    const { canvas } = this;
-    canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
-    canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    for (const [name, colour] of Object.entries(COLOURS)) {
-      // A drawing takes no var(): the browser resolves it as a real property's value.
-      canvas.style.color = colour;
-      this.#colours[name] = getComputedStyle(canvas).color;
-    }
-    canvas.style.color = "";
+    this.#colours = fitted(this.canvas, COLOURS);
     this.redraw();
   }
 

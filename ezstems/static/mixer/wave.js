@@ -1,6 +1,7 @@
 // A lane's waveform on its canvas, as much of it as is in sight: what was played in full colour and the rest paler, the
 // loop, and where the song is.
 
+import { fitted } from "./canvas.js";
 import { StemPeaks } from "./peaks.js";
 import { fractionOf } from "./window.js";
 
@@ -51,15 +52,7 @@ export class Wave {
 
   /** Draw anew: the size, the screen or the colours have changed. */
   restyle() {
-    const canvas = this.#canvas;
-    canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
-    canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    for (const [name, colour] of Object.entries(COLOURS)) {
-      // A drawing takes no var(): the browser resolves it as a real property's value.
-      canvas.style.color = colour;
-      this.#colours[name] = getComputedStyle(canvas).color;
-    }
-    canvas.style.color = "";
+    this.#colours = fitted(this.#canvas, COLOURS);
     this.redraw();
   }
 
