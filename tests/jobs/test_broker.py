@@ -21,6 +21,8 @@ from tests.support.clusters import CRASHING, DEAD_SECONDS, Boxes, Cluster, kill
 from tests.support.sessions import enter
 
 pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Redis]:
     with Redis() as server:
@@ -80,7 +82,7 @@ def test_a_deleted_job_is_taken_back_or_stopped(boxes: Boxes) -> None:
     for job in (waiting, running[0]):
         assert session.post(f"{boxes.webs[1].url}/songs/{job}/delete", timeout=30).ok
     # The next that waits takes the freed place, the deleted ones never run.
-    boxes.cluster.wait(lambda: boxes.row(other)["status"] == "processing", 15)
+    boxes.cluster.wait(lambda: boxes.cluster.separates(other), 15)
     boxes.cluster.release()
     boxes.end(other)
     for job in (running[0], waiting):

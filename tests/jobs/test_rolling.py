@@ -80,7 +80,7 @@ def test_boxes_are_upgraded_one_after_the_other(cluster: Cluster, next_version: 
 
     cluster.hold()
     running, waiting = me.upload(), me.upload()
-    cluster.wait(lambda: me.status(running)["status"] == "processing")
+    cluster.wait(lambda: cluster.separates(running))
 
     # A web box of the next version comes first, and migrates under what runs.
     new_web = of(next_version, cluster.web())

@@ -22,7 +22,7 @@ from tests.support.backends import Postgres
 from tests.support.servers import START_SECONDS, Server
 
 # A process that says nothing for so long is taken for dead, in these tests.
-DEAD_SECONDS = 3.0
+DEAD_SECONDS = 5.0
 # A song of so many stems kills the process that separates it; one of so many heeds no stop.
 CRASHING, DEAF = 4, 5
 
@@ -118,6 +118,10 @@ class Cluster:
         """Return what all boxes logged."""
         return "\n".join(f"== {box.log.name}\n{box.log.read_text()}" for box in self.boxes if box.log.exists())
 
+    def separates(self, job_id: str) -> bool:
+        """Tell whether a box began to separate a job, which it says after it has claimed it."""
+        return f"job {job_id}: started" in self.logs()
+
     def wait(self, is_so: Callable[[], bool], seconds: float = 30.0) -> float:
         """Wait until something is so; return how many seconds that took."""
         began = time.monotonic()
@@ -199,7 +203,7 @@ class Boxes:
         """Hold all separations, and have as many jobs run as can; return their ids."""
         self.cluster.hold()
         running = [self.me.upload() for _ in range(2 * len(self.workers))]
-        self.cluster.wait(lambda: all(self.row(job)["status"] == "processing" for job in running))
+        self.cluster.wait(lambda: all(self.cluster.separates(job) for job in running))
         return running
 
     def ready(self) -> int:
@@ -211,7 +215,10 @@ class Boxes:
                 return 0
 
     def empty(self) -> None:
-        """Let every job end."""
+        """Let every job end, also where a test that failed left boxes away."""
+        for box in [*self.webs, *self.workers]:
+            if not box.running:
+                box.start()
         self.cluster.release()
         self.cluster.wait(lambda: not {"queued", "processing"} & set(self.cluster.statuses()), 60)
 
