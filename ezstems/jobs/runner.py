@@ -23,7 +23,7 @@ from ezstems.jobs.events import record_event
 from ezstems.jobs.outcome import TOO_LONG, Outcome, completed, failed, interrupted
 from ezstems.jobs.suspect import IsolatedSeparator
 from ezstems.jobs.watchdog import RunningJob
-from ezstems.models import COMPLETED, FAILED, PROCESSING, FileNames, Job
+from ezstems.models import COMPLETED, FAILED, PROCESSING, STALLED, FileNames, Job
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ class Runner:
             record_event("started", job.id, f", {job.stems} stems, {job.cutoff}, {job.output}{alone}", **options)
             return completed(*self._separate_and_pack(job, running, options), job.keeps_upload)
         except Interrupted as error:
-            return failed(TookTooLong(TOO_LONG)) if running.overrun else interrupted(error)
+            reason = TOO_LONG if running.overrun else STALLED if running.stalled else None
+            return failed(TookTooLong(reason)) if reason else interrupted(error)
         except BaseException as error:  # also what a library calls an end of the program: it ends the job alone
             return failed(error)
 
@@ -147,7 +148,7 @@ class Runner:
             self._archive.workspace(job) as workspace,
         ):
             separation = separate(source, workspace, **options, progress=progress, stopping=stopping)
-            if running.stalled:  # and has failed
+            if running.stalled:  # and fails
                 raise Interrupted("stopped")
             comment = f"Separated by EzStems with the model: {separation.model}"
             if separation.clipped:

@@ -171,6 +171,25 @@ def test_what_heeds_the_stop_costs_no_process(
     assert not replaced and row(app, job_id).error == STALLED
 
 
+def test_what_heeds_the_stop_before_its_row_says_failed_fails(
+    app: Flask,
+    upload: Upload,
+    separator: FastSeparator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    separator.hold()
+    job_id = begun(upload, separator)
+    dispatch = app.extensions[EXTENSION].dispatch
+    dispatch._watchdog._stall_seconds = 0.0
+    # What the watchdog logs comes between its word to stop and the row.
+    monkeypatch.setattr(watchdog, "log_as", lambda *_, **__: eventually(lambda: not dispatch._watchdog._running))
+    with caplog.at_level(logging.INFO):
+        eventually(lambda: look(app) or not dispatch._watchdog._running)
+    assert (row(app, job_id).status, row(app, job_id).error) == (FAILED, STALLED)
+    assert caplog.text.count(f"job {job_id}: failed: {STALLED}") == 1
+
+
 def test_a_suspect_that_stalls_is_ended(
     app: Flask, desk: Desk, instance: Path, upload: Upload, separator: FastSeparator, finished: Any, stand: Path
 ) -> None:
