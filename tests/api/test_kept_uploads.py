@@ -91,7 +91,7 @@ def test_the_upload_of_a_job_that_waits_or_runs_or_failed_by_the_server(
     separator.hold()
     separator.started.clear()
     running, queued = (job_of(app, upload()) for _ in range(2))
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     jobs = [job_of(app, again(source.id)) for source in (failed, running, queued)]
     separator.release()
     for job in jobs:
@@ -109,7 +109,7 @@ def test_without_keeping_an_upload_goes_with_its_jobs_end(
 
     separator.hold()
     running = job_of(app, send(file=(io.BytesIO(song), "song.wav")))
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     second = job_of(app, send(source=running.id))  # it is there as yet
     separator.release()
     for job in (running, second):
