@@ -97,7 +97,7 @@ def test_attempts_that_are_over_go_whoever_deletes_them(app: Flask) -> None:
         assert db.session.execute(select(Attempt.kind, Attempt.slot)).all() == [("x", 7), ("y", 1)]
 
 
-@pytest.mark.usefixtures("no_housekeeping")  # its queries and the migrations would wait for each other
+@pytest.mark.usefixtures("no_housekeeping")  # its queries and the migrations may wait for each other
 def test_up_and_down_and_up(app: Flask, account: Account, done: Callable[..., Job]) -> None:
     done()
     with app.app_context():
