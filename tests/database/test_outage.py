@@ -77,7 +77,7 @@ def test_a_connection_that_is_lost_between_a_query_and_its_end(
     with app.app_context():
         number = db.session.scalar(text("SELECT pg_backend_pid()"))
         with other.begin() as connection:
-            assert connection.scalar(text("SELECT pg_terminate_backend(:n, 5000)"), {"n": number})
+            assert connection.scalar(text("SELECT pg_terminate_backend(:n, 60000)"), {"n": number})
         if end == "commit":
             with pytest.raises(OperationalError):
                 db.session.commit()

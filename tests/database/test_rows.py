@@ -97,6 +97,7 @@ def test_attempts_that_are_over_go_whoever_deletes_them(app: Flask) -> None:
         assert db.session.execute(select(Attempt.kind, Attempt.slot)).all() == [("x", 7), ("y", 1)]
 
 
+@pytest.mark.usefixtures("no_housekeeping")  # its queries and the migrations may wait for each other
 def test_up_and_down_and_up(app: Flask, account: Account, done: Callable[..., Job]) -> None:
     done()
     with app.app_context():
@@ -128,7 +129,7 @@ def test_boxes_that_start_at_once_migrate_one_after_the_other(postgres: Postgres
     for box in boxes:
         box.start()
     for box in boxes:
-        box.join(60)
+        box.join(120)
     assert sorted(box.exitcode for box in boxes) == [0, 1, 1]
     assert len(postgres.execute("SELECT id FROM instances", url.rpartition("/")[2])) == 1
 

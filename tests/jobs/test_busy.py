@@ -110,7 +110,7 @@ def test_those_who_wait_for_the_writer_keep_nobody_from_reading(tmp_path: Path) 
             time.sleep(1)  # they arrive; the writer is given up long before they are
             began = time.monotonic()
             assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 20  # they wait for 30
             assert not any(call.done() for call in calls)
         assert {call.result().status_code for call in calls} == {200}
 

@@ -1,6 +1,5 @@
 """How the boxes of a cluster start and end: refusals in one line, time limits, and what a web box doesn't load."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,14 +7,14 @@ import pytest
 from tests.support.backends import Postgres, Redis
 from tests.support.clusters import DEAF, Caller, Cluster
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def cluster(
     postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster"), postgres, redis.url_of(7)) as cluster:
+    with Cluster(tmp_path_factory.mktemp("cluster"), postgres, redis.new_url()) as cluster:
         yield cluster
 
 
@@ -51,8 +50,8 @@ def test_limits_of_time(cluster: Cluster, song: bytes) -> None:
     job, deaf = me.upload(), me.upload(stems=DEAF)
     cluster.wait(lambda: me.status(job)["status"] == "failed")
     assert me.status(job)["error"].startswith("The separation took longer than the server lets a job run")
-    began = time.monotonic()
-    assert worker.stop() < 10
+    cluster.wait((cluster.instance / "deaf").exists)
+    assert worker.stop() < 20
     (row,) = cluster.rows("SELECT status, crashes FROM jobs WHERE id = %s", deaf)
-    assert (row["status"], row["crashes"]) == ("queued", 0) and time.monotonic() - began < 11
+    assert (row["status"], row["crashes"]) == ("queued", 0)
     assert not cluster.rows("SELECT * FROM workers")

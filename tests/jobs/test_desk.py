@@ -29,8 +29,9 @@ def rows(app: Flask) -> list[tuple[str, int, int]]:
 
 
 def test_a_stop_gives_running_and_waiting_jobs_back(
-    app: Flask, instance: Path, desk: Desk, upload: Upload, separator: FastSeparator
+    app: Flask, instance: Path, desk: Desk, upload: Upload, separator: FastSeparator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool, "STOP_SECONDS", 60.0)
     separator.hold()
     assert [upload().status_code for _ in range(3)] == [200] * 3
     assert separator.started.wait(60)
@@ -63,7 +64,7 @@ def test_a_separation_that_does_not_hear_the_stop_is_given_back_too(
     assert rows(app) == [(QUEUED, 0, 0)]
     deaf.set()
     assert done.wait(60)
-    assert desk.dispatch._queue.close(10) == []
+    assert desk.dispatch._queue.close(60) == []
     assert rows(app) == [(QUEUED, 0, 0)]  # what it made afterwards isn't announced
 
 
@@ -109,6 +110,7 @@ def full_database(*_: Any, **__: Any) -> None:
     raise OperationalError("INSERT INTO jobs", {}, Exception("database or disk is full"))
 
 
+@pytest.mark.usefixtures("no_housekeeping")  # which may commit, too
 @pytest.mark.parametrize(
     ("place", "failure"),
     [

@@ -25,6 +25,8 @@ from tests.support.backend_fixtures import alone
 
 Upload = Callable[..., TestResponse]
 
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
+
 
 @pytest.fixture(params=["folder", "store"])
 def app(

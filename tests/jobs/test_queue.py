@@ -55,7 +55,7 @@ def test_jobs_run_in_the_order_of_their_numbers_whatever_the_order_of_put(run: R
     assert [queue.position(number) for number in (1, 2, 10)] == [None, None, None]
     run.gate.set()
     eventually(lambda: run.ran == [1, 3, 4, 5, 9])
-    queue.close(10)
+    queue.close(60)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -68,7 +68,7 @@ def test_so_many_run_at_once_and_no_more(run: Recorder, threads: int) -> None:
     run.gate.set()
     eventually(lambda: len(run.ran) == 8)
     assert run.most == threads
-    queue.close(10)
+    queue.close(60)
 
 
 def test_seats_bound_what_waits(run: Recorder) -> None:
@@ -86,7 +86,7 @@ def test_seats_bound_what_waits(run: Recorder) -> None:
     assert not queue.full
     queue.reserve()
     run.gate.set()
-    queue.close(10)
+    queue.close(60)
 
 
 def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
@@ -95,7 +95,7 @@ def test_a_recovered_job_needs_no_seat(run: Recorder) -> None:
         queue.add(number)
     run.gate.set()
     eventually(lambda: run.ran == [0, 1, 2, 3, 4])
-    queue.close(10)
+    queue.close(60)
 
 
 def test_a_job_that_is_here_already_is_not_lined_up_again(run: Recorder) -> None:
@@ -108,7 +108,7 @@ def test_a_job_that_is_here_already_is_not_lined_up_again(run: Recorder) -> None
     assert queue.waiting() == [2, 3]
     run.gate.set()
     eventually(lambda: run.ran == [1, 2, 3])
-    assert queue.close(10) == []
+    assert queue.close(60) == []
     assert run.ran == [1, 2, 3]
 
 
@@ -126,7 +126,7 @@ def test_a_dropped_job_leaves_its_place_and_its_seat(run: Recorder) -> None:
     queue.remove(2)
     run.gate.set()
     eventually(lambda: run.ran == [1, 3, 4])
-    assert queue.close(10) == []
+    assert queue.close(60) == []
     assert run.ran == [1, 3, 4]
 
 
@@ -146,7 +146,7 @@ def test_without_a_thread_a_job_keeps_no_place_and_may_be_put_again(
         queue.add(number)
     run.gate.set()
     eventually(lambda: run.ran == [1, 2])
-    assert queue.close(10) == []
+    assert queue.close(60) == []
 
 
 def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,7 +155,7 @@ def test_a_job_that_raises_stops_nothing_and_is_logged(run: Recorder, caplog: py
     queue.add(13)
     queue.add(14)
     eventually(lambda: run.ran == [13, 14])
-    queue.close(10)
+    queue.close(60)
     assert "a job escaped its runner" in caplog.text
     assert "unlucky" in caplog.text
 
@@ -166,10 +166,10 @@ def test_close_waits_for_what_runs_and_starts_nothing_more(run: Recorder) -> Non
     queue.add(2)
     eventually(lambda: run.ran == [1])
     threading.Timer(0.1, run.gate.set).start()
-    assert queue.close(10) == []
+    assert queue.close(60) == []
     assert (run.ran, run.running) == ([1], 0)
     queue.add(3)
-    assert queue.close(10) == []
+    assert queue.close(60) == []
     assert run.ran == [1]
 
 
@@ -180,7 +180,7 @@ def test_close_names_what_does_not_end_in_time(run: Recorder) -> None:
     eventually(lambda: sorted(run.ran) == [7, 8])
     started = time.monotonic()
     assert queue.close(0.2) == [7, 8]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     run.gate.set()
-    assert queue.close(10) == []
+    assert queue.close(60) == []
     assert sorted(run.ran) == [7, 8]

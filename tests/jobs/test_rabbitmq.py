@@ -7,7 +7,7 @@ import pytest
 from tests.support.backends import Postgres, RabbitMQ
 from tests.support.clusters import Boxes, Cluster
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_jobs_run_also_those_whose_tickets_are_lost(boxes: Boxes) -> None:
     jobs = [boxes.me.upload() for _ in range(3)]
     boxes.cluster.wait(lambda: boxes.ready() >= 3)
     boxes.purge()
-    assert boxes.cluster.wait(lambda: boxes.ready() >= 3) < 15
+    boxes.cluster.wait(lambda: boxes.ready() >= 3)
     boxes.empty()
     logs = boxes.cluster.logs()
     assert [logs.count(f"job {job}: started") for job in jobs] == [1, 1, 1]

@@ -106,7 +106,7 @@ def test_boxes_are_upgraded_one_after_the_other(cluster: Cluster, next_version: 
     # The next version's worker takes over, the older web box's tickets, too.
     new_worker = of(next_version, cluster.worker())
     new_worker.start()
-    assert old_worker.stop() < 10
+    assert old_worker.stop() < 20
     completes(me.upload())
 
     # Stopped, an older box of either kind doesn't start again, and has changed nothing.

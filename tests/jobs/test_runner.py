@@ -268,11 +268,12 @@ def test_whether_it_was_deleted_cannot_be_read_for_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def locked(_number: int, _owner: str) -> bool:
+        separator.release()
         raise OperationalError("SELECT jobs", {}, Exception("database is locked"))
 
     monkeypatch.setattr(runner, "LOOK_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(Job, "is_run_by", locked)
-    separator.seconds = 0.02
+    separator.hold()
     number = make_job()
     run(number)
     assert row(app, number).status == COMPLETED

@@ -26,6 +26,8 @@ from ezstems.models import COMPLETED, QUEUED, Job, SeparationWorker, User, rows,
 from tests.support.backends import Postgres
 from tests.support.separators import FastSeparator
 
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
+
 
 @pytest.fixture
 def app(postgres: Postgres, make_app: Callable[..., Flask], tmp_path: Path) -> Iterator[Flask]:
@@ -79,7 +81,7 @@ def test_who_stands_still_loses_the_turn(app: Flask, monkeypatch: pytest.MonkeyP
 
     with pytest.raises(OperationalError), turn(TICKETS) as first:
         assert first
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not take():
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -32,6 +32,9 @@ from tests.support.forwarder import Forwarder
 from tests.support.separators import FastSeparator
 
 Upload = Callable[..., TestResponse]
+
+pytestmark = pytest.mark.usefixtures("no_housekeeping")
+
 FOLDERS = ("uploads", "results", "lost")
 DAY = timedelta(days=1)
 
@@ -97,7 +100,7 @@ def row(app: Flask, job_id: str) -> Job:
         return job
 
 
-def eventually(test: Callable[[], object], seconds: float = 20.0) -> None:
+def eventually(test: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not test():
         assert time.monotonic() < deadline
@@ -156,7 +159,7 @@ def test_an_upload_that_the_store_spoilt_is_not_blamed_on_the_file(
 ) -> None:  # fmt: skip
     separator.hold()
     first = upload().json["data"]["id"]
-    separator.started.wait(10)
+    assert separator.started.wait(60)
     second = upload().json["data"]["id"]
     place = PurePath("uploads", row(app, second).upload_key)
     if damage == "missing":
@@ -176,7 +179,7 @@ def test_an_upload_is_taken_back_from_the_lost(
 ) -> None:
     separator.hold()
     first = upload().json["data"]["id"]
-    separator.started.wait(10)
+    assert separator.started.wait(60)
     second = upload().json["data"]["id"]
     place = PurePath("uploads", row(app, second).upload_key)
     assert desk._archive.lost.put_aside(place, row(app, second).created_at)
@@ -334,7 +337,7 @@ def test_a_job_waits_for_the_store_before_and_after_its_separation(
 ) -> None:  # fmt: skip
     separator.hold()
     first = upload().json["data"]["id"]
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     second = upload().json["data"]["id"]
     back = break_store()
     separator.release()  # the first can't put its result
@@ -350,10 +353,11 @@ def test_a_job_that_has_waited_too_long_goes_back_to_the_queue(
     break_store: Callable[[], Callable[[], object]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("ezstems.jobs.patience.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("ezstems.jobs.desk.HOUSEKEEPING_EVERY_SECONDS", 0.5)  # which lines it up again
     caplog.set_level(logging.INFO)
     separator.hold()
     job_id = upload().json["data"]["id"]
-    assert separator.started.wait(10)
+    assert separator.started.wait(60)
     back = break_store()
     separator.release()
     eventually(lambda: f"job {job_id}: interrupted: the uploads can't be reached" in caplog.text)
@@ -428,7 +432,7 @@ def test_scratch_of_dead_processes_goes_with_the_next_start_and_that_of_live_one
     (left / "half.upload").write_bytes(b"half")
     separator.hold()
     job_id = upload().json["data"]["id"]
-    assert separator.started.wait(10) and not left.exists()
+    assert separator.started.wait(60) and not left.exists()
     (mine,) = [path for path in (instance / "scratch").iterdir() if path.is_dir()]
     other = make_app()
     other.extensions["ezstems"].incoming().discard()

@@ -1,6 +1,7 @@
 """Who may come in, as two worker processes see it: what one of them was told, the other knows at once."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,8 @@ def key(server: Server) -> str:
 def of_both(server: Server, ask: Callable[[], requests.Response]) -> set[int]:
     """Ask until both workers have answered three times; return the statuses."""
     statuses, workers = set(), Counter[str]()
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         answer = ask()
         statuses.add(answer.status_code)
         workers[answer.headers["X-Worker"]] += 1
@@ -81,6 +83,9 @@ def test_wrong_passwords_are_counted_together(server: Server, key: str) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(attempt, range(24)))
-    assert Counter(status for status, _ in answers) == {200: LIMIT, 429: 24 - LIMIT}
-    assert len({worker for _, worker in answers}) == 2
+    deadline = time.monotonic() + 60
+    while len({worker for _, worker in answers}) < 2:
+        assert time.monotonic() < deadline, "one worker answers alone"
+        answers.append(attempt(0))
+    assert Counter(status for status, _ in answers) == {200: LIMIT, 429: len(answers) - LIMIT}
     assert {row["count"] for row in server.rows("SELECT count FROM attempts WHERE kind = 'login from'")} == {LIMIT}

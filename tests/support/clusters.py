@@ -122,7 +122,7 @@ class Cluster:
         """Tell whether a box began to separate a job, which it says after it has claimed it."""
         return f"job {job_id}: started" in self.logs()
 
-    def wait(self, is_so: Callable[[], bool], seconds: float = 30.0) -> float:
+    def wait(self, is_so: Callable[[], bool], seconds: float = 60.0) -> float:
         """Wait until something is so; return how many seconds that took."""
         began = time.monotonic()
         while not is_so():
@@ -186,7 +186,7 @@ class Boxes:
         self.celery = make_celery({"EZSTEMS_BROKER_URL": cluster.broker_url, "EZSTEMS_SEPARATIONS": 1,
                                    "EZSTEMS_JOB_SECONDS": 60})  # fmt: skip
 
-    def end(self, job_id: str, seconds: float = 60.0) -> dict[str, Any]:
+    def end(self, job_id: str, seconds: float = 120.0) -> dict[str, Any]:
         """Wait for a job's end; return its row."""
 
         def row() -> dict[str, Any]:

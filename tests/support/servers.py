@@ -107,7 +107,7 @@ class Server:
         """Start what must end by itself, with more in its environment; return what it said."""
         environ = self.environ | environ
         return subprocess.run(
-            self.arguments, cwd=self.cwd, env=environ, capture_output=True, text=True, timeout=60, check=False
+            self.arguments, cwd=self.cwd, env=environ, capture_output=True, text=True, timeout=120, check=False
         )
 
     def beside(self, instance: Path) -> "Server":

@@ -21,13 +21,13 @@ USER = "nobody"
 LOOPBACK = "127.0.0.1"
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+def hold_ports(holders: ExitStack, count: int) -> list[int]:
+    """Return ports of loopback that are nobody else's until the end; a server that reuses addresses can listen."""
+    sockets = [holders.enter_context(socket.socket()) for _ in range(count)]
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", 0))
+    return [one.getsockname()[1] for one in sockets]
 
 
 def program(name: str, *folders: str) -> str:
@@ -49,7 +49,8 @@ class Backend:
         self._keeper = tempfile.TemporaryDirectory(prefix="ezstems-", ignore_cleanup_errors=True)
         self.folder = Path(self._keeper.name)
         self.log = self.folder / "log"
-        self.ports = free_ports(self.PORTS)
+        self._holders = ExitStack()
+        self.ports = hold_ports(self._holders, self.PORTS)
         self.port = self.ports[0]
         self.process: subprocess.Popen[bytes] | None = None
         self.give(self.folder)
@@ -113,6 +114,7 @@ class Backend:
     def close(self) -> None:
         """Kill it and delete what it has written."""
         self.kill()
+        self._holders.close()
         self._keeper.cleanup()
 
     def logged(self) -> str:
