@@ -2,11 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import requests
 
 from tests.support import databases
+from tests.support.ports import hold_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -251,15 +250,6 @@ class Server:
     def parts(self) -> list[Path]:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
-
-
-def hold_port(owner: object) -> int:
-    """Return a port that is nobody else's while its owner lives; a server that reuses addresses can listen on it."""
-    holder = socket.socket()
-    weakref.finalize(owner, holder.close)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    return holder.getsockname()[1]
 
 
 def stands_still(pid: int) -> bool:
