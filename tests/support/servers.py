@@ -251,6 +251,10 @@ class Server:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
 
+    def upload_parts(self) -> set[Path]:
+        """Return the uploads that are coming; a part among the results is of a job."""
+        return {path for path in self.parts() if path.parent.name == "uploads"}
+
 
 def stands_still(pid: int) -> bool:
     """Tell whether every thread of a process is stopped; the signal takes a moment to reach them all."""
