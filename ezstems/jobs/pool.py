@@ -74,7 +74,7 @@ class Pool:
     def duties(self, waited_seconds: Callable[[], float]) -> Sequence[Callable[[], None]]:
         """Return: renew the lock, watch what runs, adopt and line up, let go of idle networks."""
         return (
-            self._lock.renew,
+            self._renew_lock,
             lambda: self._check_progress(waited_seconds()),
             self._sync_queue,
             lambda: self._separate.drop_idle_networks(),
@@ -146,6 +146,11 @@ class Pool:
     def leave(self) -> None:
         """Drop the lock."""
         self._lock.release()
+
+    def _renew_lock(self) -> None:
+        """Renew the lock, but leave alone what lies where the instance was."""
+        if not self._watch.is_lost():
+            self._lock.renew()
 
     def _sync_queue(self) -> None:
         """Adopt the jobs of dead workers, then make the queue hold what the rows say is waiting."""

@@ -283,7 +283,7 @@ def test_two_into_the_same_file_take_turns(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_one_leaves_goes_with_the_next_worker_and_the_next_backup(
-    run: Run, done: Callable[..., Job], app: Flask, instance: Path, tmp_path: Path
+    run: Run, done: Callable[..., Job], app: Flask, instance: Path, tmp_path: Path, no_housekeeping: None
 ) -> None:
     done()
     code = (

@@ -234,7 +234,8 @@ def test_an_outcome_that_cannot_be_committed_is_until_there_is_room(caller: Call
     with commits_grow(disk):
         disk.leave(0)
         server.release()
-        server.logged("the database failed; trying again")
+        (row,) = server.rows("SELECT number FROM jobs WHERE id = ?", job_id)
+        server.logged(f"job number {row['number']}: the database failed; trying again")
         assert server.rows("SELECT status FROM jobs WHERE id = ?", job_id) == [{"status": "processing"}]
     disk.empty()
     assert error_of(server, job_id) == NO_ROOM
@@ -242,7 +243,8 @@ def test_an_outcome_that_cannot_be_committed_is_until_there_is_room(caller: Call
 
 def test_what_waits_keeps_its_place_until_there_is_room(caller: Caller, disk: Disk, tmp_path: Path) -> None:
     server = caller.server
-    told = server.log.read_text().count(WAITING)  # the others fill the disk, too
+    full = f"the disk is full; {WAITING}"
+    told, full_told = map(server.log.read_text().count, (WAITING, full))  # the others fill the disk, too
     server.hold()
     brief = write_wav(tmp_path / "brief.wav", song(RATE_HZ // 2)).read_bytes()  # given back, it isn't room enough
     running, *waiting = (caller.upload(brief)["id"] for _ in range(3))
@@ -250,7 +252,7 @@ def test_what_waits_keeps_its_place_until_there_is_room(caller: Caller, disk: Di
     disk.leave(24 * PAGE)  # enough for rows alone
     server.release()
     assert error_of(server, running) == NO_ROOM
-    server.logged(f"the disk is full; {WAITING}")
+    eventually(lambda: server.log.read_text().count(full) > full_told, "the next may not begin")
     assert requests.get(f"{server.url}/health", timeout=60).json()["status"] == "full"
     assert [caller.get("status.php", id=job_id).json()["data"]["queue_position"] for job_id in waiting] == [1, 2]
     disk.empty()

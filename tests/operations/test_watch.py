@@ -71,6 +71,7 @@ def test_what_would_be_lost_is_refused(
     instance: Path,
     caplog: pytest.LogCaptureFixture,
     finished: Callable[..., object],
+    no_housekeeping: None,
     slip: str,
 ) -> None:
     finished(upload().json["data"]["id"])  # while it works, files come and go under who copies them
@@ -94,7 +95,7 @@ def test_what_would_be_lost_is_refused(
 
 def test_what_comes_back_is_the_same(
     app: Flask, client: FlaskClient, upload: Upload, separator: FastSeparator, desk: Desk, instance: Path,
-    finished: Callable[..., object], caplog: pytest.LogCaptureFixture,
+    finished: Callable[..., object], caplog: pytest.LogCaptureFixture, no_housekeeping: None,
 ) -> None:  # fmt: skip
     separator.hold()
     running, queued = (job_of(app, upload()) for _ in range(2))
@@ -104,6 +105,8 @@ def test_what_comes_back_is_the_same(
     assert upload().status_code == 500
     assert not desk._admission.may_begin()
     instance.mkdir()  # somebody makes an empty one; nothing is put there
+    for duty in desk._housekeeper._duties:
+        duty()
     assert client.get("/health").status_code == 503 and not [*instance.iterdir()]
     instance.rmdir()
     moved.rename(instance)
@@ -116,7 +119,7 @@ def test_what_comes_back_is_the_same(
 
 def test_a_job_ends_when_its_database_is_back_and_the_log_is_not_filled(
     app: Flask, upload: Upload, separator: FastSeparator, instance: Path, finished: Callable[..., object],
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, no_housekeeping: None,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("ezstems.jobs.runner.RETRY_EVERY_SECONDS", 0.01)
     monkeypatch.setattr("ezstems.jobs.runner.REPORT_EVERY_SECONDS", 0.0)

@@ -86,12 +86,14 @@ def test_a_key_without_calls_left_is_told_before_the_body(server: Server, key: s
 def test_a_full_queue_is_told_before_the_body(server: Server, key: str, song: bytes) -> None:
     server.hold()
     caller = Caller(server, key)
-    running = caller.upload(song)["id"]
-    caller.wait(running, "processing")
-    waiting = caller.upload(song)["id"]
-    answer = answer_before_the_body(server, key, head())
+    try:
+        running = caller.upload(song)["id"]
+        caller.wait(running, "processing")
+        waiting = caller.upload(song)["id"]
+        answer = answer_before_the_body(server, key, head())
+    finally:
+        server.release()
     assert (answer.status, answer.json()["error"]) == (500, "Server full") and answer.headers("Retry-After")
-    server.release()
     caller.wait(waiting)
 
 
@@ -140,7 +142,9 @@ def test_curl_sends_nothing_with_a_wrong_key(server: Server, key: str, tmp_path:
     song = tmp_path / "song.wav"
     with song.open("wb") as file:
         file.truncate(90_000_000)
-    form = ("-F", f"file=@{song}", "-F", "stems=2", "-H", EXPECT.decode(), f"{server.api}/upload.php")
+    # By itself it waits for a second, then sends the body all the same.
+    waits = ("-H", EXPECT.decode(), "--expect100-timeout", "60")
+    form = ("-F", f"file=@{song}", "-F", "stems=2", *waits, f"{server.api}/upload.php")
     said = "\n%{http_code} %{size_upload}"
     for sent, status in (("no", "401"), (key, "400")):
         printed = curl(tmp_path, "-H", f"Authorization: Bearer {sent}", *form, "-w", said)

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import time
 from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
@@ -40,7 +41,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("hostile") / "instance", cors_origins=ORIGIN) as server:
         workers = server.workers()
         yield server
-        # After everything that was sent: the same processes, no crash of a view, nothing half-written.
+        # After everything that was sent, and separated: the same processes, no crash of a view, nothing half-written.
+        deadline = time.monotonic() + 60
+        while server.rows("SELECT 1 FROM jobs WHERE status IN ('queued', 'processing')"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         assert server.workers() == workers
         log = server.log.read_text()
         assert "Traceback" not in log and " 500 " not in log

@@ -164,6 +164,6 @@ def test_status_calls_are_answered_while_a_song_is_separated(tmp_path: Path) -> 
         taken = answer_seconds(caller, f"status.php?id={job_id}", connections=20, per_second=200, seconds=2)
 
         assert len(taken) == 400
-        assert percentile(taken, 99) < 2.0
+        assert percentile(taken, 99) < AT_ONCE_SECONDS
         assert caller.status(job_id)["status"] == "processing"
-        assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
+        assert requests.get(f"{server.url}/health", timeout=60).status_code == 200

@@ -47,6 +47,24 @@ def free(seats: Seats) -> tuple[int, int]:
     return seats.free("known"), seats.free("strangers")
 
 
+def until_seated(seats: Seats) -> None:
+    """Wait until somebody known is waited for in a seat."""
+    deadline = time.monotonic() + 60
+    while seats.free("known") and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def send_late(seats: Seats, theirs: socket.socket, seconds: float = 0.0) -> None:
+    """Send so long after the other end has taken a seat to wait for it."""
+
+    def send() -> None:
+        until_seated(seats)
+        time.sleep(seconds)
+        theirs.sendall(b"late")
+
+    threading.Thread(target=send).start()
+
+
 def drip(theirs: socket.socket, every_seconds: float) -> threading.Thread:
     """Send a byte at a time until the other end is closed."""
 
@@ -108,7 +126,7 @@ def test_a_slow_reader_gets_everything(client: Pair, seats: Seats) -> None:
     received = bytearray()
 
     def read() -> None:
-        time.sleep(0.1)
+        until_seated(seats)
         while len(received) < 5_000_000 and (block := theirs.recv(100_000)):
             received.extend(block)
             time.sleep(0.001)
@@ -124,7 +142,7 @@ def test_a_slow_reader_gets_everything(client: Pair, seats: Seats) -> None:
 def test_somebody_known_is_waited_for_longer(client: Pair, seats: Seats) -> None:
     ours, theirs = client
     ours.trust(7)
-    threading.Timer(0.3, theirs.sendall, [b"late"]).start()
+    send_late(seats, theirs, seconds=0.25)
     assert ours.recv(10) == b"late"
     assert free(seats) == (0, 1)
 
@@ -132,7 +150,7 @@ def test_somebody_known_is_waited_for_longer(client: Pair, seats: Seats) -> None
 def test_past_the_seats_the_slow_are_cut_off_at_once_and_the_quick_go_on(client: Pair, seats: Seats) -> None:
     ours, theirs = client
     ours.trust(7)
-    threading.Timer(0.1, theirs.sendall, [b"late"]).start()
+    send_late(seats, theirs)
     assert ours.recv(10) == b"late"
     for index in range(2):
         other, its = pair(seats)

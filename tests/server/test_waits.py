@@ -19,7 +19,8 @@ from tests.support.wire import KEY, Answer, ask, next_answer, request
 
 WAITERS, KEY_WAITERS = 20, 100
 # Far above what an answer takes on a busy machine, far below what one takes that waits for a job's end.
-AT_ONCE_SECONDS = 10.0
+AT_ONCE_SECONDS = 30.0
+STOP_SECONDS = 20.0
 WAIT = b"Prefer: wait=60"
 
 
@@ -77,7 +78,7 @@ class Waiter:
         return bool(select.select([self.connection], [], [], 0)[0])
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -96,6 +97,16 @@ def wait_together(stack: ExitStack, server: Server, key: str, job_id: str, count
     return waiters
 
 
+def fill_places(stack: ExitStack, server: Server, key: str, job_id: str) -> list[Waiter]:
+    """Let more wait than may, at each worker, until all others are answered; return them all."""
+    waiters = []
+    for worker in server.workers():
+        with server.only(worker):
+            waiters += wait_together(stack, server, key, job_id, WAITERS + 20)
+    until(lambda: sum(not waiter.is_answered() for waiter in waiters) <= 2 * WAITERS)
+    return waiters
+
+
 def applied(answer: Answer) -> list[str]:
     return answer.headers("Preference-Applied")
 
@@ -104,16 +115,15 @@ def test_everybody_else_is_served_beside_all_who_wait_and_all_hear_of_the_end(
     server: Server, key: str, caller: Caller, running: str, song: bytes
 ) -> None:
     with ExitStack() as stack:
-        waiters = wait_together(stack, server, key, running, 2 * WAITERS + 40)
+        waiters = fill_places(stack, server, key, running)
         for _ in range(20):
             began = time.monotonic()
             assert caller.get("keys.php").status_code == 200
             assert caller.status(running)["status"] == "processing"
             assert time.monotonic() - began < AT_ONCE_SECONDS
         other = caller.upload(song)["id"]
-        until(lambda: sum(not waiter.is_answered() for waiter in waiters) <= 2 * WAITERS)
         waiting = [waiter for waiter in waiters if not waiter.is_answered()]
-        assert len(waiting) >= WAITERS, "each worker has so many places"
+        assert len(waiting) == 2 * WAITERS, "each worker has so many places"
         for waiter in waiters:
             if waiter not in waiting:
                 answer = waiter.answer()
@@ -130,8 +140,7 @@ def test_everybody_else_is_served_beside_all_who_wait_and_all_hear_of_the_end(
 
 def test_a_client_that_hangs_up_leaves_its_place_to_others(server: Server, key: str, running: str) -> None:
     with ExitStack() as stack:
-        waiters = wait_together(stack, server, key, running, 2 * WAITERS + 40)
-        until(lambda: sum(not waiter.is_answered() for waiter in waiters) <= 2 * WAITERS)
+        fill_places(stack, server, key, running)
     began = time.monotonic()
     until(lambda: bool(applied(ask_once(server, key, running))))
     assert time.monotonic() - began < AT_ONCE_SECONDS
@@ -199,22 +208,24 @@ def jobs(server: Server) -> int:
 def test_the_same_upload_many_times_at_once_at_both_workers_makes_one_job(
     server: Server, caller: Caller, song: bytes
 ) -> None:
-    before, workers = jobs(server), set()
+    before = jobs(server)
 
     def send(_: int) -> requests.Response:
         return caller.send(song, headers={"Idempotency-Key": "at-once", "Connection": "close"}, stems="2")
 
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(send, range(24)))
+    deadline = time.monotonic() + 60
+    while len({answer.headers["X-Worker"] for answer in answers}) < 2:  # one of them may have stood still
+        assert time.monotonic() < deadline
+        answers.append(send(0))
     accepted = [answer for answer in answers if answer.status_code == 200]
     assert len([answer for answer in accepted if "Idempotent-Replayed" not in answer.headers]) == 1
     assert len({answer.content for answer in accepted}) == 1 and jobs(server) == before + 1
     for answer in answers:
-        workers.add(answer.headers["X-Worker"])
         if answer.status_code != 200:
             assert (answer.status_code, answer.json()["error"]) == (400, "Upload in progress")
             assert int(answer.headers["Retry-After"]) >= 1
-    assert len(workers) == 2
 
 
 def test_a_key_in_flight_holds_until_its_upload_fails_or_its_process_has_died(
@@ -244,9 +255,9 @@ def test_a_key_in_flight_holds_until_its_upload_fails_or_its_process_has_died(
     before = set(server.workers())
     for worker in before:
         os.kill(worker, signal.SIGKILL)
-    until(lambda: len(set(server.workers()) - before) == 2, 60)
+    until(lambda: len(set(server.workers()) - before) == 2)
     connection.close()
-    until(lambda: is_up(server), 60)
+    until(lambda: is_up(server))
     assert send("killed").json()["error"] == "Upload in progress"
     leased_until = server.rows("SELECT leased_until FROM idempotency_keys WHERE key = 'killed'")[0]["leased_until"]
     time.sleep(2.5)  # a round of housekeeping
@@ -277,10 +288,10 @@ def test_a_reload_and_a_stop_answer_all_who_wait(
             answer = waiter.answer()
             assert answer.json()["data"]["status"] in ("processing", "queued") and applied(answer) == []
     # The job goes on in a worker that came since; who waits there is answered when the whole server stops.
-    until(lambda: not before & set(server.workers()) and is_up(server), 60)
+    until(lambda: not before & set(server.workers()) and is_up(server))
     with ExitStack() as stack:
         (waiter,) = wait_together(stack, server, key, job_id, 1)
         assert not waiter.is_answered()
         took_seconds = server.stop()
         assert waiter.answer().json()["data"]["id"] == job_id
-    assert took_seconds < AT_ONCE_SECONDS
+    assert took_seconds < STOP_SECONDS

@@ -63,8 +63,7 @@ class Caller:
     @contextmanager
     def half_an_upload(self, content: bytes) -> Iterator[None]:
         """Send the beginning of an upload, keep the connection open, then go away without a word."""
-        uploads = self.server.instance / "uploads"
-        before = set(uploads.glob("*.part"))  # a job's parts lie elsewhere
+        before = self.server.upload_parts()
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=30) as connection:
             head = (
                 "POST /api/v1/upload.php HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n"
@@ -74,7 +73,7 @@ class Caller:
             )
             connection.sendall(head.encode() + content * 6)
             deadline = time.monotonic() + 60
-            while not set(uploads.glob("*.part")) - before:
+            while self.server.upload_parts() <= before:
                 assert time.monotonic() < deadline, "the upload never began"
                 time.sleep(0.05)
             yield

@@ -12,7 +12,7 @@ from types import TracebackType
 import requests
 
 import ezstems
-from tests.support.servers import hold_port
+from tests.support.ports import hold_port
 
 SITE = Path(ezstems.__file__).parent / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

@@ -2,11 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import requests
 
 from tests.support import databases
+from tests.support.ports import hold_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -252,17 +251,15 @@ class Server:
         """Return what lies half-written in the instance folder."""
         return [path for folder in ("uploads", "results") for path in (self.instance / folder).glob("*.part")]
 
-
-def hold_port(owner: object) -> int:
-    """Return a port that is nobody else's while its owner lives; a server that reuses addresses can listen on it."""
-    holder = socket.socket()
-    weakref.finalize(owner, holder.close)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    return holder.getsockname()[1]
+    def upload_parts(self) -> set[Path]:
+        """Return the uploads that are coming; a part among the results is of a job."""
+        return {path for path in self.parts() if path.parent.name == "uploads"}
 
 
 def stands_still(pid: int) -> bool:
     """Tell whether every thread of a process is stopped; the signal takes a moment to reach them all."""
-    stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    try:
+        stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # one that wasn't stopped yet has ended
+        return False
     return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)

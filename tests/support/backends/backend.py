@@ -3,31 +3,22 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.ports import hold_port
 
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 # Root has none of them run as root: PostgreSQL refuses to.
 USER = "nobody"
 LOOPBACK = "127.0.0.1"
-
-
-def hold_ports(holders: ExitStack, count: int) -> list[int]:
-    """Return ports of loopback that are nobody else's until the end; a server that reuses addresses can listen."""
-    sockets = [holders.enter_context(socket.socket()) for _ in range(count)]
-    for one in sockets:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind(("127.0.0.1", 0))
-    return [one.getsockname()[1] for one in sockets]
 
 
 def program(name: str, *folders: str) -> str:
@@ -49,8 +40,7 @@ class Backend:
         self._keeper = tempfile.TemporaryDirectory(prefix="ezstems-", ignore_cleanup_errors=True)
         self.folder = Path(self._keeper.name)
         self.log = self.folder / "log"
-        self._holders = ExitStack()
-        self.ports = hold_ports(self._holders, self.PORTS)
+        self.ports = [hold_port(self) for _ in range(self.PORTS)]
         self.port = self.ports[0]
         self.process: subprocess.Popen[bytes] | None = None
         self.give(self.folder)
@@ -114,7 +104,6 @@ class Backend:
     def close(self) -> None:
         """Kill it and delete what it has written."""
         self.kill()
-        self._holders.close()
         self._keeper.cleanup()
 
     def logged(self) -> str:

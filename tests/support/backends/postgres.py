@@ -73,7 +73,7 @@ class Postgres(Backend):
         """Execute a statement outside a transaction; return its rows."""
         import psycopg
 
-        address = f"host={self.address} port={self.port} user=ezstems dbname={database} connect_timeout=5"
+        address = f"host={self.address} port={self.port} user=ezstems dbname={database} connect_timeout=30"
         with psycopg.connect(address, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
