@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("Chromium is not installed")
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE_MS)
         yield browser
         browser.close()
 

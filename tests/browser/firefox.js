@@ -76,6 +76,7 @@ async function main() {
     browser: "firefox",
     executablePath,
     headless: true,
+    timeout: PATIENCE_MS,
     protocolTimeout: PATIENCE_MS,
     extraPrefsFirefox: PREFERENCES,
   });

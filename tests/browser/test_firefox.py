@@ -13,7 +13,7 @@ from tests.browser import test_stretch_sound as sound
 from tests.browser.firefox import Firefox, FirefoxMixer, part, until
 from tests.browser.known_stems import AMPLITUDE, RATE_HZ
 from tests.browser.known_stems import stem as known
-from tests.browser.mixers import STEMS, Moment
+from tests.browser.mixers import STEMS, Moment, wraps
 from tests.browser.test_previews import CHUNK_FRAMES, HALF, frames_late
 from tests.browser.test_previews import READ as READ_PREVIEW
 from tests.browser.test_stretch import MOST_CENTS, TAP, VOCALS_HZ, WINDOW
@@ -45,8 +45,9 @@ def server(driven: Firefox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def firefox(driven: Firefox, server: Server) -> Iterator[Firefox]:
-    """Return the browser; at the end no page had any trouble, or asked another host."""
+    """Return the browser; at the end no song is held, and no page had any trouble, or asked another host."""
     yield driven
+    server.release()
     told = driven("told")
     assert told["trouble"] == []
     assert [url for url in told["asked"] if not url.startswith((f"{server.url}/", f"blob:{server.url}/"))] == []
@@ -104,6 +105,7 @@ def test_from_an_account_to_a_deleted_song(firefox: Firefox, server: Server, tmp
     server.logged(f"job {job_id}: previews of ")
     firefox("reload")
     mixer = FirefoxMixer(firefox)
+    firefox("click", part("loop"))  # there is always more of the song, however slow the machine is
     mixer.play()
     mixer.until_heard(ALL)
     asked = firefox.evaluate("() => performance.getEntriesByType('resource').map(({ name }) => name)")
@@ -128,9 +130,8 @@ def test_from_an_account_to_a_deleted_song(firefox: Firefox, server: Server, tmp
     firefox("drag", part("ruler"), 0.5, 0.6, False)
     first, last = 0.49 * SECONDS, 0.61 * SECONDS
     mixer.until(lambda moment: first <= moment.position <= last)
-    positions = [each.position for each in mixer.follow(2)]
+    positions = [each.position for each in mixer.follow(2, wraps)]
     assert all(first <= position <= last for position in positions), positions
-    assert any(after < before for before, after in zip(positions, positions[1:], strict=False))
 
     firefox("click", part("solo", "vocals"))
     expect_pitch(firefox, 0)
@@ -187,6 +188,7 @@ def test_the_demo_plays(firefox: Firefox, server: Server) -> None:
     firefox("open", DESK)
     firefox("goto", server.url)
     mixer = FirefoxMixer(firefox)
+    firefox("click", part("loop"))  # there is always more of the song, however slow the machine is
     mixer.play()
 
     def heard(moment: Moment) -> list[str]:

@@ -7,27 +7,26 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.mixers import STEMS, TONE_LEVEL, TONES_SECONDS, Mixer
+from tests.browser.mixers import KEEP_CARD, STEMS, TONE_LEVEL, TONES_SECONDS, Mixer, Moment, speed, tap, wraps
 from tests.browser.visitors import Visitor, silence
 from tests.support.servers import Server
 
 ALL = dict.fromkeys(STEMS, 1.0)
-SLOWEST, FASTEST = 0.5, 1.1  # of real time: on a busy machine a sound card that isn't one stutters, but never hurries
 
 
 @pytest.fixture
 def mixer(server: Server, owner: Visitor, tones: str, open_page: Callable[..., Page]) -> Mixer:
     """Return the mixer of the song of tones."""
-    return Mixer.open(open_page(server, owner), tones)
+    page = open_page(server, owner)
+    page.add_init_script(KEEP_CARD)
+    return Mixer.open(page, tones)
 
 
 def test_the_song_plays_at_its_own_speed(mixer: Mixer) -> None:
     mixer.play()
-    moments = mixer.follow(3)
-    assert len(moments) > 5
+    moments = mixer.follow(3, lambda moments: len(moments) > 5 and moments[-1].position > 1)
     assert [each.position for each in moments] == sorted(each.position for each in moments)
-    seconds, played = (moments[-1].seconds - moments[0].seconds), moments[-1].position - moments[0].position
-    assert SLOWEST < played / seconds < FASTEST, (played, seconds)
+    assert speed(moments) == pytest.approx(1, abs=0.1), moments
     expect(mixer.part("time")).to_have_text(re.compile(r"^0:\d\d / 0:20$"))
     mixer.part("play").click()
     mixer.expect("paused")
@@ -38,6 +37,7 @@ def test_the_song_plays_at_its_own_speed(mixer: Mixer) -> None:
 
 
 def test_lanes_are_muted_solo_and_turned_down(mixer: Mixer) -> None:
+    mixer.part("loop").click()  # there is always more of the song, however slow the machine is
     mixer.play()
     mixer.until_heard(ALL)
     mixer.lane("drums", "solo").click()
@@ -71,12 +71,12 @@ def test_a_click_on_a_waveform_goes_there(mixer: Mixer) -> None:
 
 def test_the_song_ends_and_begins_again(mixer: Mixer) -> None:
     mixer.part("seek").fill(str(TONES_SECONDS - 1))
-    mixer.play()
+    mixer.part("play").click()  # its last second may be over before anybody looks
     mixer.expect("paused")
     assert mixer.now().position == TONES_SECONDS
     expect(mixer.part("play")).to_have_text("Play")
     mixer.play()
-    assert mixer.now().position < 5
+    assert mixer.now().position < TONES_SECONDS - 5
 
 
 def test_a_loop_is_never_left(mixer: Mixer) -> None:
@@ -95,11 +95,9 @@ def test_a_loop_is_never_left(mixer: Mixer) -> None:
     assert mixer.now().position == pytest.approx(6, abs=0.05), "Play begins in it"
     expect(mixer.part("time")).to_have_text("0:06 / 0:20")
     mixer.play()
-    positions = [each.position for each in mixer.follow(3.2)]
+    positions = [each.position for each in mixer.follow(3.2, wraps)]
     first, last = 0.299 * TONES_SECONDS, 0.361 * TONES_SECONDS
     assert all(first <= position <= last for position in positions), positions
-    wraps = sum(after < before for before, after in zip(positions, positions[1:], strict=False))
-    assert wraps >= 1, positions
     mixer.until_heard(ALL)
     mixer.part("loop").click()
     mixer.until(lambda moment: moment.position > last + 0.5)
@@ -146,7 +144,7 @@ def test_a_finger_makes_a_loop_and_play_stays_in_sight(
     assert re.match(r"0:0[56].\d – 0:07.\d", mixer.part("loop-text").text_content())
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(mixer.part("play")).to_be_in_viewport()
-    mixer.tap(mixer.part("play"))
+    tap(mixer.part("play"))
     mixer.until(lambda moment: moment.state == "playing" and 5 < moment.position < 8)
 
 
@@ -175,11 +173,11 @@ def test_what_holds_the_sound_up_is_said(
     page.route("**/stems/*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     mixer.part("seek").fill("15")
     expect(page.get_by_role("alert")).to_contain_text("The server can't be reached just now")
-    assert mixer.now().state == "buffering"
+    mixer.until(lambda moment: moment.state == "buffering")
     page.context.set_offline(True)
     page.unroute("**/stems/*")
     expect(page.get_by_role("alert")).to_contain_text("The server can't be reached. Check")
-    assert mixer.now().state == "buffering"
+    mixer.until(lambda moment: moment.state == "buffering")
     page.context.set_offline(False)
     mixer.until(lambda moment: moment.state == "playing" and moment.position > 15)
     expect(page.get_by_role("alert")).to_be_hidden()
@@ -194,16 +192,19 @@ def test_stems_that_cancel_out_are_silent_together(
     song = owner.wait(owner.upload("inverted.wav", silence(15), stems=2))
     mixer = Mixer.open(open_page(server, owner), song)
     mixer.play()
+
+    def are_loud(moments: list[Moment]) -> bool:
+        return sum(bool(each.levels) and min(each.levels.values()) > 0.05 for each in moments) > 2
+
     moments = []
     for second in (3, 11.3, 7):  # chunks end after 4, 8 and 12
         mixer.part("seek").fill(str(second))
-        moments += mixer.follow(1.4)
+        moments += mixer.follow(1.4, are_loud)
     mixer.part("loop-start").click()
-    mixer.page.wait_for_timeout(600)
+    began = mixer.now().position
+    mixer.until(lambda moment: moment.position > began + 0.5)
     mixer.part("loop-end").click()
-    moments += mixer.follow(2)
-    loud = [each for each in moments if each.levels and min(each.levels.values()) > 0.05]
-    assert len(loud) > 10, moments
+    moments += mixer.follow(2, lambda moments: are_loud(moments) and wraps(moments))
     assert max(each.mix for each in moments) == 0, moments
     mixer.lane("vocals", "mute").click()
     assert mixer.until(lambda moment: moment.levels["vocals"] == 0 and moment.mix > 0.05)
@@ -393,25 +394,27 @@ def test_the_original_is_compared_as_loud_as_the_mix(
     page.route("**/original_source.js", lambda route: route.fulfill(body=ORIGINAL, content_type="text/javascript"))
     mixer = Mixer.open(page, tones)
     title = page.title()
+    tap(mixer.part("loop"))  # there is always more of the song, however slow the machine is
     page.evaluate("buttons.play({})")
     mixer.expect("playing")
     expect(page).to_have_title(f"▶ {title}")
     assert page.evaluate("navigator.mediaSession.metadata.title") == "tones.wav"
     mixer.until_heard(ALL)
-    mixer.tap(mixer.part("original"))
+    tap(mixer.part("original"))
     expect(mixer.root).to_have_attribute("data-original-heard", "")
     expect(mixer.root.locator("[data-lane][data-muted]")).to_have_count(len(STEMS))
     mixer.until_heard(dict.fromkeys(STEMS, 0.0))
     assert mixer.until(lambda moment: abs(moment.mix - TONE_LEVEL) < 0.06 * TONE_LEVEL)
-    mixer.tap(mixer.part("original"))
+    tap(mixer.part("original"))
     mixer.until_heard(dict.fromkeys(STEMS, 0.5))
-    mixer.tap(mixer.part("original"))
-    mixer.tap(mixer.lane("vocals", "mute"))
+    tap(mixer.part("original"))
+    tap(mixer.lane("vocals", "mute"))
     expect(mixer.part("original")).to_have_attribute("aria-pressed", "false")
     mixer.until_heard(ALL | {"vocals": 0.0})
     mixer.part("preset").select_option("a cappella")
     mixer.until_heard(dict.fromkeys(STEMS, 0.0) | {"vocals": 1.0})
-    mixer.tap(mixer.part("reset"))
+    page.evaluate("buttons.seekto({ seekTime: 0 })")  # for the loop goes, too
+    tap(mixer.part("reset"))
     mixer.until_heard(ALL)
     page.evaluate("buttons.seekto({ seekTime: 3 })")
     page.evaluate("buttons.nexttrack({})")

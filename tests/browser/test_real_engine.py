@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import PATIENCE_MS
 from tests.browser.mixers import Mixer
 from tests.browser.visitors import Visitor
 from tests.support import audio_files
@@ -33,7 +34,7 @@ def test_a_song_becomes_stems_and_a_mix_again(
         page.get_by_role("button", name="Separate").click()
         page.get_by_role("article").get_by_role("link", name="Open").click()
         mixer = Mixer(page)
-        mixer.expect("ready")
+        expect(mixer.root).to_have_attribute("data-state", "ready", timeout=4 * PATIENCE_MS)
         expect(page.get_by_text("Separated by builtin 2stems")).to_be_visible()
         mixer.play()
         mixer.until(lambda moment: len(moment.levels) == 2 and all(moment.levels.values()))

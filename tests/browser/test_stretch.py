@@ -2,8 +2,8 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
-from itertools import pairwise
 from math import log2
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.known_stems import CYCLES, PERIOD_SAMPLES
-from tests.browser.mixers import STEMS, Mixer
+from tests.browser.mixers import STEMS, Mixer, speed, wraps
 from tests.browser.visitors import Visitor
 from tests.support.servers import Server
 
@@ -22,12 +22,17 @@ TAP = f"""
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (to, ...more) {{
     if (to instanceof AudioDestinationNode) {{
+      window.card = this.context;
       window.tap = new AnalyserNode(this.context, {{ fftSize: {WINDOW} }});
       connect.call(this, window.tap);
     }}
     return connect.call(this, to, ...more);
   }};
   window.early = [];
+  const clock = Object.getOwnPropertyDescriptor(BaseAudioContext.prototype, "currentTime");
+  let readSeconds = 0; // when the page looked last; a busy machine may stop it between that and what it does then
+  const get = function () {{ return (readSeconds = clock.get.call(this)); }};
+  Object.defineProperty(BaseAudioContext.prototype, "currentTime", {{ ...clock, get }});
   let silentSeconds = 0;
   const note = (what) => window.tap?.context.currentTime < silentSeconds && window.early.push(what);
   const before = (type, name, act) => {{
@@ -38,7 +43,7 @@ TAP = f"""
     if (value !== 0) return;
     silentSeconds = from + 6 * ease;
     // The card is ahead of the clock that a page reads: a fade that begins now would begin with a jump.
-    if (from < window.tap?.context.currentTime + 0.02) window.early.push("fade");
+    if (window.tap && from < readSeconds + 0.02) window.early.push("fade");
   }});
   before(AudioNode, "disconnect", () => note("path"));
   before(MessagePort, "postMessage", (data) => Array.isArray(data) && data.includes("schedule") && note("pitch"));"""
@@ -58,9 +63,11 @@ CHANGE = f"""async (root, [name, value]) => {{
   const slider = root.querySelector(`[data-part=${{name}}]`);
   slider.value = value;
   slider.dispatchEvent(new Event("change"));
-  for (let turn = 0; turn < 8; turn += 1) {{
+  // On a busy machine it takes longer until it plays again.
+  for (let [turn, playing] = [0, 0]; turn < 8 || playing < 4; turn += 1) {{
     await new Promise((resolve) => setTimeout(resolve, 120));
     look();
+    playing = root.dataset.state === "playing" ? playing + 1 : 0;
   }}
   return [bend, quietest];
 }}"""
@@ -89,13 +96,12 @@ def heard_hz(mixer: Mixer, near_hz: float) -> float:
 def expect_pitch(mixer: Mixer, tone_hz: float, semitones: float) -> None:
     """Wait until a tone is heard so many semitones higher."""
     wanted = tone_hz * 2 ** (semitones / 12)
-    cents = []
-    for _ in range(60):
+    cents: list[float] = []
+    deadline = time.monotonic() + 60
+    while not cents or abs(cents[-1]) > MOST_CENTS:
+        assert time.monotonic() < deadline, cents
+        mixer.page.wait_for_timeout(250 if cents else 0)
         cents.append(1200 * log2(heard_hz(mixer, wanted) / wanted))
-        if abs(cents[-1]) <= MOST_CENTS:
-            return
-        mixer.page.wait_for_timeout(250)
-    raise AssertionError(cents)
 
 
 def set_slider(mixer: Mixer, name: str, value: int) -> None:
@@ -107,6 +113,7 @@ def test_tempo_and_key_together_and_apart(mixer: Mixer) -> None:
     page, tone = mixer.page, VOCALS_HZ
     loaded = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
     assert len(loaded) > 10 and not any("signalsmith" in name for name in loaded), "not before it is asked for"
+    mixer.part("loop").click()  # there is always more of the song, however slow the machine is
     mixer.play()
     mixer.lane("vocals", "solo").click()
     expect_pitch(mixer, tone, 0)
@@ -114,9 +121,7 @@ def test_tempo_and_key_together_and_apart(mixer: Mixer) -> None:
     expect(mixer.part("tempo-text")).to_have_text("80 %")
     mixer.expect("playing")
     expect_pitch(mixer, tone, 0)
-    moments = mixer.follow(3)
-    played = (moments[-1].position - moments[0].position) / (moments[-1].seconds - moments[0].seconds)
-    assert 0.5 < played < 0.88, played
+    assert speed(mixer.follow(3, lambda moments: len(moments) > 5)) == pytest.approx(0.8, abs=0.08)
     set_slider(mixer, "semitones", 3)
     mixer.expect("playing")
     expect_pitch(mixer, tone, 3)
@@ -134,9 +139,8 @@ def test_tempo_and_key_together_and_apart(mixer: Mixer) -> None:
     again.part("seek").fill("9.5")
     page.keyboard.press("o")
     again.play()
-    positions = [each.position for each in again.follow(3)]
+    positions = [each.position for each in again.follow(3, wraps)]
     assert all(7.99 <= position <= 9.51 for position in positions), positions
-    assert sum(after < before for before, after in pairwise(positions)) >= 1
     expect_pitch(again, tone, 2)
     again.part("stretch-reset").click()
     expect(again.part("tempo-text")).to_have_text("100 %")
@@ -148,8 +152,8 @@ def test_a_change_while_it_plays_makes_no_click(mixer: Mixer) -> None:
     mixer.lane("vocals", "solo").click()
     mixer.play()
     for name, value in [("semitones", 3), ("semitones", 0), ("tempo", 80), ("tempo", 90), ("tempo", 100)]:
-        began = mixer.now().position
-        mixer.until(lambda moment, since=began: moment.state == "playing" and moment.position > since + 1)
+        mixer.part("seek").fill("0")  # the song's end is no change
+        mixer.until(lambda moment: moment.state == "playing" and moment.position > 1)
         bend, quietest = mixer.root.evaluate(CHANGE, [name, value])
         assert quietest < 0.001, "the change was seen"
         assert bend < MOST_BEND, (name, value, bend)

@@ -79,6 +79,7 @@ def test_a_browser_that_keeps_nothing_still_follows_songs_and_gives_notice(
         button = page.get_by_role("button", name="Tell me when done")
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
+        expect(page).to_have_title(re.compile("^0 % · "))  # of what it never saw under way it tells nothing
     (server.instance / f"let-{song}").touch()
     for page in pages:
         expect(page.locator("html")).to_have_attribute("data-noticed", "")

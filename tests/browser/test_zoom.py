@@ -13,7 +13,7 @@ from playwright.sync_api import CDPSession, Locator, Page, Route, expect
 
 from ezstems.audio.peaks import Meter, Peaks
 from tests.browser import axe
-from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer
+from tests.browser.mixers import STEMS, TONES_SECONDS, Mixer, tap, wraps
 from tests.browser.visitors import Visitor
 from tests.clients.programs import Unavailable
 from tests.support.servers import Server
@@ -85,7 +85,7 @@ def view(mixer: Mixer) -> tuple[float, float]:
 
 def until(read: Callable[[], Any], condition: Callable[[Any], bool]) -> Any:
     """Read until what was read is what a condition wants; return it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition(found := read()):
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
@@ -103,7 +103,7 @@ def check_drawn(mixer: Mixer, stem: str, pcm: np.ndarray, frames_a_peak: int) ->
     canvas = mixer.lane(stem, "wave")
     start, end = (RATE_HZ * second for second in view(mixer))
     position = mixer.now().position * RATE_HZ
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         heights = np.array(canvas.evaluate(HEIGHTS))
         frames = (end - start) / len(heights)
@@ -217,8 +217,9 @@ def test_what_plays_stays_in_sight_unless_somebody_looks_elsewhere(mixer: Mixer)
     assert view(mixer)[0] == pytest.approx(2.95, abs=0.001)
     mixer.play()
     mixer.until(lambda moment: moment.position > 4.5)
-    start, end = view(mixer)
-    assert start - 0.1 <= mixer.now().position <= end + 1, "pages are turned"
+    told = mixer.root.evaluate("({ dataset }) => `${dataset.position} ${dataset.view}`")  # at one moment
+    position, start, end = map(float, told.split())
+    assert start - 0.1 <= position <= end + 1, "pages are turned"
     assert start > 3.5
     mixer.part("scroll").focus()
     mixer.page.keyboard.press("End")
@@ -227,7 +228,7 @@ def test_what_plays_stays_in_sight_unless_somebody_looks_elsewhere(mixer: Mixer)
     assert view(mixer) == (TONES_SECONDS - 1, TONES_SECONDS)
     mixer.page.locator("main").focus()
     mixer.page.keyboard.press("Home")
-    assert view(mixer)[0] < 1
+    assert view(mixer)[0] < TONES_SECONDS - 5
 
 
 def ends(mixer: Mixer) -> tuple[float, float]:
@@ -291,8 +292,7 @@ def test_the_ends_of_a_loop_drag_and_step(mixer: Mixer) -> None:
     assert mixer.now().state == "playing"
     page.mouse.up()
     assert ends(mixer)[1] == pytest.approx(7.2, abs=0.15)
-    positions = [each.position for each in mixer.follow(2.5)]
-    assert any(after < before for before, after in zip(positions, positions[1:], strict=False)), positions
+    positions = [each.position for each in mixer.follow(2.5, wraps)]
     assert min(positions) > 5.9
     assert max(positions) < 7.5
 
@@ -347,8 +347,8 @@ def test_fingers_zoom_and_drag_the_ends(
     start, end = view(mixer)
     assert (start, end) == (pytest.approx(5, abs=0.1), pytest.approx(15, abs=0.1))
     assert (ends(mixer), mixer.now().position) == before
-    mixer.tap(mixer.part("zoom-out"))
-    mixer.tap(mixer.part("zoom-in"))
+    tap(mixer.part("zoom-out"))
+    tap(mixer.part("zoom-in"))
     assert view(mixer)[1] - view(mixer)[0] == pytest.approx(10, abs=0.1)
     assert place(mixer.part("scroll"))["height"] >= 44
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -5,9 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -159,6 +162,19 @@ def run(language: str, text: str, folder: Path) -> "subprocess.CompletedProcess[
     )
 
 
+@contextmanager
+def original(server: Server) -> Iterator[Callable[[], bool]]:
+    """Let a server be as the one that came first, and hold its separations; yield what tells whether it was asked."""
+    before = len(server.log.read_text())
+    try:
+        (server.instance / "original").touch()
+        server.hold()
+        yield lambda: "GET '/api/v1/status.php' 200 " in server.log.read_text()[before:]
+    finally:
+        server.release()
+        (server.instance / "original").unlink()
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_program_gets_its_stems_as_printed(
     server: tuple[Server, str], song: bytes, tmp_path: Path, language: str
@@ -178,12 +194,12 @@ def test_a_program_gets_its_stems_as_printed(
     assert "completed" in done.stdout
     assert done.stdout.count("created_at") == 1, "it is told of the end as soon as that is there, by one call"
     (tmp_path / "stems.zip").unlink()
-    original = server[0].instance / "original"
-    try:
-        original.touch()
-        done = run(language, text.replace("YOUR_API_KEY", server[1]), tmp_path)
-    finally:
-        original.unlink()
+    with original(server[0]) as asked, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, language, text.replace("YOUR_API_KEY", server[1]), tmp_path)
+        while not (running.done() or asked()):
+            time.sleep(0.05)
+        server[0].release()
+        done = running.result()
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout.count("created_at") > 1, "of a server that doesn't wait it asks again"
     with zipfile.ZipFile(tmp_path / "stems.zip") as archive:

@@ -28,6 +28,7 @@ def test_previews(
     none_yet = client.get(url, headers=JSON)
     assert (none_yet.status_code, none_yet.json["data"]) == (200, {"contents": None, "soon": False}), "none are made"
     app.config["EZSTEMS_PREVIEWS"] = "on"
+    monkeypatch.setattr(previews, "AWAITED_FOR", timedelta(hours=1))
     assert client.get(url, headers=JSON).json["data"] == {"contents": None, "soon": True}
     monkeypatch.setattr(previews, "AWAITED_FOR", timedelta())
     assert client.get(url, headers=JSON).json["data"] == {"contents": None, "soon": False}

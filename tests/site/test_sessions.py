@@ -25,16 +25,8 @@ KEYS = "/api/v1/keys.php"
 
 
 @pytest.fixture
-def client(app: Flask, account: Account) -> FlaskClient:
-    """Return a client that is logged in."""
-    client = app.test_client()
-    assert log_in(client, account.email).status_code == 302
-    return client
-
-
-@pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Return what moves the clock of sessions."""
+    """Return what moves the clock of sessions, which stands still."""
     now = models.utcnow()
 
     def move(by: timedelta) -> None:
@@ -42,7 +34,16 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
             monkeypatch.setattr(f"ezstems.models.{module}.utcnow", lambda: now + by)
         monkeypatch.setattr(models.Instance, "trusted_time", lambda: now + by)  # and the clock is trusted
 
+    move(timedelta())
     return move
+
+
+@pytest.fixture
+def client(app: Flask, account: Account, later: Callable[[timedelta], None]) -> FlaskClient:
+    """Return a client that is logged in, at the time that `later` counts from."""
+    client = app.test_client()
+    assert log_in(client, account.email).status_code == 302
+    return client
 
 
 def copy(client: FlaskClient) -> FlaskClient:
