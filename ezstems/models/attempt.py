@@ -45,7 +45,8 @@ class Attempt(db.Model):  # type: ignore[name-defined]
             began = case((over, 1), else_=cls.count + 1), case((over, ends_at), else_=cls.ends_at)
             if update_one(counted.values(count=began[0], ends_at=began[1])):
                 return 0
-            ends = db.session.scalar(select(cls.ends_at).where(*here))
+            # Not one that another attempt began just now, which has room for this one.
+            ends = db.session.scalar(select(cls.ends_at).where(*here, cls.count >= limit))
             if ends is not None:
                 return min(window_seconds, max(1, int((ends - now).total_seconds())))
             try:

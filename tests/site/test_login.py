@@ -12,13 +12,13 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import Update, insert, select
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
 from ezstems import models
 from ezstems.database import db
-from ezstems.models import Attempt, User
+from ezstems.models import Attempt, User, attempt
 from ezstems.models import user as accounts
 from ezstems.web.throttle import ADDRESSES
 from tests.conftest import PASSWORD, Account
@@ -255,6 +255,24 @@ def test_a_restart_forgives_nothing(app: Flask, account: Account, make_app: Call
     assert tries(app, account.email, *["192.0.2.1"] * LIMIT) == [200] * LIMIT
     again = make_app(login_attempts=LIMIT, login_window_seconds=WINDOW_SECONDS)
     assert tries(again, account.email, "192.0.2.1", "192.0.2.2") == [429, 200]
+
+
+def test_a_window_that_another_attempt_begins_meanwhile_has_room(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    update_one = attempt.update_one
+
+    def another_is_first(statement: Update) -> bool:
+        counted = update_one(statement)
+        if not counted:
+            monkeypatch.setattr(attempt, "update_one", update_one)
+            ends_at = models.utcnow() + timedelta(seconds=60)
+            db.session.execute(insert(Attempt).values(kind="x", slot=1, ends_at=ends_at, count=1))
+            db.session.commit()
+        return counted
+
+    monkeypatch.setattr(attempt, "update_one", another_is_first)
+    with app.app_context():
+        waits = [Attempt.wait_seconds("x", 1, LIMIT, 60) for _ in range(LIMIT)]
+    assert waits[:-1] == [0] * (LIMIT - 1) and waits[-1] > 0
 
 
 def test_the_slots_can_not_be_foreseen() -> None:
