@@ -18,7 +18,7 @@ RATE_HZ, CHUNK_FRAMES, HALF = 44_100, 176_400, 20_000
 SECONDS = 21.3
 LINE_BYTES_A_SECOND, LINE_LATENCY_MS = 200_000, 40  # 1.6 Mbit/s
 # From Play to the sound: of the line, and on a busy machine; it would be over 12 if whole stems had to come.
-MOST_LINE_SECONDS, MOST_SECONDS = 3, 10
+MOST_LINE_SECONDS, MOST_SECONDS = 3, 12
 STEMS = ("vocals", "drums", "bass", "piano", "other")
 LONG_SECONDS = 120  # thrice what is kept; at five times that it is the same
 MOST_BYTES = 250_000_000
