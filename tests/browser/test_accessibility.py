@@ -5,10 +5,11 @@ Where the environment names a folder in SCREENSHOTS, it gets a picture of each.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from ezstems.web.site.manual import PAGES
 from tests.browser import axe
@@ -17,6 +18,7 @@ from tests.clients.programs import Unavailable
 from tests.support.servers import Server
 
 WIDTHS = (390, 768, 1280)
+SETTLED_MS = 5000
 # The page's, or what it would be if a table that stands out of its place made it wider.
 WIDTH = """() => {
     const edge = (element) => element.getBoundingClientRect().right;
@@ -47,9 +49,12 @@ def test_every_page_is_for_everybody(server: Server, open_page: Callable[..., Pa
         names.append(name)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_function("(width) => innerWidth === width", arg=width)
             if page.evaluate(WIDTH) > width:
                 wide.append(f"{name}, {width}")
             if width == WIDTHS[0]:
+                with suppress(TimeoutError):  # what the page's scripts lay out comes a frame later
+                    page.wait_for_function(f"({SMALL})().length === 0", timeout=SETTLED_MS)
                 small += [f"{name}: {what}" for what in page.evaluate(SMALL)]
             for scheme in () if unavailable else ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
