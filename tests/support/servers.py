@@ -264,5 +264,8 @@ def hold_port(owner: object) -> int:
 
 def stands_still(pid: int) -> bool:
     """Tell whether every thread of a process is stopped; the signal takes a moment to reach them all."""
-    stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    stats = []
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended between the two looks
+            stats.append(task.read_text())
     return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
