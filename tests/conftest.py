@@ -277,7 +277,7 @@ def finished(app: Flask) -> Callable[[str], Job]:
     """Return a waiter: the job with an id, detached, once it is completed or failed and its files are in order."""
     running = app.extensions[SEPARATIONS]  # the row says so before the runner deletes the upload
 
-    def wait(job_id: str, seconds: float = 20.0) -> Job:
+    def wait(job_id: str, seconds: float = 60.0) -> Job:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with app.app_context():

@@ -85,7 +85,7 @@ class Receiver:
         self._listener.shutdown(socket.SHUT_RDWR)  # which `accept` hears
         self._listener.close()
 
-    def until(self, count: int, seconds: float = 20.0) -> list[Received]:
+    def until(self, count: int, seconds: float = 60.0) -> list[Received]:
         """Wait until so many requests have come; return them."""
         deadline = time.monotonic() + seconds
         while len(self.requests) < count:
