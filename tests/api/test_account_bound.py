@@ -109,8 +109,10 @@ def test_it_is_exact_while_uploads_hammer_two_workers(server: Server, song: byte
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(send, range(48)))
-    assert Counter(answer.status_code for answer in answers) == {200: 5, 403: 43}
-    assert len({answer.headers["X-Worker"] for answer in answers}) == 2
+        while len({answer.headers["X-Worker"] for answer in answers}) < 2:  # the other stood still
+            assert len(answers) < 1000
+            answers += pool.map(send, range(16))
+    assert Counter(answer.status_code for answer in answers) == {200: 5, 403: len(answers) - 5}
     assert len(server.rows("SELECT id FROM jobs")) == 5
     if not IN_CLUSTER:
         assert len(server.uploads()) == 5

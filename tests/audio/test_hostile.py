@@ -140,7 +140,7 @@ def test_mutants_over_http(server: Server, hostile: list[Mutant]) -> None:
     assert set(server.kept_uploads()) <= set(server.uploads()) and len(server.kept_uploads()) == ends["completed"]
     assert len(server.uploads()) <= ends["failed"] + ends["completed"]
     assert len(list((server.instance / "results").glob("*.zip"))) == ends["completed"]
-    deadline = monotonic() + 30
+    deadline = monotonic() + 60
     while any(children(worker) for worker in server.workers()):
         assert monotonic() < deadline, "an ffmpeg is left"
         sleep(0.05)

@@ -43,7 +43,7 @@ def nothing_left_running() -> Iterator[None]:
     """Hold after every test that the engine's threads and children have ended, however the call did."""
     threads, children = names(), children_of_this_process()
     yield
-    deadline = monotonic() + 30  # a thread is still listed for a moment after it was joined by others
+    deadline = monotonic() + 60  # a thread is still listed for a moment after it was joined by others
     while not (names() - threads <= {"MainThread"} and children_of_this_process() <= children):
         assert monotonic() < deadline, (names() - threads, children_of_this_process() - children)
         sleep(0.01)

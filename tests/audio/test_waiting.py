@@ -49,7 +49,7 @@ def test_a_network_that_another_thread_loads(
             time.sleep(0.1)
             assert beats.count == 0
         loading._residents[2, "11kHz"] = resident
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive() and resident.users == 1
     assert loading._loading.acquire(timeout=0), "it is free again"
 

@@ -108,12 +108,12 @@ class Handler(BaseHTTPRequestHandler):
         if server.breaks:
             body = body[: server.breaks.pop(0)]
         first = body[: server.stall_after]
+        request.sent_bytes = len(first)  # before: who has read it all looks at once
         self.wfile.write(first)
-        request.sent_bytes = len(first)
         if server.stall_after is not None:
             server.released.wait(30)
-            self.wfile.write(body[len(first) :])
             request.sent_bytes = len(body)
+            self.wfile.write(body[len(first) :])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet."""

@@ -33,7 +33,7 @@ def deliveries(app: Flask) -> Callable[[], list[Delivery]]:
 def until(deliveries: Callable[[], list[Delivery]]) -> Callable[..., list[Delivery]]:
     """Return a waiter: for all deliveries to meet a condition; it returns them."""
 
-    def wait(condition: Callable[[Delivery], bool], count: int = 1, seconds: float = 20.0) -> list[Delivery]:
+    def wait(condition: Callable[[Delivery], bool], count: int = 1, seconds: float = 60.0) -> list[Delivery]:
         deadline = time.monotonic() + seconds
         while not (len(found := deliveries()) >= count and all(map(condition, found))):
             assert time.monotonic() < deadline, [(each.state, each.attempts, each.last_error) for each in found]

@@ -228,11 +228,11 @@ def test_the_message_and_the_jobs_end_are_one_transaction(
 def test_what_fails_is_sent_again_under_its_id(
     done: Callable[..., Job], until: Until, change: Callable[..., None], secret: str
 ) -> None:
-    with Receiver(answer(500)) as receiver:
+    with Receiver(answer(500, "Retry-After: 600")) as receiver:  # not before the test says so
         done(webhook_url=receiver.url)
         (delivery,) = until(lambda each: each.attempts == 1 and each.claim is None)
         assert (delivery.state, delivery.last_status) == ("pending", 500)
-        assert timedelta(seconds=2) < delivery.next_at - delivery.tried_at < timedelta(seconds=8)
+        assert timedelta(seconds=570) < delivery.next_at - delivery.tried_at < timedelta(seconds=630)
         receiver.behave = answer(200)
         change(Delivery, next_at=utcnow())
         (delivery,) = until(lambda each: each.state == "delivered")
@@ -268,21 +268,22 @@ def test_the_pauses_grow_to_a_day() -> None:
     ],
 )
 def test_a_receiver_may_ask_for_time(asked: str, seconds: float) -> None:
+    off_seconds = 3
     if asked == IN_TEN_MINUTES:
+        off_seconds = 60  # a machine may stand still meanwhile
         asked = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=10))
     pause = outcome_of(Answer(503, retry_after=asked), 1).values["pause"]
-    assert abs(pause.total_seconds() - seconds) <= 3
+    assert abs(pause.total_seconds() - seconds) <= off_seconds
 
 
 def test_410_ends_it(
-    app: Flask, account: Account, done: Callable[..., Job], until: Until, change: Callable[..., None], deliveries: Read
+    app: Flask, account: Account, done: Callable[..., Job], until: Until, deliveries: Read
 ) -> None:
-    with Receiver(answer(503)) as receiver:
+    with Receiver(answer(503, "Retry-After: 3600")) as receiver:
         with app.app_context():
             Webhook.set_url(account.user_id, receiver.url)
         done()
         until(lambda each: each.attempts == 1 and each.claim is None)
-        change(Delivery, next_at=utcnow() + timedelta(hours=1))
         receiver.behave = answer(410)
         done()
         first, second = until(lambda each: each.state == "given up", count=2)
@@ -317,8 +318,9 @@ def test_a_rotated_secret_goes_on_signing_for_a_day(
 
 
 def test_a_slow_receiver_keeps_nobody_waiting(
-    app: Flask, make_account: Callable[..., Account], desk: Desk, until: Until
+    app: Flask, make_account: Callable[..., Account], desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(importlib.import_module("ezstems.webhooks.post"), "TRY_SECONDS", 60.0)
     slow, quick = (make_account(f"{name}@example.com").user_id for name in ("slow", "quick"))
     with Receiver(silence) as deaf, Receiver() as receiver:
         with app.app_context():
@@ -330,8 +332,9 @@ def test_a_slow_receiver_keeps_nobody_waiting(
                 Delivery.test(quick)
         desk.start()
         began = time.monotonic()
-        receiver.until(20)
-        assert time.monotonic() - began < 10
+        receiver.until(20, 40.0)
+        assert time.monotonic() - began < 40  # before the first of the tries that get no answer ends
+        deaf.until(sender.HOST_SEATS)
         assert len(deaf.requests) == deaf.most_open == sender.HOST_SEATS
         assert receiver.most_open <= sender.HOST_SEATS
 
@@ -420,8 +423,9 @@ def test_the_log_holds_no_secret(done: Callable[..., Job], secret: str, caplog: 
     caplog.set_level("INFO")
     with Receiver() as receiver:
         job = done(webhook_url=f"{receiver.url}?token=hush")
-        deadline = time.monotonic() + 20
-        while not (lines := [each for each in caplog.records if each.name == sender.__name__]):
+        deadline = time.monotonic() + 60
+        while not (lines := [each for each in caplog.records if vars(each).get("job_id") == job.id
+                             and each.name == sender.__name__]):  # fmt: skip
             assert time.monotonic() < deadline
             time.sleep(0.01)
     (line,) = lines

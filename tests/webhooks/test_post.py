@@ -103,9 +103,9 @@ def test_a_receiver_that_is_hostile(behave: Behaviour, trouble: str, monkeypatch
 
 
 def test_a_port_where_nobody_listens_and_a_name_that_is_none() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert send(f"http://127.0.0.1:{port}/")[0].trouble == "the connection was refused"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # by nobody else either, while it is bound
+        assert send(f"http://127.0.0.1:{taken.getsockname()[1]}/")[0].trouble == "the connection was refused"
     none = post("https://name.invalid/", b"{}", {}, HERE)
     assert none.trouble == "its name was not found"
 

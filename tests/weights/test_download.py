@@ -188,14 +188,15 @@ def test_a_disk_that_fills_up_is_given_back_its_space(
     assert not left_in(models)
 
 
-def test_refused_connection_ends_within_two_seconds(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_connection_ends_at_once(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "RETRY_PAUSE_SECONDS", 30.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: refused
         started = time.monotonic()
         with pytest.raises(FetchFailed) as error:
             fetch.fetch(2, models, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # it is not asked again, which would be after a pause
     assert str(error.value) == (
         "could not reach 127.0.0.1; the bundled model stands in for what is missing "
         "until `ezstems models fetch` succeeds"
@@ -209,7 +210,7 @@ def test_names_that_do_not_resolve_end_in_time(models: Path, monkeypatch: pytest
 
     def look_up(*args: Any, **options: Any) -> list[Any]:
         if not answers:
-            released.wait(30)
+            released.wait(120)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setenv("no_proxy", "*")
@@ -217,7 +218,7 @@ def test_names_that_do_not_resolve_end_in_time(models: Path, monkeypatch: pytest
     started = time.monotonic()
     with pytest.raises(FetchFailed, match="could not reach models.invalid; the bundled model stands in"):
         fetch.fetch(2, models, base_url="https://models.invalid/v1", connect_timeout_seconds=0.2)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
     released.set()
 
 

@@ -206,7 +206,7 @@ def test_two_at_once_fetch_once(server: Server, models: Path, monkeypatch: pytes
     time.sleep(0.2)  # the others' chance to ask too
     server.released.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sorted(results) == [False, False, True]
     assert len(server.requests) == 1
     assert_installed(models)
