@@ -101,7 +101,7 @@ def test_the_session_of_a_cluster_works_as_printed(
 ) -> None:
     own = object_store.credentials | {
         "EZSTEMS_DATABASE_URL": postgres.url_of(postgres.new_database()),
-        "EZSTEMS_BROKER_URL": redis.url_of(9),
+        "EZSTEMS_BROKER_URL": redis.new_url(),
         "EZSTEMS_STORAGE_URL": object_store.new_url(),
     }
     session = "\n".join(sessions("scaling"))
