@@ -140,6 +140,7 @@ def test_a_killed_check_is_not_the_files_fault(tmp_path: Path, monkeypatch: pyte
             super().__init__(*arguments, **options)
             self.process.kill()
 
+    monkeypatch.setattr(decode_room, "input_arguments", lambda path, extension: list(ENDLESS))  # it can't end before
     monkeypatch.setattr("ezstems.audio.ffmpeg.Child", Killed)
     with pytest.raises(DecodingFailed, match="Nothing is wrong with the file"):
         check(write_wav(tmp_path / "song.wav", song(4410)), "wav")
