@@ -77,7 +77,7 @@ async function main() {
     executablePath,
     headless: true,
     timeout: PATIENCE_MS,
-    protocolTimeout: PATIENCE_MS,
+    protocolTimeout: 3 * PATIENCE_MS, // a loaded machine did not answer within one
     extraPrefsFirefox: PREFERENCES,
   });
   console.log(JSON.stringify({ value: await browser.version() }));
