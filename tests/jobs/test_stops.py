@@ -9,7 +9,7 @@ import pytest
 from tests.support.servers import Server
 from tests.support.tensorflow import needs_tensorflow
 
-STOP_SECONDS = 12.0  # what is promised, and 2 for a busy machine
+STOP_SECONDS = 10.0
 
 
 @needs_tensorflow
